@@ -1,0 +1,59 @@
+"""Every error that swarmsim raises on purpose, and the sentence for a name that it does not know."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SwarmError(Exception):
+    """Base of all errors of this package; its text is one sentence for the user."""
+
+
+class SettingsError(SwarmError):
+    """A flag, YAML key, value, file or environment that cannot be used."""
+
+
+class MessageError(SwarmError):
+    """A message that cannot be sent or read as it stands."""
+
+
+class AddressError(SwarmError):
+    """No swarm serves an address, or another one already does."""
+
+
+class LinkClosed(SwarmError):
+    """The swarm has stopped, or this client has left it."""
+
+
+class StopRequested(LinkClosed):
+    """The launcher asks this component to stop, or is itself gone."""
+
+
+class WaitTimeout(SwarmError):
+    """What was waited for did not come within its bound."""
+
+
+class ComponentFailed(SwarmError):
+    """A component raised, ended unasked or was killed.
+
+    Attributes:
+        component: its name.
+        error_type: the class name of what it raised, or `ProcessEnded`.
+        message: the text of what it raised.
+        traceback_text: its own traceback, empty where its process could no longer tell.
+    """
+
+    def __init__(self, component: str, error_type: str, message: str, traceback_text: str = "") -> None:
+        super().__init__(f"component {component!r} failed: {error_type}: {message}")
+        self.component = component
+        self.error_type = error_type
+        self.message = message
+        self.traceback_text = traceback_text
+
+
+def unknown(kind: str, name: object, allowed: Iterable[str], *, show: int = 12) -> str:
+    """Return the sentence for an unknown `name`: what it is, what is allowed, and the nearest valid name."""
+    choices = sorted(allowed)
+    nearest = get_close_matches(str(name), choices, n=1, cutoff=0.6)
+    listed = ", ".join(choices[:show]) + (", …" if len(choices) > show else "")
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return f"unknown {kind} {name!r}; known: {listed or 'none'}{hint}"

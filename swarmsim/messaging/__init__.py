@@ -1,0 +1,1 @@
+"""How anything reaches anything: messages, rooms, clients, and the links that carry them."""

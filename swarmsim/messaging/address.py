@@ -1,0 +1,135 @@
+"""An address on this host: the directory in which a running swarm's queues and rooms lie, found by its name.
+
+Who serves an address holds the lock beside its directory, and reads from `alive` in it; both end
+with its process, however it ends.
+"""
+
+import fcntl
+import json
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from swarmsim.errors import AddressError
+from swarmsim.messaging.endpoint import Address, tell_address
+from swarmsim.messaging.process import THIS_PROCESS
+from swarmsim.messaging.rooms import Rooms, from_plain, to_plain
+
+_VERSION_BYTES = 8
+
+
+def _base() -> Path:
+    """Return this user's directory of addresses, which nobody else can enter."""
+    base = Path(tempfile.gettempdir()) / f"swarmsim-{os.getuid()}"
+    base.mkdir(mode=0o700, exist_ok=True)
+    found = base.lstat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise AddressError(f"{base} must belong to you alone (mode 700); remove it and start again")
+    return base
+
+
+def directory_of(address: Address) -> Path:
+    """Return where a swarm of `address` lies, whether or not it runs."""
+    server, port = address
+    host = "127.0.0.1" if server == "localhost" else server
+    if not isinstance(host, str) or not host or "/" in host or isinstance(port, bool) or not isinstance(port, int):
+        raise AddressError(f"an address is a host name and a port number, not {server!r} and {port!r}")
+    return _base() / f"{host}-{port}"
+
+
+class Claim:
+    """The right to serve an address, until released or until this process ends.
+
+    Raises:
+        AddressError: another process serves it.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.directory = directory_of(address)
+        self._lock_path = self.directory.parent / f"{self.directory.name}.lock"
+        self._lock = _lock_of_owner(self._lock_path, address)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        for folder in ("", "inbox", "counts"):
+            (self.directory / folder).mkdir(mode=0o700)
+        os.mkfifo(self.directory / "alive", 0o600)
+        self._alive = os.open(self.directory / "alive", os.O_RDONLY | os.O_NONBLOCK)
+        (self.directory / "lock").touch()
+        (self.directory / "version").write_bytes(bytes(_VERSION_BYTES))
+        _write_rooms(self.directory, Rooms())
+        THIS_PROCESS.own(self, self._close_descriptors)
+
+    def _close_descriptors(self) -> None:
+        os.close(self._alive)
+        os.close(self._lock)
+
+    def close(self) -> None:
+        """Stop serving: clients are told that the link is closed. A second call does nothing."""
+        if self._lock < 0:
+            return
+        THIS_PROCESS.disown(self)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self._lock_path.unlink(missing_ok=True)
+        self._close_descriptors()
+        self._lock = -1
+
+
+def _lock_of_owner(path: Path, address: Address) -> int:
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(lock, 32).decode() or "another one"
+            os.close(lock)
+            raise AddressError(f"{tell_address(address)} is already served by process {owner}") from None
+        try:
+            still_there = path.stat().st_ino == os.fstat(lock).st_ino
+        except FileNotFoundError:
+            still_there = False
+        if still_there:
+            os.truncate(lock, 0)
+            os.write(lock, str(os.getpid()).encode())
+            return lock
+        os.close(lock)  # its owner released it between our open and our lock
+
+
+class SharedRooms:
+    """The rooms of a running swarm, in one file that all its members read and replace as one step."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        with (directory / "version").open("r+b") as file:
+            self._version = mmap.mmap(file.fileno(), _VERSION_BYTES)
+        self._read_version = b""
+        self._rooms = Rooms()
+
+    def read(self) -> Rooms:
+        """Return the rooms as they are now."""
+        version = self._version[:]
+        if version != self._read_version:
+            self._rooms = from_plain(json.loads((self._directory / "rooms.json").read_bytes()))
+            self._read_version = version
+        return self._rooms
+
+    def update(self, change: Callable[[Rooms], Rooms]) -> Rooms:
+        """Replace the rooms by `change(rooms)`; no other member's change comes between."""
+        with (self._directory / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            rooms = change(from_plain(json.loads((self._directory / "rooms.json").read_bytes())))
+            _write_rooms(self._directory, rooms)
+            version = int.from_bytes(self._version[:], "little") + 1
+            self._version[:] = version.to_bytes(_VERSION_BYTES, "little")
+        return self.read()
+
+    def close(self) -> None:
+        self._version.close()
+
+
+def _write_rooms(directory: Path, rooms: Rooms) -> None:
+    beside = directory / "rooms.json.new"
+    beside.write_text(json.dumps(to_plain(rooms)))
+    beside.replace(directory / "rooms.json")

@@ -1,0 +1,287 @@
+"""`Client`: how a component takes part in a swarm. `Trigger`: which messages a handler is called for."""
+
+import contextlib
+import inspect
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count
+from types import TracebackType
+from typing import Any, Self
+
+from swarmsim.errors import LinkClosed, MessageError, WaitTimeout
+from swarmsim.messaging.links import connect
+from swarmsim.messaging.message import MESSAGE_TYPE, Message, MessageType, validate
+from swarmsim.messaging.process import THIS_PROCESS
+from swarmsim.messaging.rooms import COMMAND_ROOM, Member, Rooms
+
+RECEIVE_TIMEOUT = 3600.0
+
+Handler = Callable[..., Message | None]
+
+
+class Trigger:
+    """Which messages a handler is called for.
+
+    Args:
+        types: one message type or several.
+        rooms: one room or several; None for every room.
+        directmessage: whether a message to this component alone counts too.
+    """
+
+    def __init__(
+        self,
+        types: MessageType | Iterable[MessageType],
+        rooms: str | Iterable[str] | None = None,
+        directmessage: bool = True,
+    ) -> None:
+        self.types = (types,) if isinstance(types, MessageType) else tuple(types)
+        self.rooms = None if rooms is None else _names(rooms)
+        self.directmessage = directmessage
+        self._type_ids = frozenset(message_type.id for message_type in self.types)
+
+    def is_triggered(self, message: Mapping[str, Any]) -> bool:
+        """Tell whether `message` is one of these."""
+        if message.get("TYPE") not in self._type_ids:
+            return False
+        room = message.get("TO_ROOM")
+        if room is None:
+            return self.directmessage
+        return self.rooms is None or room in self.rooms
+
+
+class EventHandler:
+    """A function of the user's, the messages that it is called for, and where its answers go."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        response_type: MessageType | None,
+        response_rooms: tuple[str, ...],
+        response_component: str | None,
+        trigger: Trigger,
+        objects: Mapping[str, Any],
+    ) -> None:
+        self.trigger = trigger
+        self.response_rooms = response_rooms
+        self.response_component = response_component
+        self._handler = handler
+        self._response_type = response_type
+        self._objects = _objects_for(handler, objects)
+
+    def answers(self, message: Message) -> list[Message]:
+        """Return what the handler answers to `message`, addressed; nothing where it returns None."""
+        response = self._handler(message, **self._objects)
+        if response is None:
+            return []
+        if not isinstance(response, dict):
+            raise MessageError(f"a handler returns a dict or None, not {type(response).__name__}")
+        if self._response_type is not None:
+            response["TYPE"] = self._response_type.id
+        for key in ("MODEL_STATUS", "ROOT_ID"):
+            if key in message:
+                response.setdefault(key, message[key])
+        if "ID" in message:
+            response.setdefault("ROOT_ID", message["ID"])
+        addresses: list[dict[str, str]] = [{"TO_ROOM": room} for room in self.response_rooms]
+        if self.response_component is not None:
+            addresses.append({"TO": self.response_component})
+        return [{**response, **address} for address in addresses] or [response]
+
+
+class Client:
+    """One component's end of the swarm at an address; it registers on creation.
+
+    Args:
+        name: its name, which others may share.
+        server, port: the address of a running swarm.
+        format, header_length: the wire of the sockets link; links inside a host need neither.
+        announce: keys that its REGISTER message carries besides its name, such as COMPONENTS, the
+            names of the components that it answers for.
+        objects: handed to the handlers whose parameters name them.
+
+    Raises:
+        AddressError: no swarm runs at that address.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        server: str,
+        port: int,
+        format: str = "utf-8",
+        header_length: int = 10,
+        *,
+        announce: Mapping[str, Any] | None = None,
+        **objects: Any,
+    ) -> None:
+        self.name = name
+        self.address = (server, port)
+        self.format = format
+        self.header_length = header_length
+        self._objects = objects
+        self._handlers: list[EventHandler] = []
+        self._postponed: deque[Message] = deque()
+        self._numbers = count()
+        self._endpoint = connect(self.address, name)
+        try:
+            self._command(MESSAGE_TYPE.COMMAND.REGISTER, NAME=name, **(announce or {}))
+        except BaseException:
+            self._endpoint.close()
+            raise
+        THIS_PROCESS.promise(self, self.close)
+
+    # --- rooms
+
+    def join_room(self, room: str) -> None:
+        """Get what is said in `room` from now on."""
+        if room not in self._me().rooms:
+            self._command(MESSAGE_TYPE.COMMAND.JOINROOM, ROOM=room)
+
+    def leave_room(self, room: str) -> None:
+        """No longer get what is said in `room`."""
+        if room in self._me().rooms:
+            self._command(MESSAGE_TYPE.COMMAND.LEAVEROOM, ROOM=room)
+
+    def rooms(self) -> Rooms:
+        """Return who is where now, as one consistent picture."""
+        return self._endpoint.rooms()
+
+    def _me(self) -> Member:
+        return self.rooms().members[self._endpoint.id]
+
+    def components_in(self, room: str) -> list[str]:
+        """Return the components that are present in `room`, in the order in which they registered."""
+        return [component for member in self.rooms().in_room(room) for component in member.components]
+
+    def await_components(self, room: str, number: int, timeout: float) -> None:
+        """Wait until at least `number` components are present in `room`; other messages are kept for later.
+
+        Raises:
+            WaitTimeout: some are still missing after `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while len(present := self.components_in(room)) < number:
+            try:
+                self._postponed.append(self._endpoint.receive(max(deadline - time.monotonic(), 0.0)))
+            except WaitTimeout:
+                raise WaitTimeout(
+                    f"{self.name!r} waited {timeout:g} s for {number} component(s) in room {room!r}; "
+                    f"present: {', '.join(present) or 'nobody'}"
+                ) from None
+
+    # --- messages
+
+    def send(self, message: Message) -> None:
+        """Send `message` to its TO_ROOM (one name, or several) and its TO; ID and SENT_BY are filled in.
+
+        Raises:
+            MessageError: it cannot be sent as it stands, or its room or component is unknown.
+            LinkClosed: the swarm has stopped.
+            WaitTimeout: a receiver's queue stayed full.
+        """
+        if not isinstance(message, dict):
+            validate(message)
+        rooms = message.get("TO_ROOM")
+        if isinstance(rooms, list | tuple | set):
+            for room in rooms:
+                self.send({**message, "TO_ROOM": room})
+            return
+        message = {"ID": f"{self._endpoint.id}.{next(self._numbers)}", "SENT_BY": self.name, **message}
+        validate(message)
+        self._endpoint.send(message)
+
+    def _command(self, command: MessageType, **fields: Any) -> None:
+        self.send({"TYPE": command.id, "TO_ROOM": COMMAND_ROOM, **fields})
+
+    def receive(self, timeout: float = RECEIVE_TIMEOUT) -> Message:
+        """Return the next message.
+
+        Raises:
+            WaitTimeout: none came within `timeout` seconds.
+            LinkClosed: the swarm stopped, or this client is closed.
+            ComponentFailed: in a launcher, one of its components failed.
+        """
+        if self._postponed:
+            return self._postponed.popleft()
+        THIS_PROCESS.ready()
+        return self._endpoint.receive(timeout)
+
+    def add_eventHandler(  # noqa: N802  (the protocol's own spelling, which users' scripts call)
+        self,
+        handler: Handler,
+        responseType: MessageType | None = None,  # noqa: N803
+        responseRooms: str | Iterable[str] | None = None,  # noqa: N803
+        responseComponent: str | None = None,  # noqa: N803
+        trigger: Trigger | None = None,
+    ) -> None:
+        """Call `handler` for the messages of `trigger`, and join its rooms.
+
+        What the handler returns is sent with `responseType` to `responseRooms` and `responseComponent`,
+        or where it says itself (TO_ROOM, TO). Handlers run in the order in which they were added.
+
+        Raises:
+            MessageError: there is no trigger, or the handler takes an object that this client was not given.
+        """
+        if trigger is None:
+            raise MessageError(f"the handler {_name_of(handler)} needs a trigger")
+        rooms = () if responseRooms is None else _names(responseRooms)
+        event_handler = EventHandler(handler, responseType, rooms, responseComponent, trigger, self._objects)
+        for room in trigger.rooms or ():
+            self.join_room(room)
+        self._handlers.append(event_handler)
+
+    def listen(self) -> None:
+        """Have the handlers called for every message until this component is asked to stop."""
+        THIS_PROCESS.ready()
+        while self._postponed:
+            self._handle(self._postponed.popleft())
+        self._endpoint.listen(self._handle)
+
+    def _handle(self, message: Message) -> None:
+        for event_handler in self._handlers:
+            if event_handler.trigger.is_triggered(message):
+                for answer in event_handler.answers(message):
+                    self.send(answer)
+        while self._postponed:
+            self._handle(self._postponed.popleft())
+
+    # --- leaving
+
+    def close(self) -> None:
+        """Tell the others, and leave the swarm; a second call does nothing."""
+        if self._endpoint.closed:
+            return
+        with contextlib.suppress(LinkClosed):  # where the swarm has stopped nobody is left to be told
+            self._command(MESSAGE_TYPE.COMMAND.DISCONNECT, COMPONENTS=list(self._me().components))
+        self._endpoint.close()
+        THIS_PROCESS.keep(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _names(names: str | Iterable[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _name_of(handler: Handler) -> str:
+    return f"{getattr(handler, '__qualname__', handler)}()"
+
+
+def _objects_for(handler: Handler, objects: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of `objects` that the parameters of `handler`, after the message, name."""
+    parameters = list(inspect.signature(handler).parameters.values())[1:]
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    for parameter in named:
+        if parameter.name not in objects and parameter.default is parameter.empty:
+            raise MessageError(
+                f"the handler {_name_of(handler)} takes {parameter.name!r}, which its Client was not given: "
+                f"Client(…, {parameter.name}=…)"
+            )
+    return {p.name: objects[p.name] for p in named if p.name in objects}

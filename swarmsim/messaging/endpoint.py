@@ -1,0 +1,95 @@
+"""A client's end of a link: the interface that every link has, and what links inside one host share."""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+
+from swarmsim.errors import MessageError
+from swarmsim.messaging.codec import decode, encode
+from swarmsim.messaging.message import MESSAGE_TYPE, Message
+from swarmsim.messaging.rooms import CHANGES_ROOMS, LOGGING_ROOM, Rooms, apply_command, receivers
+
+logger = logging.getLogger("swarmsim")
+
+_MIRRORED = frozenset((MESSAGE_TYPE.DATA.FORWARD.id, MESSAGE_TYPE.DATA.GRADIENT.id))
+
+Address = tuple[str, int]
+
+
+def tell_address(address: Address) -> str:
+    return f"{address[0]}:{address[1]}"
+
+
+class Endpoint(ABC):
+    """What a `Client` asks of a link; `id` is this client's member id in its swarm."""
+
+    id: str
+    closed: bool = False
+
+    @abstractmethod
+    def rooms(self) -> Rooms:
+        """Return who is where now."""
+
+    @abstractmethod
+    def send(self, message: Message) -> None:
+        """Hand a valid message to all who get it."""
+
+    @abstractmethod
+    def receive(self, timeout: float) -> Message:
+        """Return the next message.
+
+        Raises:
+            WaitTimeout: none came within `timeout` seconds.
+            LinkClosed: the swarm stopped, or this end is closed.
+        """
+
+    @abstractmethod
+    def listen(self, handle: Callable[[Message], None]) -> None:
+        """Have every message handled until this component is asked to stop."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of everything, without a word to the others; a second call does nothing."""
+
+
+def read_body(body: bytes, receiver_name: str) -> Message | None:
+    """Return the message of `body`, or None, with a line in the log, where it is none."""
+    try:
+        return decode(body)
+    except MessageError as error:
+        logger.warning("%s left out what it got: %s", receiver_name, error)
+        return None
+
+
+class HostEndpoint(Endpoint):
+    """An end whose sender knows the rooms, and hands a message straight to its receivers."""
+
+    def send(self, message: Message) -> None:
+        body = encode(message)
+        if message["TYPE"] in CHANGES_ROOMS:
+            table = self.update_rooms(lambda rooms: apply_command(rooms, message, self.id))
+        else:
+            table = self.rooms()
+        self.deliver(table, message, receivers(table, message, self.id), body)
+        if message["TYPE"] in _MIRRORED and table.logging:
+            self._mirror(table, message)
+
+    def _mirror(self, table: Rooms, message: Message) -> None:
+        log = {
+            "TYPE": MESSAGE_TYPE.LOG.MESSAGE.id,
+            "TO_ROOM": LOGGING_ROOM,
+            "MESSAGE": message,
+            "SENDER": message.get("SENT_BY"),
+            "ROOM": message.get("TO_ROOM"),
+        }
+        to = receivers(table, log, self.id)
+        if to:
+            self.deliver(table, log, to, encode(log))
+
+    @abstractmethod
+    def update_rooms(self, change: Callable[[Rooms], Rooms]) -> Rooms:
+        """Replace the swarm's rooms by `change(rooms)`, as one step for all members, and return them."""
+
+    @abstractmethod
+    def deliver(self, table: Rooms, message: Message, to: Iterable[str], body: bytes) -> None:
+        """Put `body` into the queue of each receiver."""

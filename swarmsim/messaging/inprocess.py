@@ -1,0 +1,104 @@
+"""The link inside one process: every message handled in the order in which it was sent, for debugging and tests.
+
+There is nobody else to wait for: a component that listens is called whenever another one waits for
+a message, and a wait that nothing can end any more fails at once.
+"""
+
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import count
+
+from swarmsim.errors import AddressError, ComponentFailed, LinkClosed, WaitTimeout
+from swarmsim.messaging.endpoint import Address, HostEndpoint, read_body, tell_address
+from swarmsim.messaging.message import Message
+from swarmsim.messaging.rooms import Rooms
+
+_HUBS: dict[Address, "InprocessHub"] = {}
+
+
+class InprocessHub:
+    """The swarm of one address in this process; it serves from creation until closed."""
+
+    def __init__(self, address: Address) -> None:
+        if address in _HUBS:
+            raise AddressError(f"{tell_address(address)} is already served in this process")
+        self.address = address
+        self.rooms = Rooms()
+        self.ends: dict[str, InprocessEndpoint] = {}
+        self.on_the_way: deque[tuple[str, bytes]] = deque()
+        self.numbers = count()
+        _HUBS[address] = self
+
+    def close(self) -> None:
+        for end in list(self.ends.values()):
+            end.close()
+        if _HUBS.get(self.address) is self:
+            del _HUBS[self.address]
+
+
+def find_hub(address: Address) -> InprocessHub | None:
+    """Return the swarm that this process serves at `address`, or None."""
+    return _HUBS.get(address)
+
+
+class InprocessEndpoint(HostEndpoint):
+    """A client's end of a swarm that lives in this process."""
+
+    def __init__(self, hub: InprocessHub, name: str) -> None:
+        self.id = f"in-{next(hub.numbers)}"
+        self._name = name
+        self._hub = hub
+        self._inbox: deque[Message] = deque()
+        self._handle: Callable[[Message], None] | None = None
+        hub.ends[self.id] = self
+
+    def rooms(self) -> Rooms:
+        return self._hub.rooms
+
+    def update_rooms(self, change: Callable[[Rooms], Rooms]) -> Rooms:
+        self._hub.rooms = change(self._hub.rooms)
+        return self._hub.rooms
+
+    def deliver(self, table: Rooms, message: Message, to: Iterable[str], body: bytes) -> None:
+        self._hub.on_the_way.extend((receiver, body) for receiver in to)
+
+    def receive(self, timeout: float) -> Message:
+        while not self._inbox:
+            if self.closed:
+                raise LinkClosed(f"{self._name!r} has left the swarm at {tell_address(self._hub.address)}")
+            if not self._hub.on_the_way:
+                raise WaitTimeout(
+                    f"{self._name!r} waits for a message, and nobody in this process has one left to send"
+                )
+            receiver, body = self._hub.on_the_way.popleft()
+            if receiver in self._hub.ends:
+                self._hub.ends[receiver]._take(body)
+        return self._inbox.popleft()
+
+    def _take(self, body: bytes) -> None:
+        message = read_body(body, self._name)
+        if message is None:
+            return
+        if self._handle is None:
+            self._inbox.append(message)
+        else:
+            self._call(self._handle, message)
+
+    def _call(self, handle: Callable[[Message], None], message: Message) -> None:
+        try:
+            handle(message)
+        except (ComponentFailed, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise ComponentFailed(self._name, type(error).__name__, str(error), traceback.format_exc()) from error
+
+    def listen(self, handle: Callable[[Message], None]) -> None:
+        """Have messages handled from now on, and return at once: this process has others to serve."""
+        self._handle = handle
+        while self._inbox:
+            self._call(handle, self._inbox.popleft())
+
+    def close(self) -> None:
+        self.closed = True
+        self._hub.ends.pop(self.id, None)

@@ -1,0 +1,132 @@
+"""Message types, their fields, and what makes a message valid."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from swarmsim.errors import MessageError, unknown
+
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class MessageType:
+    """One type of message: `KIND/NAME`, and the fields that it must and may carry."""
+
+    id: str
+    required_fields: tuple[str, ...] = ()
+    optional_fields: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.id.partition("/")[2]
+
+    def missing_fields(self, message: Mapping[str, Any]) -> tuple[str, ...]:
+        return tuple(field for field in self.required_fields if field not in message)
+
+    def check_fields(self, message: Mapping[str, Any]) -> bool:
+        """Tell whether `message` carries all required fields of this type."""
+        return not self.missing_fields(message)
+
+
+class DATA:
+    """What components work on."""
+
+    FORWARD = MessageType("DATA/FORWARD", ("DATA",), ("ROOM",))
+    GRADIENT = MessageType("DATA/GRADIENT", ("DATA",), ("ROOM",))
+    REWARD = MessageType("DATA/REWARD", ("DATA",), ("ROOM",))
+    TEXT = MessageType("DATA/TEXT", ("DATA",), ("ROOM",))
+    CUSTOM = MessageType("DATA/CUSTOM")
+
+
+class COMMAND:
+    """Who comes, joins, leaves and goes, and what a component is asked to save or load."""
+
+    REGISTER = MessageType("COMMAND/REGISTER", ("NAME",))
+    DISCONNECT = MessageType("COMMAND/DISCONNECT")
+    JOINROOM = MessageType("COMMAND/JOINROOM", ("ROOM",))
+    LEAVEROOM = MessageType("COMMAND/LEAVEROOM", ("ROOM",))
+    ENABLELOGGING = MessageType("COMMAND/ENABLELOGGING", (), ("COMPONENT",))
+    DISABLELOGGING = MessageType("COMMAND/DISABLELOGGING", (), ("COMPONENT",))
+    SAVEMODELWEIGHTS = MessageType("COMMAND/SAVEMODELWEIGHTS", (), ("WEIGHTS", "COMPONENT"))
+    LOADMODELWEIGHTS = MessageType("COMMAND/LOADMODELWEIGHTS", (), ("WEIGHTS", "COMPONENT"))
+    SAVESETTINGS = MessageType("COMMAND/SAVESETTINGS", ("SETTINGS",), ("COMPONENT",))
+    LOADSETTINGS = MessageType("COMMAND/LOADSETTINGS", ("SETTINGS",), ("COMPONENT",))
+    CUSTOM = MessageType("COMMAND/CUSTOM")
+
+
+class LOG:
+    """What components tell about themselves."""
+
+    MODELWEIGHTS = MessageType("LOG/MODELWEIGHTS", ("WEIGHTS", "COMPONENT"), ("DM",))
+    SETTINGS = MessageType("LOG/SETTINGS", ("SETTINGS", "COMPONENT"), ("DM",))
+    MESSAGE = MessageType("LOG/MESSAGES", ("MESSAGE", "SENDER", "ROOM"))
+    KPI = MessageType("LOG/KPI", ("KPI", "COMPONENT", "TIME", "VALUE"))
+    RUN = MessageType("LOG/RUN", ("RUN",), ("TYPE", "STARTTIME", "ENDTIME"))
+    CUSTOM = MessageType("LOG/CUSTOM")
+
+
+class MESSAGE_TYPE:  # noqa: N801  (the protocol's own spelling, which users' scripts import)
+    """All message types by kind and name: `MESSAGE_TYPE.DATA.CUSTOM.id == 'DATA/CUSTOM'`."""
+
+    DATA = DATA
+    COMMAND = COMMAND
+    LOG = LOG
+
+    @staticmethod
+    def by_id(type_id: object) -> MessageType | None:
+        """Return the message type with this id, or None."""
+        return _TYPES.get(type_id) if isinstance(type_id, str) else None
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """Whether the models learn from what a message tells them."""
+
+    id: int
+    name: str
+
+
+class MODEL_STATUS:  # noqa: N801  (the protocol's own spelling, which users' scripts import)
+    """The two states a model can be asked to work in; a reply carries its request's on."""
+
+    TRAIN = ModelStatus(1, "TRAIN")
+    VALIDATE = ModelStatus(2, "VALIDATE")
+
+    @staticmethod
+    def by_id(status_id: object) -> ModelStatus | None:
+        """Return the model status with this id, or None."""
+        return next((s for s in (MODEL_STATUS.TRAIN, MODEL_STATUS.VALIDATE) if s.id == status_id), None)
+
+
+def _message_types() -> Iterator[MessageType]:
+    for kind in (DATA, COMMAND, LOG):
+        yield from (value for value in vars(kind).values() if isinstance(value, MessageType))
+
+
+_TYPES = {message_type.id: message_type for message_type in _message_types()}
+
+
+def validate(message: object) -> MessageType:
+    """Return the type of a message that can be sent.
+
+    Raises:
+        MessageError: it is no dict with string keys, its TYPE is missing or unknown, a required
+            field is missing, or it has neither TO_ROOM nor TO.
+    """
+    if not isinstance(message, dict):
+        raise MessageError(f"a message is a dict, not {type(message).__name__}")
+    if "TYPE" not in message:
+        raise MessageError("a message needs a TYPE, for example MESSAGE_TYPE.DATA.CUSTOM.id")
+    message_type = MESSAGE_TYPE.by_id(message["TYPE"])
+    if message_type is None:
+        raise MessageError(unknown("message TYPE", message["TYPE"], _TYPES))
+    missing = message_type.missing_fields(message)
+    if missing:
+        raise MessageError(f"a {message_type.id} message needs the field {missing[0]}")
+    if "TO_ROOM" not in message and "TO" not in message:
+        raise MessageError(f"a {message_type.id} message needs TO_ROOM (a room) or TO (a component)")
+    for key in ("TO_ROOM", "TO"):
+        if key in message and not isinstance(message[key], str):
+            raise MessageError(f"{key} is a name, not {type(message[key]).__name__}")
+    return message_type

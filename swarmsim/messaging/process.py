@@ -1,0 +1,90 @@
+"""What this process must notice whatever it waits for, and what it must let go of after a fork.
+
+A launcher must notice that a component failed; a component must notice that its launcher asks it to
+stop or is gone. Both are file descriptors that every wait of the process includes.
+"""
+
+import contextlib
+import selectors
+import time
+from collections.abc import Callable, Hashable
+
+from swarmsim.errors import WaitTimeout
+
+
+class ThisProcess:
+    """The one state of this process that a fork must reset."""
+
+    def __init__(self) -> None:
+        self._watched = selectors.DefaultSelector()
+        self._owned: dict[Hashable, Callable[[], None]] = {}
+        self._farewells: dict[Hashable, Callable[[], None]] = {}
+        self._on_ready: Callable[[], None] | None = None
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable while something watched asks to be noticed."""
+        return self._watched.fileno()
+
+    def watch(self, source: int, notice: Callable[[], None]) -> None:
+        """Call `notice` in every wait of this process while `source` is readable; it may raise to end the wait."""
+        self._watched.register(source, selectors.EVENT_READ, notice)
+
+    def unwatch(self, source: int) -> None:
+        with contextlib.suppress(KeyError):
+            self._watched.unregister(source)
+
+    def notice(self) -> None:
+        """Call what is due now."""
+        for key, _ in self._watched.select(0):
+            key.data()
+
+    def wait(self, timeout: float, waited_for: str, until: Callable[[], bool] = lambda: False) -> None:
+        """Wait until `until()`, looking again after each notice.
+
+        Raises:
+            WaitTimeout: `timeout` seconds passed.
+        """
+        deadline = time.monotonic() + timeout
+        while not until():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise WaitTimeout(f"waited {timeout:g} s for {waited_for}")
+            for key, _ in self._watched.select(left):
+                key.data()
+
+    def own(self, resource: Hashable, let_go: Callable[[], None]) -> None:
+        """Have processes forked from this one `let_go` of `resource`, since it is this process's alone."""
+        self._owned[resource] = let_go
+
+    def disown(self, resource: Hashable) -> None:
+        self._owned.pop(resource, None)
+
+    def promise(self, resource: Hashable, farewell: Callable[[], None]) -> None:
+        """Have `farewell` called when this component ends, unless `resource` was closed before."""
+        self._farewells[resource] = farewell
+
+    def keep(self, resource: Hashable) -> None:
+        """Take back a promise that has been kept."""
+        self._farewells.pop(resource, None)
+
+    def farewells(self) -> dict[Hashable, Callable[[], None]]:
+        """Return what is promised for this component's end."""
+        return dict(self._farewells)
+
+    def begin_child(self, on_ready: Callable[[], None]) -> None:
+        """Drop what was the launcher's in a process just forked from it; `on_ready` is called once by `ready`."""
+        self._watched.close()
+        for let_go in self._owned.values():
+            let_go()
+        self._owned, self._farewells = {}, {}
+        self._watched = selectors.DefaultSelector()
+        self._on_ready = on_ready
+
+    def ready(self) -> None:
+        """Tell the launcher, once, that this process waits for messages."""
+        on_ready, self._on_ready = self._on_ready, None
+        if on_ready is not None:
+            on_ready()
+
+
+THIS_PROCESS = ThisProcess()
