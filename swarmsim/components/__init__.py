@@ -1,0 +1,1 @@
+"""The roles of the main job, each thin: receive, call `learning`, answer."""

@@ -1,0 +1,133 @@
+"""Aggregation: the models' opinions become the swarm's action, and each model's share in it is kept."""
+
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swarmsim.components.role import component_order
+from swarmsim.learning.aggregate import chosen, contributions, diversity, softmax, summed
+from swarmsim.learning.seeding import generator
+from swarmsim.messaging.client import Client
+from swarmsim.messaging.message import Message
+
+Probabilities = NDArray[np.float64]
+
+
+class Aggregation:
+    """Answers a step once every model that was present when the run began has spoken.
+
+    Args:
+        models_room: the room whose members are the models.
+        seed: of the run; actions are drawn by a generator of this component's own.
+    """
+
+    def __init__(self, client: Client, models_room: str, seed: int) -> None:
+        self.client = client
+        self.models_room = models_room
+        self.rng = generator(seed, "aggregation")
+        self.ledger = Ledger()
+        self._run: object = None
+        self._decided = -1
+        self._expected = 0
+        self._logits: dict[str, NDArray[np.float64]] = {}
+        self._asked: Message = {}
+
+    def collect(self, message: Message) -> Message | None:
+        """Keep a process's logits; answer with the action when none is missing any more."""
+        if message.get("ROOT_ID") != self._run:
+            self._run, self._decided = message.get("ROOT_ID"), -1
+            self._expected = len(self.client.components_in(self.models_room))
+            self._logits = {}
+        if message.get("STEP", self._decided + 1) <= self._decided:
+            return None  # the step went on without it
+        self._logits.update(_by_component(message))
+        self._asked = message
+        return self._action_when_complete()
+
+    def leave(self, message: Message) -> Message | None:
+        """Go on without the components of a process that has gone; the others may have waited for it alone."""
+        self._expected = min(self._expected, len(self.client.components_in(self.models_room)))
+        for component in message.get("COMPONENTS", ()):
+            self._logits.pop(component, None)
+        return self._action_when_complete()
+
+    def _action_when_complete(self) -> Message | None:
+        if not self._logits or len(self._logits) < self._expected:
+            return None
+        names = sorted(self._logits, key=component_order)
+        probabilities = softmax(np.stack([self._logits[name] for name in names]))
+        deterministic = bool(self._asked["DETERMINISTIC"])
+        actions = chosen(summed(probabilities), deterministic, self.rng)
+        if not deterministic:
+            active = np.reshape(np.asarray(self._asked.get("ACTIVE", np.ones(actions.size)), np.bool_), -1)
+            self.ledger.add(tuple(names), probabilities[:, active], actions[active])
+        self._logits = {}
+        self._decided = self._asked.get("STEP", self._decided + 1)
+        carried: Message = {key: self._asked[key] for key in ("ROOT_ID", "MODEL_STATUS") if key in self._asked}
+        return {"ACTION": int(actions[0]) if actions.size == 1 else actions, "STEP": self._decided, **carried}
+
+    def report(self, message: Message) -> Message | None:
+        """Answer an evolution's GET with what each model contributed since the last one, and begin anew."""
+        if message.get("CMD") != "GET":
+            return None
+        ledger, self.ledger = self.ledger, Ledger()
+        return {"CONTRIBUTION": ledger.shares(), "DIVERSITY": ledger.diversity(), "TO": message["SENT_BY"]}
+
+
+class Ledger:
+    """Who contributed how much, and how far opinions differed, since it was opened."""
+
+    BLOCK = 64  # steps reckoned up at once, off the way of the action that is waited for
+
+    def __init__(self) -> None:
+        self._names: tuple[str, ...] = ()
+        self._block: list[tuple[Probabilities, NDArray[np.int64]]] = []
+        self._totals: Counter[str] = Counter()
+        self._distance = 0.0
+        self._n_decisions = 0
+
+    def add(self, names: tuple[str, ...], probabilities: Probabilities, actions: NDArray[np.int64]) -> None:
+        """Take in what the models `names` (P) thought, (P, B, A), and the actions (B,) that came of it."""
+        if names != self._names or len(self._block) >= self.BLOCK:
+            self._reckon_up()
+            self._names = names
+        self._block.append((probabilities, actions))
+
+    def _reckon_up(self) -> None:
+        if not self._block:
+            return
+        probabilities = np.concatenate([p for p, _ in self._block], axis=1)
+        actions = np.concatenate([a for _, a in self._block])
+        self._block = []
+        for name, share in zip(self._names, contributions(probabilities, actions).sum(axis=1), strict=True):
+            self._totals[name] += float(share)  # type: ignore[assignment]  # a Counter adds floats as well
+        self._distance += float(diversity(probabilities).sum())
+        self._n_decisions += actions.size
+
+    def shares(self) -> dict[str, float]:
+        """Return each model's part of all decisions; the parts sum to 1. Empty where none was made."""
+        self._reckon_up()
+        names = sorted(self._totals, key=component_order)
+        return {name: self._totals[name] / self._n_decisions for name in names}
+
+    def diversity(self) -> float:
+        """Return the mean over all decisions of the models' mean pairwise distance; 0 where none was made."""
+        self._reckon_up()
+        return self._distance / self._n_decisions if self._n_decisions else 0.0
+
+
+def _by_component(message: Message) -> dict[str, NDArray[np.float64]]:
+    """Return the logits (B, A) of each component that a LOGITS message speaks for.
+
+    Raises:
+        ValueError: they are not finite, or not one set for each component.
+    """
+    ids = message["COMPONENT_ID"]
+    names = [ids] if isinstance(ids, str) else list(ids)
+    logits = np.asarray(message["LOGITS"], np.float64)
+    if logits.size == 0 or logits.size % (len(names) * logits.shape[-1]):
+        raise ValueError(f"{message.get('SENT_BY')} sent logits of shape {logits.shape} for {len(names)} component(s)")
+    if not np.isfinite(logits).all():
+        raise ValueError(f"{message.get('SENT_BY')} sent logits that are not finite: its learning has diverged")
+    return dict(zip(names, logits.reshape(len(names), -1, logits.shape[-1]), strict=True))

@@ -1,0 +1,108 @@
+"""The wiring of the main job: which component listens in which room, and who starts after whom."""
+
+import os
+from itertools import pairwise
+from typing import Literal
+
+from swarmsim.components.aggregation import Aggregation
+from swarmsim.components.environment import Environment
+from swarmsim.components.episodes import Shape
+from swarmsim.components.evolution import Evolution
+from swarmsim.components.model import Models
+from swarmsim.components.role import On, Role
+from swarmsim.config import Config
+from swarmsim.learning.policy import Architecture
+from swarmsim.messaging.message import MESSAGE_TYPE
+from swarmsim.messaging.rooms import COMMAND_ROOM
+
+CONTROL, OBSERVATION, LOGITS, ACTION, EVOLUTION = "control", "observation", "logits", "action", "evolution"
+
+_COMMAND, _LOG = MESSAGE_TYPE.COMMAND, MESSAGE_TYPE.LOG
+
+ROWS_FOR_A_SECOND_WORKER = 400
+
+
+def main_job(config: Config, shape: Shape) -> list[Role]:
+    """Return all components but control, in the order of their start."""
+    architecture = Architecture(shape.n_inputs, shape.n_actions, config.a2c.hidden)
+    return [
+        Role(
+            "aggregation",
+            Aggregation,
+            listens=(
+                On(LOGITS, Aggregation.collect, answer_in=ACTION),
+                On(EVOLUTION, Aggregation.report),
+                On(COMMAND_ROOM, Aggregation.leave, answer_in=ACTION, type=_COMMAND.DISCONNECT),
+            ),
+            settings={"models_room": OBSERVATION, "seed": config.seed},
+        ),
+        *(
+            Role(
+                process_name(names),
+                Models,
+                listens=(
+                    On(OBSERVATION, Models.observe, answer_in=LOGITS),
+                    On(EVOLUTION, Models.exchange),
+                    On(OBSERVATION, Models.save, type=_COMMAND.SAVEMODELWEIGHTS, answer_type=_LOG.MODELWEIGHTS),
+                ),
+                settings={"components": names, "architecture": architecture, "a2c": config.a2c, "seed": config.seed},
+                announce={"COMPONENTS": names},
+            )
+            for names in packed(config.population, n_workers(config.workers, config.population, config.envs))
+        ),
+        Role(
+            "evolution",
+            Evolution,
+            listens=(
+                On(EVOLUTION, Evolution.gather),
+                On(CONTROL, Evolution.ask),
+                On(COMMAND_ROOM, Evolution.leave, type=_COMMAND.DISCONNECT),
+            ),
+            settings={
+                "genetic": config.evolution,
+                "seed": config.seed,
+                "models_room": OBSERVATION,
+                "aggregation_room": LOGITS,
+                "evolution_room": EVOLUTION,
+                "control_room": CONTROL,
+            },
+        ),
+        Role(
+            "environment",
+            Environment,
+            listens=(On(ACTION, Environment.act), On(CONTROL, Environment.ask)),
+            settings={
+                "env_id": config.env,
+                "n_envs": config.envs,
+                "n_models": config.population,
+                "seed": config.seed,
+                "timeout": config.timeout,
+                "models_room": OBSERVATION,
+                "aggregation_room": LOGITS,
+                "control_room": CONTROL,
+            },
+        ),
+    ]
+
+
+def n_workers(workers: int | Literal["auto"], population: int, n_envs: int) -> int:
+    """Return how many model processes to start.
+
+    `auto` is one, until a step's forward pass outweighs the wake-ups that more processes cost, then one per core.
+    """
+    if workers != "auto":
+        return workers
+    worth_it = population * n_envs >= ROWS_FOR_A_SECOND_WORKER
+    return min(os.cpu_count() or 1, population) if worth_it else 1
+
+
+def packed(population: int, workers: int) -> list[list[str]]:
+    """Return the names of each process's models: all of them in order, as evenly as it goes."""
+    bounds = [population * worker // workers for worker in range(workers + 1)]
+    return [[f"model{i}" for i in range(start, end)] for start, end in pairwise(bounds)]
+
+
+def process_name(models: list[str]) -> str:
+    """Return what a process of these models is called: model3, or models0-9."""
+    first, last = models[0], models[-1]
+    return first if len(models) == 1 else f"{first.replace('model', 'models')}-{last.removeprefix('model')}"

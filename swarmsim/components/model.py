@@ -1,0 +1,92 @@
+"""Models: what a process of them answers to observations, learns from outcomes, and exchanges for evolution."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from swarmsim.learning.a2c import A2C, Transition
+from swarmsim.learning.hyperparameters import A2CSettings
+from swarmsim.learning.policy import Architecture
+from swarmsim.learning.seeding import generator
+from swarmsim.messaging.client import Client
+from swarmsim.messaging.message import Message
+
+
+class Models:
+    """The models of one process, all asked and trained at once.
+
+    Args:
+        components: their names, one row of weights each.
+        seed: of the run; each model's weights come from it and its name alone, whoever hosts it.
+    """
+
+    def __init__(
+        self, client: Client, components: Sequence[str], architecture: Architecture, a2c: A2CSettings, seed: int
+    ) -> None:
+        self.client = client
+        self.components = list(components)
+        self.n_inputs = architecture.n_inputs
+        self.learner = A2C(architecture, a2c, [generator(seed, "weights", name) for name in components])
+        self._run: str | None = None
+        self._acted = False
+        self._training = True
+
+    def observe(self, message: Message) -> Message | None:
+        """Learn from the transition that the message tells, then answer its observation with logits."""
+        observations = self._rows(message["OBSERVATION"])
+        if message["DETERMINISTIC"]:
+            return None if message.get("LAST") else self._logits(message, self.learner.evaluate(observations).logits)
+        if message.get("ROOT_ID") != self._run:
+            self._run, self._acted = message.get("ROOT_ID"), False
+            self.learner.forget_rollout()
+        if self._acted and self._training:
+            self.learner.record(self._transition(message))
+        if message.get("LAST"):
+            if self._training:
+                self.learner.update(observations)
+            self._acted = False
+            return None
+        self._acted = True
+        return self._logits(message, self.learner.act(observations))
+
+    def _rows(self, observations: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        return np.asarray(observations, np.float32).reshape(-1, self.n_inputs)
+
+    def _logits(self, message: Message, logits: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Message:
+        answer = {"LOGITS": logits, "COMPONENT_ID": self.components, "DETERMINISTIC": message["DETERMINISTIC"]}
+        return answer | {key: message[key] for key in ("STEP", "ACTIVE") if key in message}
+
+    def _transition(self, message: Message) -> Transition:
+        done = np.reshape(np.asarray(message["DONE"], np.bool_), -1)
+        truncated = np.reshape(np.asarray(message.get("TRUNCATED", np.zeros_like(done)), np.bool_), -1)
+        final = message.get("FINAL_OBSERVATION")
+        return Transition(
+            actions=np.reshape(np.asarray(message["ACTION"], np.int64), -1),
+            rewards=np.reshape(np.asarray(message["REWARD"], np.float32), -1),
+            terminated=done & ~truncated,
+            truncated=truncated,
+            final_observations=None if final is None else self._rows(final),
+            active=np.reshape(np.asarray(message.get("ACTED", np.ones_like(done)), np.bool_), -1),
+        )
+
+    def exchange(self, message: Message) -> Message | None:
+        """Hand weights out for an evolution (GET), then take the new ones in and go on learning (SET)."""
+        if message.get("CMD") == "GET":
+            self._training = False
+            return self._to_asker(message, {"WEIGHTS": self.learner.weights, "COMPONENT_ID": self.components})
+        if message.get("CMD") == "SET":
+            for row, name in enumerate(self.components):
+                if name in message["WEIGHTS"]:
+                    self.learner.weights[row] = message["WEIGHTS"][name]
+            self.learner.forget_rollout()
+            self._acted, self._training = False, True
+            return self._to_asker(message, {"STATUS": "SET_DONE", "COMPONENT_ID": self.components})
+        return None
+
+    def save(self, message: Message) -> Message:
+        """Answer COMMAND/SAVEMODELWEIGHTS with this process's weights, to the asker alone."""
+        return self._to_asker(message, {"WEIGHTS": self.learner.weights, "COMPONENT": self.components})
+
+    @staticmethod
+    def _to_asker(message: Message, answer: Message) -> Message:
+        return {**answer, "TO": message["SENT_BY"]}

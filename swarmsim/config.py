@@ -1,0 +1,133 @@
+"""All settings of a run and of a swarm: YAML and flags in, validated dataclasses out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from swarmsim.errors import SettingsError
+from swarmsim.learning.hyperparameters import A2CSettings, GeneticSettings
+from swarmsim.settings import checked, setting
+
+DEFAULT_FILE = "swarm.yaml"
+Preset = Literal["default", "reference"]
+
+
+@dataclass(frozen=True)
+class ScriptSettings:
+    """How `Swarm` runs scripts, as in the reference's `settings`."""
+
+    python_cmd: str = setting("python", "Python to run scripts with; 'python' is the one that runs swarmsim, forked")
+    python_envpath: str | None = setting(None, "put before python_cmd, for example '.venv/bin/'")
+    julia_envpath: str | None = setting(None, "understood; swarmsim runs Python components only")
+    terminal_cmd: str | None = setting(None, "for example 'xterm -e', to run every script in a terminal of its own")
+
+
+@dataclass(frozen=True)
+class ComponentSettings:
+    """One script of a swarm, as in the reference's `components`."""
+
+    filepath: str = setting("", "a Python file, seen from this file's folder")
+    delay: float | None = setting(None, "seconds to wait after its start", minimum=0)
+    envpath: str | None = setting(None, "put before its python_cmd")
+    python_cmd: str | None = setting(None, "its own Python")
+    terminal_cmd: str | None = setting(None, "its own terminal")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides a run; `metadata['help']` of a field is also its flag's help."""
+
+    rounds: int = setting(5, "train, evaluate, evolve, evaluate, this often", minimum=0)
+    population: int = setting(20, "models", minimum=1)
+    episodes: int = setting(20, "training episodes in a round", minimum=1)
+    eval_episodes: int = setting(1, "deterministic episodes in each evaluation", minimum=1)
+    env: str = setting("CartPole-v1", "a Gymnasium id, 'module:id' to import the module first")
+    envs: int = setting(1, "training episodes that run side by side", minimum=1)
+    workers: int | Literal["auto"] = setting("auto", "model processes", minimum=1)
+    link: Literal["queues", "inprocess", "sockets"] = setting("queues", "what carries the messages")
+    preset: Preset = setting("default", "hyperparameters to start from")
+    seed: int = setting(0, "of everything that is drawn", minimum=0)
+    out: str | None = setting("auto", "run directory; auto is runs/ENV-DATE-TIME")
+    start_method: Literal["fork", "spawn"] = setting("fork", "how component processes are made")
+    progress: bool = setting(True, "bars while it runs, where stderr is a terminal")
+    timeout: float = setting(60.0, "seconds without a word from a component before the run fails", minimum=0.1)
+    a2c: A2CSettings = field(default_factory=A2CSettings, metadata={"help": "learning"})
+    evolution: GeneticSettings = field(default_factory=GeneticSettings, metadata={"help": "evolution"})
+    settings: ScriptSettings = field(default_factory=ScriptSettings, metadata={"help": "how Swarm runs scripts"})
+    components: Mapping[str, ComponentSettings] = field(default_factory=dict, metadata={"help": "scripts of a Swarm"})
+
+
+PRESETS: Mapping[Preset, tuple[A2CSettings, GeneticSettings]] = {
+    "default": (A2CSettings(), GeneticSettings()),
+    "reference": (A2CSettings(), GeneticSettings()),
+}
+
+_SECTIONS = ("a2c", "evolution", "settings", "components")
+
+
+def read_file(path: str | Path) -> dict[str, Any]:
+    """Return the settings of a YAML file, not yet checked.
+
+    Raises:
+        SettingsError: it is missing, unreadable, no YAML, empty or not a mapping.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: there is no such settings file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark else ""
+        raise SettingsError(f"{path} is not YAML{line}: {getattr(error, 'problem', None) or error}") from None
+    if values is None:
+        raise SettingsError(f"{path} is empty: it needs settings such as 'rounds: 5'")
+    if not isinstance(values, Mapping):
+        raise SettingsError(f"{path} is a mapping of settings, such as 'rounds: 5', not {type(values).__name__}")
+    return dict(values)
+
+
+def make_config(values: Mapping[str, Any], where: str) -> Config:
+    """Return the Config of checked `values`, laid over its preset; `where` names their source in errors.
+
+    Raises:
+        SettingsError: an unknown key, or a value of a wrong type or out of bounds.
+    """
+    flat = checked(Config, {key: value for key, value in values.items() if key not in _SECTIONS}, where)
+    a2c, evolution = PRESETS[flat.get("preset", "default")]
+    sections = {key: {} if values.get(key) is None else values[key] for key in _SECTIONS}
+    components = sections["components"]
+    if not isinstance(components, Mapping):
+        raise SettingsError(f"{where}: components is a mapping of names to scripts, not {type(components).__name__}")
+    config = Config(
+        **flat,
+        a2c=replace(a2c, **checked(A2CSettings, sections["a2c"], f"{where}: a2c")),
+        evolution=replace(evolution, **checked(GeneticSettings, sections["evolution"], f"{where}: evolution")),
+        settings=ScriptSettings(**checked(ScriptSettings, sections["settings"], f"{where}: settings")),
+        components={str(name): _component(name, script, where) for name, script in components.items()},
+    )
+    if config.workers != "auto" and config.workers > config.population:
+        raise SettingsError(
+            f"{where}: workers must be at most the population of {config.population}, got {config.workers}"
+        )
+    return config
+
+
+def _component(name: object, values: object, where: str) -> ComponentSettings:
+    script = ComponentSettings(**checked(ComponentSettings, values, f"{where}: components: {name}"))
+    if not script.filepath:
+        raise SettingsError(f"{where}: components: {name} needs a filepath")
+    return script
+
+
+def merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values` with those of `over` laid over them, sections key by key."""
+    result = {**values, **over}
+    for key in _SECTIONS:
+        if isinstance(values.get(key), Mapping) and isinstance(over.get(key), Mapping):
+            result[key] = {**values[key], **over[key]}
+    return result
