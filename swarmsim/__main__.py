@@ -1,0 +1,8 @@
+"""`python -m swarmsim`."""
+
+import sys
+
+from swarmsim.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

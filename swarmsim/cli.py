@@ -1,0 +1,129 @@
+"""The command line: flags → Config → Experiment → exit status."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NoReturn, get_type_hints
+
+from swarmsim.config import DEFAULT_FILE, Config, make_config, merged, read_file
+from swarmsim.errors import ComponentFailed, SettingsError, SwarmError, unknown
+from swarmsim.settings import checked_value
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+FLAGS = (
+    "rounds", "population", "episodes", "eval_episodes", "env", "envs", "workers", "link", "preset", "seed", "out",
+)  # fmt: skip
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence, with the nearest flag."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(message)
+
+
+def make_parser() -> Parser:
+    """Return the parser; names, defaults and help of its flags are those of Config's fields."""
+    parser = Parser(
+        prog="swarmsim",
+        description="A swarm of learning models that act as one: train, evaluate, evolve, evaluate, round by round.",
+        epilog="Every flag is also a key of swarm.yaml (eval_episodes for --eval-episodes); flags win. "
+        "Example: python run.py --rounds 5 --population 20 --seed 1",
+        allow_abbrev=False,
+    )
+    for field in fields(Config):
+        if field.name in FLAGS:
+            parser.add_argument(
+                _flag(field.name),
+                metavar=field.name.rpartition("_")[2].upper(),
+                help=f"{field.metadata['help']} (default: {field.default})",
+            )
+    parser.add_argument("--config", metavar="FILE", help=f"settings file (default: {DEFAULT_FILE}, where there is one)")
+    parser.add_argument("--resume", metavar="DIR", help="not there yet")
+    parser.add_argument("--no-progress", action="store_true", help="no bars")
+    return parser
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def parse(arguments: Sequence[str] | None = None) -> Config:
+    """Return the settings of a command line, over those of its settings file.
+
+    Raises:
+        SettingsError: a flag, a key or a value that cannot be used.
+    """
+    parser = make_parser()
+    given, rest = parser.parse_known_args(arguments)
+    if rest:
+        flags = (option for option in parser.format_help().split() if option.startswith("--"))
+        raise SettingsError(
+            unknown("flag", rest[0], flags, show=0) if rest[0].startswith("-") else f"what is {rest[0]!r}?"
+        )
+    if given.resume is not None:
+        raise SettingsError("--resume is not there yet: a run starts anew")
+    if given.link == "sockets":
+        raise SettingsError("--link sockets is not there yet: queues and inprocess are")
+    over = _checked_flags(given)
+    if given.no_progress:
+        over["progress"] = False
+    path = given.config or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
+    if path is None:
+        return make_config(over, "flags")
+    values = read_file(path)
+    make_config(values, path)
+    return make_config(merged(values, over), "flags")
+
+
+def _checked_flags(given: argparse.Namespace) -> dict[str, Any]:
+    hints = get_type_hints(Config)
+    return {
+        field.name: checked_value(field, hints[field.name], text, _flag(field.name))
+        for field in fields(Config)
+        if field.name in FLAGS and (text := getattr(given, field.name)) is not None
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the command line asks for, and return the exit status."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: a launcher that forks has no threads
+    try:
+        config = parse(arguments)
+        if config.rounds == 0:
+            print("0 rounds: nothing to do")
+            return DONE
+        return _run(config)
+    except SettingsError as error:
+        print(f"swarmsim: {error}", file=sys.stderr)
+        return WRONG_USAGE
+
+
+def _run(config: Config) -> int:
+    from swarmsim.experiment import Experiment
+    from swarmsim.terminal import TerminalReport
+
+    experiment = Experiment(config, TerminalReport(config.progress))
+    status = DONE
+    try:
+        experiment.run()
+    except KeyboardInterrupt:
+        print("\nswarmsim: interrupted", file=sys.stderr)
+        status = INTERRUPTED
+    except SettingsError:
+        raise
+    except SwarmError as error:
+        if isinstance(error, ComponentFailed) and error.traceback_text:
+            print(error.traceback_text, file=sys.stderr)
+        print(f"swarmsim: {error}", file=sys.stderr)
+        status = FAILED
+    history = experiment.history
+    if history.rounds:
+        print(f"\n{history}")
+    if history.directory is not None:
+        print(f"\nresults in {history.directory}")
+    return status

@@ -1,0 +1,143 @@
+"""Inside a component's own process: run it, tell the launcher when it is ready, and how it failed.
+
+`python -m swarmsim.launch` is that process where a script has a Python of its own.
+"""
+
+import contextlib
+import json
+import os
+import runpy
+import shlex
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from swarmsim.errors import StopRequested
+from swarmsim.messaging.process import THIS_PROCESS
+
+
+@dataclass(frozen=True)
+class Script:
+    """A Python file of the user's; it gets its component's name as `sys.argv[1]`.
+
+    Attributes:
+        python: the Python that runs it; None for this one, in a process forked from the launcher.
+        terminal: the command that opens a terminal for it, in which it then runs.
+    """
+
+    name: str
+    path: Path
+    python: str | None = None
+    terminal: str | None = None
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another program than this Python runs it."""
+        return self.python is not None or self.terminal is not None
+
+    def run(self) -> None:
+        """Run the file as a main program, its folder first on the path."""
+        before = sys.argv, sys.path[:]
+        sys.argv = [str(self.path), self.name]
+        sys.path.insert(0, str(self.path.parent))
+        try:
+            runpy.run_path(str(self.path), run_name="__main__")
+        finally:
+            sys.argv, sys.path[:] = before
+
+    def command(self, reports: Connection, lifeline: Connection) -> list[str]:
+        """Return the command line of a foreign script's process."""
+        terminal = [] if self.terminal is None else shlex.split(self.terminal)
+        python = self.python or sys.executable
+        return [
+            *terminal,
+            python,
+            "-m",
+            __name__,
+            self.name,
+            str(self.path),
+            str(reports.fileno()),
+            str(lifeline.fileno()),
+        ]
+
+
+def component_process(target: Callable[[], None], reports: Connection, lifeline: Connection) -> None:
+    """Run `target` as a component, in a process forked or spawned for it; end the process where it fails.
+
+    Args:
+        reports: what this process tells its launcher goes in here.
+        lifeline: its other end is closed when the launcher wants this component to stop, or is gone.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole process group; the launcher handles it
+    THIS_PROCESS.begin_child(on_ready=lambda: _report(reports, event="ready"))
+    THIS_PROCESS.watch(lifeline.fileno(), _stop_requested)
+    _use_one_thread()
+    try:
+        target()
+        if not THIS_PROCESS.farewells():
+            _report(reports, event="left")
+    except StopRequested:
+        pass
+    except BaseException as error:
+        _report(
+            reports,
+            event="failed",
+            error_type=type(error).__name__,
+            message=str(error),
+            traceback_text="".join(traceback.format_exception(error)),
+        )
+        sys.stdout.flush()
+        os._exit(1)
+    for farewell in THIS_PROCESS.farewells().values():
+        farewell()
+
+
+def foreign_script(script: Script, reports: Connection, lifeline: Connection) -> None:
+    """Run a script by its own Python, and end as it ended; both form one process group, to be ended together."""
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    package_root = str(Path(__file__).parent.parent)
+    path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
+    try:
+        process = subprocess.Popen(
+            script.command(reports, lifeline),
+            pass_fds=(reports.fileno(), lifeline.fileno()),
+            env={**os.environ, "PYTHONPATH": path},
+        )
+    except OSError as error:
+        _report(reports, event="failed", error_type=type(error).__name__, message=str(error), traceback_text="")
+        os._exit(1)
+    os._exit(process.wait() & 0xFF)
+
+
+def _stop_requested() -> None:
+    raise StopRequested("the launcher asked this component to stop")
+
+
+def _report(reports: Connection, **told: Any) -> None:
+    with contextlib.suppress(OSError):  # where the launcher is gone nobody is left to be told
+        reports.send_bytes(json.dumps(told).encode())
+
+
+def _use_one_thread() -> None:
+    """Keep the components' matrix libraries from fighting over cores: one process, one thread."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
+
+
+def main() -> None:
+    """Be the process of a foreign script; the arguments are those of `Script.command`."""
+    name, path, reports, lifeline = sys.argv[1:]
+    script = Script(name, Path(path))
+    component_process(script.run, Connection(int(reports)), Connection(int(lifeline), writable=False))
+
+
+if __name__ == "__main__":
+    main()

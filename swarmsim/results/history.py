@@ -1,0 +1,92 @@
+"""What a run has shown: one record a round, and their summary."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+TIMES = ("seconds", "steps_per_second")
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round: a line of `metrics.jsonl`.
+
+    Attributes:
+        train_score: mean return of the training episodes.
+        train_returns: the return of each, in the order in which they began.
+        eval_score, eval_score_evolved: mean return of the deterministic episodes before and after evolution.
+        env_steps: training steps of the environment since the run began.
+        seconds: that this round's training took.
+        contribution: each model's share in this round's training actions; they sum to 1.
+        diversity: mean total variation distance of all pairs of models' action distributions, on the round's states.
+        evolution: parents_kept, crossovers, mutations.
+    """
+
+    round: int
+    train_score: float
+    train_returns: list[float]
+    eval_score: float
+    eval_score_evolved: float
+    env_steps: int
+    seconds: float
+    steps_per_second: float
+    contribution: dict[str, float]
+    diversity: float
+    evolution: dict[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class History:
+    """The rounds of a run so far, in order.
+
+    Attributes:
+        settings: what the run was asked for: seed, env, population, workers, link, preset.
+        directory: where the run's files lie, or None where it keeps none.
+        wall_seconds: from the first component's start to the end.
+    """
+
+    settings: Mapping[str, Any]
+    directory: Path | None = None
+    rounds: list[Round] = field(default_factory=list)
+    wall_seconds: float = 0.0
+
+    def __iter__(self) -> Iterator[Round]:
+        return iter(self.rounds)
+
+    def __len__(self) -> int:
+        return len(self.rounds)
+
+    def __getitem__(self, index: int) -> Round:
+        return self.rounds[index]
+
+    @property
+    def env_steps(self) -> int:
+        return self.rounds[-1].env_steps if self.rounds else 0
+
+    def summary(self) -> dict[str, Any]:
+        """Return `summary.json`; scores are None where no round was finished."""
+        train_seconds = sum(r.seconds for r in self.rounds)
+        scores = [score for r in self.rounds for score in (r.eval_score, r.eval_score_evolved)]
+        return {
+            "final_score": self.rounds[-1].eval_score_evolved if self.rounds else None,
+            "best_score": max(scores, default=None),
+            "env_steps": self.env_steps,
+            "train_seconds": train_seconds,
+            "steps_per_second": self.env_steps / train_seconds if train_seconds else 0.0,
+            "wall_seconds": self.wall_seconds,
+            **self.settings,
+        }
+
+    def __str__(self) -> str:
+        """Return the rounds as a table."""
+        head = f"{'round':>5} {'train':>9} {'eval':>9} {'evolved':>9} {'env steps':>10} {'steps/s':>9}"
+        rows = (
+            f"{r.round:>5} {r.train_score:>9.1f} {r.eval_score:>9.1f} {r.eval_score_evolved:>9.1f}"
+            f" {r.env_steps:>10,} {r.steps_per_second:>9,.0f}"
+            for r in self.rounds
+        )
+        return "\n".join((head, *rows))
