@@ -48,6 +48,8 @@ class ComponentFailed(SwarmError):
         self.error_type = error_type
         self.message = message
         self.traceback_text = traceback_text
+        if traceback_text:
+            self.add_note(f"In component {component!r}:\n{traceback_text}")
 
 
 def unknown(kind: str, name: object, allowed: Iterable[str], *, show: int = 12) -> str:

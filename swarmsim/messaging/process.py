@@ -5,6 +5,7 @@ stop or is gone. Both are file descriptors that every wait of the process includ
 """
 
 import contextlib
+import math
 import selectors
 import time
 from collections.abc import Callable, Hashable
@@ -49,7 +50,7 @@ class ThisProcess:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise WaitTimeout(f"waited {timeout:g} s for {waited_for}")
-            for key, _ in self._watched.select(left):
+            for key, _ in self._watched.select(None if left == math.inf else left):
                 key.data()
 
     def own(self, resource: Hashable, let_go: Callable[[], None]) -> None:
