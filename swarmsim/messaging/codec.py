@@ -17,6 +17,7 @@ from swarmsim.messaging.message import Message
 _LENGTH = struct.Struct("<I")
 _ARRAY_KEY = "__array__"
 _DTYPE_KINDS = "biuf"
+_NOT_JSON = (TypeError, ValueError, RecursionError)
 
 
 def encode(message: Message) -> bytes:
@@ -26,22 +27,36 @@ def encode(message: Message) -> bytes:
         MessageError: it holds something that is neither a JSON value nor an array of numbers.
     """
     arrays: list[bytes] = []
-
-    def other(value: object) -> Any:
-        if isinstance(value, np.ndarray) and value.dtype.kind in _DTYPE_KINDS:
-            arrays.append(value.tobytes())
-            return {_ARRAY_KEY: [value.dtype.str, value.shape]}
-        if isinstance(value, np.generic) and value.dtype.kind in _DTYPE_KINDS:
-            return value.item()
-        raise TypeError(f"{type(value).__name__} {str(value)[:40]!r}")
-
     try:
-        body = json.dumps(message, default=other).encode()
-    except (TypeError, ValueError, RecursionError) as error:
+        text = _as_json(message, arrays).encode()
+    except _NOT_JSON as error:
         raise MessageError(
-            f"{_guilty_key(message)} cannot be sent: no JSON value or array of numbers: {error}"
+            f"{_guilty_part(message)} cannot be sent: no JSON value or array of numbers: {error}"
         ) from None
-    return b"".join((_LENGTH.pack(len(body)), body, *arrays))
+    return b"".join((_LENGTH.pack(len(text)), text, *arrays))
+
+
+def _as_json(value: object, arrays: list[bytes]) -> str:
+    """Return `value` as JSON, and add the bytes of its arrays to `arrays`."""
+
+    def other(item: object) -> Any:
+        if isinstance(item, np.ndarray) and item.dtype.kind in _DTYPE_KINDS:
+            arrays.append(item.tobytes())
+            return {_ARRAY_KEY: [item.dtype.str, item.shape]}
+        if isinstance(item, np.generic) and item.dtype.kind in _DTYPE_KINDS:
+            return item.item()
+        raise TypeError(f"{type(item).__name__} {str(item)[:40]!r}")
+
+    return json.dumps(value, default=other)
+
+
+def _guilty_part(message: Message) -> str:
+    for key, value in message.items():
+        try:
+            _as_json({key: value}, [])
+        except _NOT_JSON:
+            return f"the value of {key}"
+    return "the message"
 
 
 def decode(body: bytes) -> Message:
@@ -56,7 +71,7 @@ def decode(body: bytes) -> Message:
         if start > len(body):
             raise ValueError("it is cut short")
         text = body[_LENGTH.size : start].decode()
-        message = json.loads(text, object_hook=_Arrays(body, start)) if start < len(body) else json.loads(text)
+        message = json.loads(text, object_hook=_Arrays(body, start)) if _ARRAY_KEY in text else json.loads(text)
     except (ValueError, TypeError, struct.error, RecursionError) as error:
         raise MessageError(f"a body of {len(body)} bytes is no message: {error}") from None
     if not isinstance(message, dict):
@@ -82,14 +97,3 @@ class _Arrays:
         array = np.frombuffer(self._body, dtype, size, self._start).reshape(shape)
         self._start += size * dtype.itemsize
         return array
-
-
-def _guilty_key(message: Message) -> str:
-    for key, value in message.items():
-        if not isinstance(key, str):
-            return f"the key {key!r}"
-        try:
-            json.dumps(value, default=lambda item: None if isinstance(item, np.ndarray | np.generic) else {}[item])
-        except (TypeError, ValueError, KeyError, RecursionError):
-            return f"the value of {key}"
-    return "the message"

@@ -4,7 +4,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 
-from swarmsim.errors import MessageError
+from swarmsim.errors import LinkClosed, MessageError
 from swarmsim.messaging.codec import decode, encode
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
 from swarmsim.messaging.rooms import CHANGES_ROOMS, LOGGING_ROOM, Rooms, apply_command, receivers
@@ -65,6 +65,8 @@ class HostEndpoint(Endpoint):
     """An end whose sender knows the rooms, and hands a message straight to its receivers."""
 
     def send(self, message: Message) -> None:
+        if self.closed:
+            raise self.gone()
         body = encode(message)
         if message["TYPE"] in CHANGES_ROOMS:
             table = self.update_rooms(lambda rooms: apply_command(rooms, message, self.id))
@@ -85,6 +87,10 @@ class HostEndpoint(Endpoint):
         to = receivers(table, log, self.id)
         if to:
             self.deliver(table, log, to, encode(log))
+
+    @abstractmethod
+    def gone(self) -> LinkClosed:
+        """Return the error that tells why this end can no longer be used."""
 
     @abstractmethod
     def update_rooms(self, change: Callable[[Rooms], Rooms]) -> Rooms:

@@ -56,6 +56,9 @@ class InprocessEndpoint(HostEndpoint):
     def rooms(self) -> Rooms:
         return self._hub.rooms
 
+    def gone(self) -> LinkClosed:
+        return LinkClosed(f"{self._name!r} has left the swarm at {tell_address(self._hub.address)}")
+
     def update_rooms(self, change: Callable[[Rooms], Rooms]) -> Rooms:
         self._hub.rooms = change(self._hub.rooms)
         return self._hub.rooms
@@ -66,7 +69,7 @@ class InprocessEndpoint(HostEndpoint):
     def receive(self, timeout: float) -> Message:
         while not self._inbox:
             if self.closed:
-                raise LinkClosed(f"{self._name!r} has left the swarm at {tell_address(self._hub.address)}")
+                raise self.gone()
             if not self._hub.on_the_way:
                 raise WaitTimeout(
                     f"{self._name!r} waits for a message, and nobody in this process has one left to send"

@@ -89,7 +89,7 @@ class QueuesEndpoint(HostEndpoint):
         try:
             table = self._rooms.read()
         except (FileNotFoundError, ValueError):
-            raise self._gone() from None
+            raise self.gone() from None
         if table is not self._known:
             self._known = table
             for departed in self._writers.keys() - table.members.keys():
@@ -100,17 +100,15 @@ class QueuesEndpoint(HostEndpoint):
         try:
             return self._rooms.update(change)
         except FileNotFoundError:
-            raise self._gone() from None
+            raise self.gone() from None
 
-    def _gone(self) -> LinkClosed:
+    def gone(self) -> LinkClosed:
         what = "has left the swarm" if self.closed else "lost its link: the swarm has stopped"
         return LinkClosed(f"{self._name!r} {what} at {tell_address(self._address)}")
 
     # --- sending
 
     def deliver(self, table: Rooms, message: Message, to: Iterable[str], body: bytes) -> None:
-        if self.closed:
-            raise self._gone()
         delivered = 0
         for receiver in to:
             try:
@@ -181,7 +179,7 @@ class QueuesEndpoint(HostEndpoint):
         deadline = time.monotonic() + timeout
         while not self._arrived:
             if self.closed:
-                raise self._gone()
+                raise self.gone()
             left = deadline - time.monotonic()
             if left <= 0:
                 raise WaitTimeout(f"{self._name!r} waited {timeout:g} s for a message and none came")
@@ -189,7 +187,7 @@ class QueuesEndpoint(HostEndpoint):
                 if source == self._inbox:
                     self._read()
                 elif source == self._alive and event:
-                    raise self._gone()
+                    raise self.gone()
                 else:
                     THIS_PROCESS.notice()
         return self._arrived.popleft()
@@ -240,6 +238,19 @@ class QueuesEndpoint(HostEndpoint):
         self._rooms.close()
         self._counts.release()
         self._counts_map.close()
+
+
+def deliveries(address: Address) -> dict[str, int]:
+    """Return how many messages have been put into queues of the swarm at `address`, by room; "" for direct ones."""
+    directory = directory_of(address)
+    shared = SharedRooms(directory)
+    names = ("", *shared.read().rooms)[:COUNTED_ROOMS]
+    shared.close()
+    totals = [0] * COUNTED_ROOMS
+    for counts in (directory / "counts").iterdir():
+        for slot, number in enumerate(memoryview(counts.read_bytes()).cast("Q")):
+            totals[slot] += number
+    return dict(zip(names, totals, strict=False))
 
 
 def _fragments(body: bytes, sender: tuple[int, int]) -> Iterator[bytes]:

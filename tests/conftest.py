@@ -1,0 +1,64 @@
+"""What tests share: a swarm of this process at an address of its own, and a look at what is left behind."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from swarmsim.messaging.endpoint import Address
+from swarmsim.messaging.links import serve_any, serving_on
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(params=["inprocess", "queues"])
+def address(request) -> Iterator[Address]:
+    """An address that this process serves, once on each link."""
+    with serving_on(request.param):
+        served = serve_any("tests")
+        yield served.address
+        served.close()
+
+
+@pytest.fixture
+def queues_address() -> Iterator[Address]:
+    served = serve_any("tests")
+    yield served.address
+    served.close()
+
+
+@pytest.fixture
+def in_tmp_path(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def child_processes() -> list[int]:
+    """Return the living children of this process, and theirs."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if fields[0] != "Z":
+            parents[int(stat.parent.name)] = int(fields[1])
+    found = [os.getpid()]
+    for parent in found:
+        found += [pid for pid, its_parent in parents.items() if its_parent == parent]
+    return found[1:]
+
+
+def served_directories() -> set[str]:
+    return {path.name for path in Path(tempfile.gettempdir(), f"swarmsim-{os.getuid()}").glob("*")}
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Every test leaves no process, no address and no open descriptor of its own."""
+    processes, directories = set(child_processes()), served_directories()
+    yield
+    assert set(child_processes()) <= processes
+    assert served_directories() <= directories

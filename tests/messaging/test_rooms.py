@@ -1,0 +1,92 @@
+import pytest
+
+from swarmsim.errors import MessageError
+from swarmsim.messaging.rooms import Rooms, apply_command, from_plain, receivers, to_plain
+
+
+def after(*commands: tuple[str, dict]) -> Rooms:
+    table = Rooms()
+    for member_id, command in commands:
+        table = apply_command(table, {**command, "TYPE": f"COMMAND/{command['TYPE']}"}, member_id)
+    return table
+
+
+def register(name, **more):
+    return {"TYPE": "REGISTER", "NAME": name, **more}
+
+
+def join(room):
+    return {"TYPE": "JOINROOM", "ROOM": room}
+
+
+TABLE = after(
+    ("1", register("environment")),
+    ("2", register("models0-1", COMPONENTS=["model0", "model1"])),
+    ("3", register("model", COLOUR="red")),
+    ("4", register("model")),
+    ("2", join("observation")),
+    ("3", join("observation")),
+    ("4", join("observation")),
+)
+
+
+def test_a_room_gets_a_message_but_its_sender_does_not():
+    assert receivers(TABLE, {"TO_ROOM": "observation"}, "1") == ("2", "3", "4")
+    assert receivers(TABLE, {"TO_ROOM": "observation"}, "3") == ("2", "4")
+
+
+def test_sending_to_a_room_does_not_join_it():
+    assert receivers(TABLE, {"TO_ROOM": "observation"}, "2") == ("3", "4")
+    assert "1" not in receivers(TABLE, {"TO_ROOM": "observation"}, "4")
+
+
+def test_a_direct_message_reaches_all_of_that_name_and_who_answers_for_it():
+    assert receivers(TABLE, {"TO": "model"}, "1") == ("3", "4")
+    assert receivers(TABLE, {"TO": "model1"}, "1") == ("2",)
+
+
+def test_room_and_name_together_deliver_once_each():
+    assert receivers(TABLE, {"TO_ROOM": "observation", "TO": "model1"}, "1") == ("2", "3", "4")
+
+
+def test_all_hear_who_comes_since_everybody_is_in_the_command_room():
+    assert receivers(TABLE, {"TO_ROOM": "_command"}, "4") == ("1", "2", "3")
+
+
+def test_an_unknown_room_or_component_is_told_with_the_nearest():
+    with pytest.raises(MessageError, match="did you mean 'observation'"):
+        receivers(TABLE, {"TO_ROOM": "observatoin"}, "1")
+    with pytest.raises(MessageError, match="did you mean 'environment'"):
+        receivers(TABLE, {"TO": "enviroment"}, "1")
+
+
+def test_an_emptied_room_stays_known_and_a_departed_component_is_no_error():
+    table = apply_command(TABLE, {"TYPE": "COMMAND/DISCONNECT"}, "2")
+    for member in ("3", "4"):
+        table = apply_command(table, {"TYPE": "COMMAND/LEAVEROOM", "ROOM": "observation"}, member)
+    assert receivers(table, {"TO_ROOM": "observation"}, "1") == ()
+    assert receivers(table, {"TO": "model0"}, "1") == ()
+
+
+def test_what_a_member_announces_is_kept():
+    assert TABLE.members["3"].announced == {"COLOUR": "red"}
+    assert TABLE.members["2"].components == ("model0", "model1")
+
+
+@pytest.mark.parametrize(
+    ("commands", "sentence"),
+    [
+        ([("1", register("a")), ("1", register("b"))], "'a' is already registered"),
+        ([("1", join("observation"))], "COMMAND/JOINROOM before COMMAND/REGISTER"),
+        ([("1", register(""))], "NAME is the component's name"),
+        ([("1", register("a", COMPONENTS="abc"))], "COMPONENTS is a list"),
+        ([("1", register("a")), ("1", join(5))], "ROOM is a room's name"),
+    ],
+)
+def test_a_command_that_cannot_be_followed_is_told(commands, sentence):
+    with pytest.raises(MessageError, match=sentence):
+        after(*commands)
+
+
+def test_a_table_survives_being_written_and_read():
+    assert from_plain(to_plain(TABLE)) == TABLE
