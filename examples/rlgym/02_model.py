@@ -17,23 +17,20 @@ SERVER = socket.gethostbyname(socket.gethostname())
 
 architecture = Architecture(n_inputs=4, n_actions=2, hidden=(16, 16))
 learner = A2C(architecture, A2CSettings(), [generator(0, "weights", NAME)])
-waits_for_outcome = False
 
 
 def observe(message):
     """Learn from the last step's outcome, then answer with the logits of this observation."""
-    global waits_for_outcome
     observation = np.asarray(message["OBSERVATION"], np.float32).reshape(1, -1)
     if message["DETERMINISTIC"]:
         logits = learner.evaluate(observation).logits
     else:
-        if waits_for_outcome and "ACTION" in message:
+        if learner.awaits_outcome and "ACTION" in message:
             learner.record(outcome(message))
         if message.get("LAST"):
             learner.update(observation)
         else:
             logits = learner.act(observation)
-        waits_for_outcome = not message.get("LAST")
     if message.get("LAST"):
         return None
     return {"LOGITS": logits[0, 0], "COMPONENT_ID": NAME, "DETERMINISTIC": message["DETERMINISTIC"]}
@@ -55,13 +52,11 @@ def outcome(message):
 
 def evolve(message):
     """Hand the weights out (GET), or take new ones in (SET) and say so."""
-    global waits_for_outcome
     if message.get("CMD") == "GET":
         return {"WEIGHTS": learner.weights[0], "COMPONENT_ID": NAME}
     if message.get("CMD") == "SET":
         learner.weights[0] = message["WEIGHTS"][NAME]
         learner.forget_rollout()
-        waits_for_outcome = False
         return {"STATUS": "SET_DONE", "COMPONENT_ID": NAME}
     return None
 

@@ -1,7 +1,6 @@
 """Control: starts the swarm, then has it train, evaluate and evolve."""
 
 import socket
-import time
 import uuid
 
 from swarmsim import MESSAGE_TYPE, Client, Swarm

@@ -28,7 +28,6 @@ class Models:
         self.n_inputs = architecture.n_inputs
         self.learner = A2C(architecture, a2c, [generator(seed, "weights", name) for name in components])
         self._run: str | None = None
-        self._acted = False
         self._training = True
 
     def observe(self, message: Message) -> Message | None:
@@ -37,16 +36,14 @@ class Models:
         if message["DETERMINISTIC"]:
             return None if message.get("LAST") else self._logits(message, self.learner.evaluate(observations).logits)
         if message.get("ROOT_ID") != self._run:
-            self._run, self._acted = message.get("ROOT_ID"), False
+            self._run = message.get("ROOT_ID")
             self.learner.forget_rollout()
-        if self._acted and self._training:
+        if self.learner.awaits_outcome and self._training:
             self.learner.record(self._transition(message))
         if message.get("LAST"):
             if self._training:
                 self.learner.update(observations)
-            self._acted = False
             return None
-        self._acted = True
         return self._logits(message, self.learner.act(observations))
 
     def _rows(self, observations: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -79,7 +76,7 @@ class Models:
                 if name in message["WEIGHTS"]:
                     self.learner.weights[row] = message["WEIGHTS"][name]
             self.learner.forget_rollout()
-            self._acted, self._training = False, True
+            self._training = True
             return self._to_asker(message, {"STATUS": "SET_DONE", "COMPONENT_ID": self.components})
         return None
 

@@ -172,6 +172,11 @@ class A2C:
         """Steps recorded since the last update."""
         return len(self._transitions)
 
+    @property
+    def awaits_outcome(self) -> bool:
+        """Whether the last `act` still waits for its `record`."""
+        return len(self._acted) > self.rollout_length
+
     def record(self, transition: Transition) -> None:
         """Take in what came of the last `act`."""
         rewards = np.broadcast_to(transition.rewards, (len(self.weights), transition.rewards.size)).copy()
