@@ -1,7 +1,4 @@
-"""Inside a component's own process: run it, tell the launcher when it is ready, and how it failed.
-
-`python -m swarmsim.launch` is that process where a script has a Python of its own.
-"""
+"""Inside a component's own process: run it, tell the launcher when it is ready, and how it failed."""
 
 import contextlib
 import json
@@ -20,6 +17,8 @@ from typing import Any
 
 from swarmsim.errors import StopRequested
 from swarmsim.messaging.process import THIS_PROCESS
+
+FOREIGN_MAIN = "from swarmsim.launch import main; main()"
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,8 @@ class Script:
         return [
             *terminal,
             python,
-            "-m",
-            __name__,
+            "-c",
+            FOREIGN_MAIN,
             self.name,
             str(self.path),
             str(reports.fileno()),
@@ -79,7 +78,7 @@ def component_process(target: Callable[[], None], reports: Connection, lifeline:
     THIS_PROCESS.watch(lifeline.fileno(), _stop_requested)
     _use_one_thread()
     try:
-        target()
+        _run_to_its_end(target)
         if not THIS_PROCESS.farewells():
             _report(reports, event="left")
     except StopRequested:
@@ -116,6 +115,14 @@ def foreign_script(script: Script, reports: Connection, lifeline: Connection) ->
     os._exit(process.wait() & 0xFF)
 
 
+def _run_to_its_end(target: Callable[[], None]) -> None:
+    try:
+        target()
+    except SystemExit as end:
+        if end.code not in (None, 0):
+            raise
+
+
 def _stop_requested() -> None:
     raise StopRequested("the launcher asked this component to stop")
 
@@ -137,7 +144,3 @@ def main() -> None:
     name, path, reports, lifeline = sys.argv[1:]
     script = Script(name, Path(path))
     component_process(script.run, Connection(int(reports)), Connection(int(lifeline), writable=False))
-
-
-if __name__ == "__main__":
-    main()

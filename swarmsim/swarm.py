@@ -1,207 +1,24 @@
-"""`Swarm`: starts components in processes of their own, watches them, and stops them."""
+"""`Swarm`: starts components, watches them, and stops them."""
 
 import atexit
 import contextlib
-import json
-import multiprocessing
-import os
-import signal
 import time
-import traceback
-import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkContext, SpawnContext
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
+from swarmsim.component import Component, LocalComponent, ProcessComponent, StartMethod
 from swarmsim.components.role import Role
 from swarmsim.config import DEFAULT_FILE, Config, ScriptSettings, make_config, read_file
-from swarmsim.errors import ComponentFailed, SettingsError, WaitTimeout, unknown
-from swarmsim.launch import Script, component_process, foreign_script
+from swarmsim.errors import SettingsError, WaitTimeout, unknown
+from swarmsim.launch import Script
 from swarmsim.messaging.endpoint import Address
 from swarmsim.messaging.links import Link, Served, serve_any, serving_on
 from swarmsim.messaging.process import THIS_PROCESS
 
-START_SECONDS = 60.0
-STOP_SECONDS, TERMINATE_SECONDS, KILL_SECONDS = 5.0, 2.0, 5.0
-
-StartMethod = Literal["fork", "spawn"]
-State = Literal["new", "starting", "ready", "left", "failed", "stopped"]
-
-
-class Component(ABC):
-    """One component of a swarm, as its launcher sees it.
-
-    Attributes:
-        target: what it runs.
-        delay: seconds to wait after its start.
-        state: `left` is the end of a script that had itself closed its clients.
-        failure: how it failed, where it did.
-    """
-
-    def __init__(self, name: str, target: Script | Callable[[], None], delay: float) -> None:
-        self.name = name
-        self.target = target
-        self.delay = delay
-        self.state: State = "new"
-        self.failure: ComponentFailed | None = None
-
-    @property
-    def runs(self) -> bool:
-        return self.state in ("starting", "ready")
-
-    def fail(self, error_type: str, message: str, traceback_text: str = "") -> ComponentFailed:
-        """Return the failure that this component now has."""
-        self.state = "failed"
-        self.failure = ComponentFailed(self.name, error_type, message, traceback_text)
-        return self.failure
-
-    @abstractmethod
-    def start(self) -> None:
-        """Start it, and return when it waits for messages.
-
-        Raises:
-            ComponentFailed: it, or another component of this launcher, failed meanwhile.
-            WaitTimeout: it did not come so far.
-        """
-
-    @abstractmethod
-    def ask_to_stop(self, deadline: float) -> None:
-        """Ask it to stop, and wait for that until `deadline` (as `time.monotonic`)."""
-
-    @abstractmethod
-    def end(self) -> None:
-        """Have nothing of it left, whatever it does."""
-
-
-class LocalComponent(Component):
-    """A component inside this process: its handlers are called while this process waits for a message."""
-
-    def start(self) -> None:
-        before = THIS_PROCESS.farewells()
-        run = self.target.run if isinstance(self.target, Script) else self.target
-        try:
-            run()
-        except (ComponentFailed, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            raise self.fail(type(error).__name__, str(error), traceback.format_exc()) from error
-        finally:
-            promised = THIS_PROCESS.farewells()
-            self._farewells = {key: promised[key] for key in promised.keys() - before.keys()}
-        if not self._farewells:
-            raise self.fail("ProcessEnded", "it ended before it waited for a message")
-        self.state = "ready"
-
-    def ask_to_stop(self, deadline: float) -> None:
-        self.end()
-
-    def end(self) -> None:
-        for key, farewell in self._farewells.items():
-            if key in THIS_PROCESS.farewells():
-                farewell()
-        self.state = "stopped"
-
-
-class ProcessComponent(Component):
-    """A component in a process of its own."""
-
-    def __init__(self, name: str, target: Script | Callable[[], None], delay: float, start_method: StartMethod) -> None:
-        super().__init__(name, target, delay)
-        self._context: ForkContext | SpawnContext = (
-            multiprocessing.get_context("fork") if start_method == "fork" else multiprocessing.get_context("spawn")
-        )
-        self._is_foreign = isinstance(target, Script) and target.is_foreign
-
-    def start(self) -> None:
-        self.failure = None
-        self._reports, reports = self._context.Pipe(duplex=False)
-        lifeline, self._lifeline = self._context.Pipe(duplex=False)
-        for own in (self._reports, self._lifeline):
-            THIS_PROCESS.own(own, own.close)
-        self.process = self._make_process(reports, lifeline)
-        with warnings.catch_warnings():
-            # numpy's idle matrix threads are the only ones of a launcher, and they do survive a fork
-            warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-            self.process.start()
-        for its in (reports, lifeline):
-            its.close()
-        self.state = "starting"
-        THIS_PROCESS.watch(self._reports.fileno(), self._read_reports)
-        THIS_PROCESS.watch(self.process.sentinel, self._process_ended)
-        try:
-            THIS_PROCESS.wait(
-                START_SECONDS, f"component {self.name!r} to wait for messages", until=lambda: self.state != "starting"
-            )
-        except WaitTimeout as error:
-            raise self.fail("WaitTimeout", str(error)) from None
-
-    def _make_process(self, reports: Connection, lifeline: Connection) -> BaseProcess:
-        main: Callable[..., None] = foreign_script if self._is_foreign else component_process
-        target = self.target
-        if isinstance(target, Script) and not self._is_foreign:
-            target = target.run
-        return self._context.Process(target=main, args=(target, reports, lifeline), name=f"swarmsim-{self.name}")
-
-    def _read_reports(self) -> None:
-        """Take in what the process tells of itself."""
-        try:
-            while self._reports.poll():
-                self._take(json.loads(self._reports.recv_bytes()))
-        except EOFError:
-            THIS_PROCESS.unwatch(self._reports.fileno())
-
-    def _take(self, told: dict[str, str]) -> None:
-        event = told.pop("event")
-        if event == "failed":
-            raise self.fail(**told)
-        self.state = "ready" if event == "ready" else "left"
-
-    def _process_ended(self) -> None:
-        """Raise how the process ended, at every notice until the component is stopped."""
-        if self.failure is None:
-            self._read_reports()
-        if self.state == "left":
-            THIS_PROCESS.unwatch(self.process.sentinel)
-            return
-        if self.failure is None:
-            self.process.join(KILL_SECONDS)
-            when = "before it waited for a message" if self.state == "starting" else "without leaving the swarm"
-            self.fail("ProcessEnded", f"its process {_how_it_ended(self.process.exitcode)} {when}")
-        assert self.failure is not None
-        raise self.failure
-
-    def ask_to_stop(self, deadline: float) -> None:
-        for source in (self._reports.fileno(), self.process.sentinel):
-            THIS_PROCESS.unwatch(source)
-        THIS_PROCESS.disown(self._lifeline)
-        self._lifeline.close()
-        self.process.join(max(deadline - time.monotonic(), 0.0))
-
-    def end(self) -> None:
-        pid = self.process.pid
-        for send, seconds in ((self.process.terminate, TERMINATE_SECONDS), (self.process.kill, KILL_SECONDS)):
-            if self.process.is_alive():
-                send()
-                self.process.join(seconds)
-        if self._is_foreign and pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
-        THIS_PROCESS.disown(self._reports)
-        self._reports.close()
-        self.process.close()
-        self.state = "stopped"
-
-
-def _how_it_ended(exit_code: int | None) -> str:
-    if exit_code is not None and exit_code < 0:
-        return f"was killed by {signal.Signals(-exit_code).name}"
-    return f"ended with status {exit_code}"
+STOP_SECONDS = 5.0
 
 
 class Swarm:

@@ -4,6 +4,7 @@ Who serves an address holds the lock beside its directory, and reads from `alive
 with its process, however it ends.
 """
 
+import contextlib
 import fcntl
 import json
 import mmap
@@ -52,7 +53,7 @@ class Claim:
         self.directory = directory_of(address)
         self._lock_path = self.directory.parent / f"{self.directory.name}.lock"
         self._lock = _lock_of_owner(self._lock_path, address)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        _remove(self.directory)
         for folder in ("", "inbox", "counts"):
             (self.directory / folder).mkdir(mode=0o700)
         os.mkfifo(self.directory / "alive", 0o600)
@@ -71,7 +72,9 @@ class Claim:
         if self._lock < 0:
             return
         THIS_PROCESS.disown(self)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError), (self.directory / "version").open("r+b") as version:
+            version.write(b"\xff" * _VERSION_BYTES)  # so that members look again, and find that it is gone
+        _remove(self.directory)
         self._lock_path.unlink(missing_ok=True)
         self._close_descriptors()
         self._lock = -1
@@ -95,6 +98,14 @@ def _lock_of_owner(path: Path, address: Address) -> int:
             os.write(lock, str(os.getpid()).encode())
             return lock
         os.close(lock)  # its owner released it between our open and our lock
+
+
+def _remove(directory: Path) -> None:
+    """Take a directory away at once, whoever is still writing into it."""
+    aside = directory.with_name(f"gone-{os.getpid()}-{directory.name}")
+    with contextlib.suppress(FileNotFoundError):
+        directory.rename(aside)
+        shutil.rmtree(aside)
 
 
 class SharedRooms:

@@ -51,6 +51,7 @@ class QueuesEndpoint(HostEndpoint):
         self._directory = directory_of(address)
         try:
             self._alive = os.open(self._directory / "alive", os.O_WRONLY | os.O_NONBLOCK)
+            self._rooms = SharedRooms(self._directory)
         except OSError:
             raise AddressError(
                 f"no swarm runs at {tell_address(address)}: start its Server first, or check the address"
@@ -58,7 +59,6 @@ class QueuesEndpoint(HostEndpoint):
         number = next(_numbers) % (1 << 16)
         self.id = f"{os.getpid()}-{number}"
         self._sender = (os.getpid(), number)
-        self._rooms = SharedRooms(self._directory)
         self._known = Rooms()
         inbox = self._directory / "inbox" / self.id
         os.mkfifo(inbox, 0o600)
