@@ -66,8 +66,8 @@ class Component(ABC):
         """Ask it to stop, and wait for that until `deadline` (as `time.monotonic`)."""
 
     @abstractmethod
-    def end(self) -> None:
-        """Have nothing of it left, whatever it does."""
+    def end(self, deadline: float) -> None:
+        """Have nothing of it left, whatever it does after `deadline`."""
 
 
 class LocalComponent(Component):
@@ -90,9 +90,9 @@ class LocalComponent(Component):
         self.state = "ready"
 
     def ask_to_stop(self, deadline: float) -> None:
-        self.end()
+        self.end(deadline)
 
-    def end(self) -> None:
+    def end(self, deadline: float) -> None:
         for key, farewell in self._farewells.items():
             if key in THIS_PROCESS.farewells():
                 farewell()
@@ -181,11 +181,15 @@ class ProcessComponent(Component):
             THIS_PROCESS.unwatch(source)
         THIS_PROCESS.disown(self._lifeline)
         self._lifeline.close()
-        if self._watched:
+        self._wait_until(deadline)
+
+    def _wait_until(self, deadline: float) -> None:
+        if self._watched and self.state != "failed":
             self.process.join(max(deadline - time.monotonic(), 0.0))
 
-    def end(self) -> None:
+    def end(self, deadline: float) -> None:
         pid = self.process.pid
+        self._wait_until(deadline)
         for send, seconds in ((self.process.terminate, TERMINATE_SECONDS), (self.process.kill, KILL_SECONDS)):
             if self.process.is_alive():
                 send()

@@ -100,6 +100,7 @@ def component_process(target: Callable[[], None], reports: Connection, lifeline:
 def foreign_script(script: Script, reports: Connection, lifeline: Connection) -> None:
     """Run a script by its own Python, and end as it ended; both form one process group, to be ended together."""
     os.setpgid(0, 0)
+    THIS_PROCESS.begin_child(lambda: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     package_root = str(Path(__file__).parent.parent)
     path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))

@@ -14,11 +14,12 @@ from swarmsim.components.role import Role
 from swarmsim.config import DEFAULT_FILE, Config, ScriptSettings, make_config, read_file
 from swarmsim.errors import SettingsError, WaitTimeout, unknown
 from swarmsim.launch import Script
+from swarmsim.messaging.address import sweep
 from swarmsim.messaging.endpoint import Address
 from swarmsim.messaging.links import Link, Served, serve_any, serving_on
 from swarmsim.messaging.process import THIS_PROCESS
 
-STOP_SECONDS = 5.0
+STOP_SECONDS, LAST_SECONDS = 5.0, 1.0
 
 
 class Swarm:
@@ -159,7 +160,7 @@ class Swarm:
     def stop(self, names: str | Iterable[str] | None = None) -> None:
         """Stop components, all of them where none is named, in reverse order of their start.
 
-        Each is asked to stop; whoever has not after 5 seconds in all is terminated, then killed.
+        Each is asked to stop, and waited for; whoever has not after 5 seconds in all is terminated, then killed.
         A second call does nothing.
         """
         chosen = self._chosen(names)
@@ -174,9 +175,11 @@ class Swarm:
         deadline = time.monotonic() + STOP_SECONDS
         for component in reversed(components):
             component.ask_to_stop(deadline)
+        deadline = max(deadline, time.monotonic() + LAST_SECONDS)
         for component in reversed(components):
-            component.end()
+            component.end(deadline)
             self._started.remove(component)
+        sweep()
 
     def __enter__(self) -> Self:
         return self

@@ -19,6 +19,8 @@ from swarmsim.messaging.endpoint import Address, tell_address
 from swarmsim.messaging.process import THIS_PROCESS
 from swarmsim.messaging.rooms import Rooms, from_plain, to_plain
 
+GONE = "gone-"
+
 _VERSION_BYTES = 8
 
 
@@ -52,7 +54,7 @@ class Claim:
         self.address = address
         self.directory = directory_of(address)
         self._lock_path = self.directory.parent / f"{self.directory.name}.lock"
-        self._lock = _lock_of_owner(self._lock_path, address)
+        self._lock = _lock_of_owner(self._lock_path, tell_address(address))
         _remove(self.directory)
         for folder in ("", "inbox", "counts"):
             (self.directory / folder).mkdir(mode=0o700)
@@ -80,7 +82,8 @@ class Claim:
         self._lock = -1
 
 
-def _lock_of_owner(path: Path, address: Address) -> int:
+def _lock_of_owner(path: Path, address: str) -> int:
+    """Return the locked lock of an address, or raise AddressError where a living process holds it."""
     while True:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -88,7 +91,7 @@ def _lock_of_owner(path: Path, address: Address) -> int:
         except BlockingIOError:
             owner = os.read(lock, 32).decode() or "another one"
             os.close(lock)
-            raise AddressError(f"{tell_address(address)} is already served by process {owner}") from None
+            raise AddressError(f"{address} is already served by process {owner}") from None
         try:
             still_there = path.stat().st_ino == os.fstat(lock).st_ino
         except FileNotFoundError:
@@ -102,10 +105,34 @@ def _lock_of_owner(path: Path, address: Address) -> int:
 
 def _remove(directory: Path) -> None:
     """Take a directory away at once, whoever is still writing into it."""
-    aside = directory.with_name(f"gone-{os.getpid()}-{directory.name}")
+    aside = directory.with_name(f"{GONE}{directory.name}-{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):
         directory.rename(aside)
-        shutil.rmtree(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def sweep() -> None:
+    """Take away what servers that were killed have left; nothing of one that lives."""
+    for lock_path in _base().glob("*.lock"):
+        with contextlib.suppress(AddressError, FileNotFoundError):
+            if _is_alive(lock_path.read_text()):
+                continue
+            lock = _lock_of_owner(lock_path, lock_path.stem)
+            _remove(lock_path.with_suffix(""))
+            lock_path.unlink(missing_ok=True)
+            os.close(lock)
+    for left in _base().glob(f"{GONE}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_alive(owner: str) -> bool:
+    try:
+        os.kill(int(owner), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, PermissionError):
+        pass  # it is only just claiming the address, or its number is another user's by now
+    return True
 
 
 class SharedRooms:
