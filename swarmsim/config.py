@@ -83,7 +83,8 @@ def read_file(path: str | Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
-        raise SettingsError(f"{path} is not YAML{line}: {getattr(error, 'problem', None) or error}") from None
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise SettingsError(f"{path} is not YAML{line}: {problem}") from None
     if values is None:
         raise SettingsError(f"{path} is empty: it needs settings such as 'rounds: 5'")
     if not isinstance(values, Mapping):

@@ -53,9 +53,10 @@ class ComponentFailed(SwarmError):
 
 
 def unknown(kind: str, name: object, allowed: Iterable[str], *, show: int = 12) -> str:
-    """Return the sentence for an unknown `name`: what it is, what is allowed, and the nearest valid name."""
+    """Return the sentence for an unknown `name`: the first `show` allowed ones, and the nearest of all."""
     choices = sorted(allowed)
     nearest = get_close_matches(str(name), choices, n=1, cutoff=0.6)
     listed = ", ".join(choices[:show]) + (", …" if len(choices) > show else "")
+    known = f"; known: {listed or 'none'}" if show else ""
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    return f"unknown {kind} {name!r}; known: {listed or 'none'}{hint}"
+    return f"unknown {kind} {name!r}{known}{hint}"

@@ -1,6 +1,7 @@
 """Inside a component's own process: run it, tell the launcher when it is ready, and how it failed."""
 
 import contextlib
+import gc
 import json
 import os
 import runpy
@@ -73,6 +74,7 @@ def component_process(target: Callable[[], None], reports: Connection, lifeline:
         reports: what this process tells its launcher goes in here.
         lifeline: its other end is closed when the launcher wants this component to stop, or is gone.
     """
+    gc.freeze()  # collecting what the launcher made would copy its pages into every process
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole process group; the launcher handles it
     THIS_PROCESS.begin_child(on_ready=lambda: _report(reports, event="ready"))
     THIS_PROCESS.watch(lifeline.fileno(), _stop_requested)

@@ -39,7 +39,7 @@ def make_env(env_id: str) -> gymnasium.Env[NDArray[np.float32], np.int64]:
         told = f"{env.observation_space} as observations and {env.action_space} as actions"
         env.close()
         raise SettingsError(f"environment {env_id!r} has {told}; a Box and a Discrete space are needed")
-    return FlattenObservation(env)
+    return env if len(env.observation_space.shape) == 1 else FlattenObservation(env)
 
 
 def shape_of(env_id: str) -> Shape:

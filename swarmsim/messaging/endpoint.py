@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from swarmsim.errors import LinkClosed, MessageError
 from swarmsim.messaging.codec import decode, encode
@@ -97,5 +97,5 @@ class HostEndpoint(Endpoint):
         """Replace the swarm's rooms by `change(rooms)`, as one step for all members, and return them."""
 
     @abstractmethod
-    def deliver(self, table: Rooms, message: Message, to: Iterable[str], body: bytes) -> None:
+    def deliver(self, table: Rooms, message: Message, to: Sequence[str], body: bytes) -> None:
         """Put `body` into the queue of each receiver."""

@@ -6,7 +6,7 @@ a message, and a wait that nothing can end any more fails at once.
 
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from itertools import count
 
 from swarmsim.errors import AddressError, ComponentFailed, LinkClosed, WaitTimeout
@@ -63,7 +63,7 @@ class InprocessEndpoint(HostEndpoint):
         self._hub.rooms = change(self._hub.rooms)
         return self._hub.rooms
 
-    def deliver(self, table: Rooms, message: Message, to: Iterable[str], body: bytes) -> None:
+    def deliver(self, table: Rooms, message: Message, to: Sequence[str], body: bytes) -> None:
         self._hub.on_the_way.extend((receiver, body) for receiver in to)
 
     def receive(self, timeout: float) -> Message:

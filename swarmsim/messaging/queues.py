@@ -1,7 +1,8 @@
 """The link between processes of one host: each client's queue is a named pipe that any process can open.
 
 A sender writes straight into its receivers' pipes, so a process forked late is reached like any
-other, and what a message causes never overtakes it. The kernel keeps a write of up to PIPE_BUF bytes
+other; and it has written to all of them before it goes on, so nothing that it says later overtakes
+the message. The kernel keeps a write of up to PIPE_BUF bytes
 whole; a longer message goes as several such fragments, put together again by the receiver. A full
 queue makes its sender wait, up to `SEND_TIMEOUT`, and is then an error; nothing is ever dropped
 but what was meant for a receiver that is gone.
@@ -17,7 +18,7 @@ import select
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 from swarmsim.errors import AddressError, LinkClosed, StopRequested, WaitTimeout
@@ -108,20 +109,19 @@ class QueuesEndpoint(HostEndpoint):
 
     # --- sending
 
-    def deliver(self, table: Rooms, message: Message, to: Iterable[str], body: bytes) -> None:
-        delivered = 0
+    def deliver(self, table: Rooms, message: Message, to: Sequence[str], body: bytes) -> None:
+        room = message.get("TO_ROOM")
+        slot = 0 if room is None else min(table.rooms.index(room) + 1, COUNTED_ROOMS - 1)
+        self._counts[slot] += len(to)  # before the first is written, so that nobody finds an effect uncounted
         for receiver in to:
             try:
                 for fragment in _fragments(body, self._sender):
                     self._write(table, receiver, fragment)
-                delivered += 1
             except OSError as error:
                 if error.errno not in _RECEIVER_IS_GONE:
                     raise
+                self._counts[slot] -= 1
                 self._forget(receiver)
-        room = message.get("TO_ROOM")
-        slot = table.rooms.index(room) + 1 if room is not None else 0
-        self._counts[min(slot, COUNTED_ROOMS - 1)] += delivered
 
     def _write(self, table: Rooms, receiver: str, fragment: bytes) -> None:
         writer = self._writers.get(receiver)

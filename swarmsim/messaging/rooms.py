@@ -32,7 +32,7 @@ class Member:
     Attributes:
         id: unique in its swarm, given by the link.
         name: what it called itself; names may be shared.
-        components: the components that it answers for, itself alone unless it announced others.
+        components: the components that it answers for, itself alone unless it announced others, or none.
         rooms: the rooms that it has joined.
         announced: what else its REGISTER message carried.
     """
@@ -42,6 +42,11 @@ class Member:
     components: tuple[str, ...]
     rooms: frozenset[str] = frozenset((COMMAND_ROOM,))
     announced: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def answers_for_somebody(self) -> bool:
+        """Whether it is more than an observer, for whom nobody waits."""
+        return bool(self.components)
 
 
 @dataclass(frozen=True)
@@ -118,8 +123,9 @@ def _room_name(room: object) -> str:
 def receivers(table: Rooms, message: Mapping[str, Any], sender_id: str) -> tuple[str, ...]:
     """Return the member ids that get `message`, each once.
 
-    A room's message goes to every member of it but the sender; a direct message goes to every
-    member of that name, and to the member that answers for a component of that name.
+    A room's message goes to every member of it but the sender, to mere observers first, so that they
+    hear it before anything that it causes; a direct message goes to every member of that name, and
+    to the member that answers for a component of that name.
 
     Raises:
         MessageError: the room or the component was never there.
@@ -129,7 +135,8 @@ def receivers(table: Rooms, message: Mapping[str, Any], sender_id: str) -> tuple
     if room is not None:
         if room not in table.rooms:
             raise MessageError(unknown("room", room, table.rooms))
-        found.update((member.id, None) for member in table.in_room(room) if member.id != sender_id)
+        hearers = sorted(table.in_room(room), key=lambda member: member.answers_for_somebody)
+        found.update((member.id, None) for member in hearers if member.id != sender_id)
     name = message.get("TO")
     if name is not None:
         addressed = [m.id for m in table.members.values() if name == m.name or name in m.components]

@@ -35,6 +35,12 @@ def test_a_room_gets_a_message_but_its_sender_does_not():
     assert receivers(TABLE, {"TO_ROOM": "observation"}, "3") == ("2", "4")
 
 
+def test_an_observer_hears_a_message_before_those_who_act_on_it():
+    table = apply_command(TABLE, {"TYPE": "COMMAND/REGISTER", "NAME": "observer", "COMPONENTS": []}, "5")
+    table = apply_command(table, {"TYPE": "COMMAND/JOINROOM", "ROOM": "observation"}, "5")
+    assert receivers(table, {"TO_ROOM": "observation"}, "1") == ("5", "2", "3", "4")
+
+
 def test_sending_to_a_room_does_not_join_it():
     assert receivers(TABLE, {"TO_ROOM": "observation"}, "2") == ("3", "4")
     assert "1" not in receivers(TABLE, {"TO_ROOM": "observation"}, "4")

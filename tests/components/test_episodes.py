@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from swarmsim.components.episodes import Episodes, make_env, shape_of
+from swarmsim.errors import SettingsError
+from tests import environments
+
+COUNTING = "tests.environments:Counting-v0"
+
+
+def played(n_envs: int, lengths: list[int]) -> Episodes:
+    """Play episodes of these lengths: the test environment takes its seed as its length."""
+    episodes = Episodes([make_env(COUNTING) for _ in range(n_envs)], lengths)
+    while not episodes.done:
+        episodes.step(np.zeros(n_envs, np.int64))
+    return episodes
+
+
+@pytest.mark.parametrize("n_envs", [1, 2, 3, 10])
+def test_exactly_the_asked_episodes_are_played_to_their_end_whatever_their_lengths(n_envs):
+    lengths = [7, 1, 1, 12, 3, 2, 1]
+    episodes = played(n_envs, lengths)
+    assert episodes.lengths == lengths
+    assert episodes.returns == [n * (n + 1) / 2 for n in lengths]
+    assert sorted(episodes.ended) == list(range(7))
+    assert episodes.n_steps == sum(lengths)
+
+
+def test_idle_environments_are_not_stepped_and_their_rows_tell_nothing():
+    episodes = Episodes([make_env(COUNTING) for _ in range(3)], [1, 4])
+    assert episodes.active.tolist() == [True, True, False]
+    came = episodes.step(np.zeros(3, np.int64))
+    assert came.rewards.tolist() == [1, 1, 0]
+    assert came.truncated.tolist() == [True, False, False]
+    assert episodes.active.tolist() == [False, True, False]
+
+
+def test_a_truncated_episode_tells_its_last_observation_apart_from_the_next_ones_first():
+    episodes = Episodes([make_env(COUNTING)], [2, 3])
+    episodes.step(np.zeros(1, np.int64))
+    came = episodes.step(np.zeros(1, np.int64))
+    assert came.truncated.tolist() == [True]
+    assert not came.terminated.any()
+    assert came.final_observations.tolist() == [[2.0]]
+    assert episodes.observations.tolist() == [[0.0]]
+
+
+def test_an_episode_that_ends_both_ways_at_once_counts_as_terminated():
+    environments.Corridor.MAX_STEPS, before = 4, environments.Corridor.MAX_STEPS
+    try:
+        episodes = Episodes([make_env("tests.environments:Corridor-v0")], [0])
+        for _ in range(4):
+            came = episodes.step(np.ones(1, np.int64))
+    finally:
+        environments.Corridor.MAX_STEPS = before
+    assert came.terminated.tolist() == [True]
+    assert came.truncated.tolist() == [False]
+
+
+def test_actions_that_an_environment_counts_from_one_are_counted_from_zero_here():
+    episodes = Episodes([make_env("tests.environments:Corridor-v0")], [0])
+    for _ in range(4):
+        episodes.step(np.ones(1, np.int64))
+    assert episodes.returns == pytest.approx([environments.Corridor.OPTIMUM])
+
+
+@pytest.mark.parametrize("name", ["Bandit", "SureBandit", "Corridor"])
+@pytest.mark.filterwarnings("ignore:.*(check|Box|render|observation space).*")
+def test_the_environments_of_the_tests_pass_gymnasiums_checker(name):
+    check_env(getattr(environments, name)(), skip_render_check=True)
+
+
+def test_the_shape_of_an_environment():
+    assert (shape_of("CartPole-v1").n_inputs, shape_of("CartPole-v1").n_actions) == (4, 2)
+    assert (shape_of("Acrobot-v1").n_inputs, shape_of("Acrobot-v1").n_actions) == (6, 3)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "sentence"),
+    [
+        ("CartPol-v1", "unknown environment 'CartPol-v1'; .*did you mean 'CartPole-v1'"),
+        ("CartPole-v99", "'CartPole-v99'.*did you mean 'CartPole-v1'"),
+        ("cartpole", "unknown environment 'cartpole'"),
+        ("no_such_module:X-v0", "'no_such_module:X-v0': No module named 'no_such_module'"),
+        ("Nowhere/CartPole-v1", "unknown environment"),
+        ("not a name!", "environment"),
+        ("FrozenLake-v1", r"Discrete\(16\) as observations and Discrete\(4\) as actions; a Box and a Discrete space"),
+        ("Pendulum-v1", r"'Pendulum-v1' has .* as actions; a Box and a Discrete space are needed"),
+    ],
+)
+def test_an_environment_that_cannot_be_used_is_told_in_one_sentence(env_id, sentence):
+    with pytest.raises(SettingsError, match=sentence) as caught:
+        make_env(env_id)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,214 @@
+"""The command line, run as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from swarmsim.cli import main, make_parser
+from swarmsim.config import Config
+from swarmsim.results.run_directory import load_weights
+from tests.conftest import ROOT
+
+ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def run(*arguments: str, cwd: Path, timeout: float = 60) -> subprocess.CompletedProcess:
+    program = [sys.executable, str(ROOT / "run.py"), *arguments]
+    return subprocess.run(program, cwd=cwd, env=ENVIRON, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+SMALL = ["--rounds", "2", "--population", "3", "--episodes", "3", "--out", "out"]
+
+
+@pytest.mark.parametrize("program", [[str(ROOT / "run.py")], ["-m", "swarmsim"]])
+def test_a_small_run_prints_its_results_and_leaves_its_files(tmp_path, program):
+    program = [sys.executable, *program, *SMALL, "--seed", "7"]
+    done = subprocess.run(program, cwd=tmp_path, env=ENVIRON, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for line in ("round 1  train", "round 1  evaluate", "round 1  evolve", "round 2  train", "results in out"):
+        assert line in done.stdout
+    table = done.stdout.partition("\n\nround")[2].splitlines()
+    assert [row.split()[0] for row in table[1:3]] == ["1", "2"]
+
+    out = tmp_path / "out"
+    files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    assert files == ["checkpoint/round-0002.npz", "config.yaml", "metrics.jsonl", "scores.png", "summary.json"]
+    assert (out / "scores.png").read_bytes().startswith(b"\x89PNG")
+    config = yaml.safe_load((out / "config.yaml").read_text())
+    assert (config["seed"], config["workers"], config["a2c"]["gamma"]) == (7, 1, 0.99)
+    assert {"python", "numpy", "gymnasium", "swarmsim"} <= config["versions"].keys()
+
+
+def test_the_files_of_a_run_hold_what_they_promise(tmp_path):
+    assert run(*SMALL, cwd=tmp_path).returncode == 0
+    rounds = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    assert [r["round"] for r in rounds] == [1, 2]
+    for r in rounds:
+        assert list(r) == [
+            "round", "train_score", "train_returns", "eval_score", "eval_score_evolved", "env_steps", "seconds",
+            "steps_per_second", "contribution", "diversity", "evolution",
+        ]  # fmt: skip
+        assert len(r["train_returns"]) == 3
+        assert r["train_score"] == pytest.approx(np.mean(r["train_returns"]))
+        assert list(r["contribution"]) == ["model0", "model1", "model2"]
+        assert sum(r["contribution"].values()) == pytest.approx(1.0)
+        assert 0 < r["diversity"] < 1
+        assert r["evolution"].keys() == {"parents_kept", "crossovers", "mutations"}
+    # CartPole pays 1 a step, so its returns are its lengths
+    assert rounds[0]["env_steps"] == sum(rounds[0]["train_returns"])
+    assert rounds[1]["env_steps"] == sum(rounds[0]["train_returns"]) + sum(rounds[1]["train_returns"])
+
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert list(summary) == [
+        "final_score", "best_score", "env_steps", "train_seconds", "steps_per_second", "wall_seconds", "seed", "env",
+        "population", "workers", "link", "preset",
+    ]  # fmt: skip
+    assert summary["final_score"] == rounds[1]["eval_score_evolved"]
+    assert summary["best_score"] == max(s for r in rounds for s in (r["eval_score"], r["eval_score_evolved"]))
+    assert summary["env_steps"] == rounds[1]["env_steps"]
+
+    weights = load_weights(tmp_path / "out" / "checkpoint" / "round-0002.npz")
+    assert list(weights) == ["model0", "model1", "model2"]
+    assert all(genome.shape == (755,) and np.isfinite(genome).all() for genome in weights.values())
+
+
+def test_without_out_a_run_gets_a_directory_of_its_own(tmp_path):
+    for _ in range(2):
+        assert run("--rounds", "1", "--population", "2", "--episodes", "1", cwd=tmp_path).returncode == 0
+    assert len(list((tmp_path / "runs").glob("CartPole-v1-*"))) == 2
+
+
+def test_no_rounds_do_nothing_and_say_so(in_tmp_path, capsys):
+    assert main(["--rounds", "0"]) == 0
+    assert capsys.readouterr().out == "0 rounds: nothing to do\n"
+    assert list(in_tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--populaton", "5"], "unknown flag '--populaton'; did you mean '--population'"),
+        (["--round", "5"], "did you mean '--rounds'"),
+        (["fast"], "what is 'fast'?"),
+        (["--population"], "argument --population: expected one argument"),
+        (["--population", "0"], "--population must be at least 1, got 0"),
+        (["--population", "-1"], "--population must be at least 1, got -1"),
+        (["--population", "many"], "--population must be a whole number, not 'many'"),
+        (["--population", "2.5"], "--population must be a whole number, not '2.5'"),
+        (["--rounds", "-1"], "--rounds must be at least 0, got -1"),
+        (["--seed", "-1"], "--seed must be at least 0, got -1"),
+        (["--workers", "30"], "workers must be at most the population of 20, got 30"),
+        (
+            ["--link", "socket"],
+            "--link must be 'queues' or 'inprocess' or 'sockets', not 'socket'; did you mean 'sockets'",
+        ),
+        (["--link", "sockets"], "--link sockets is not there yet"),
+        (["--resume", "runs/x"], "--resume is not there yet"),
+        (["--preset", "fast"], "--preset must be 'default' or 'reference', not 'fast'"),
+        (["--env", "CartPoole-v1"], "unknown environment 'CartPoole-v1'; did you mean 'CartPole-v1'"),
+        (["--env", "Pendulum-v1"], "a Box and a Discrete space are needed"),
+        (["--config", "missing.yaml"], "missing.yaml: there is no such settings file"),
+    ],
+)
+def test_a_wrong_flag_is_told_in_one_sentence_with_status_2(in_tmp_path, capsys, arguments, sentence):
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert sentence in captured.err
+    assert captured.err.startswith("swarmsim: ")
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert list(in_tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "my.yaml is empty"),
+        ("- 1", "my.yaml is a mapping of settings"),
+        ("populaton: 5", "my.yaml: unknown key 'populaton'; known: "),
+        ("population: lots", "my.yaml: population must be a whole number, not 'lots'"),
+        ("a2c: {gama: 0.9}", "my.yaml: a2c: unknown key 'gama'"),
+        ("components: {x: {filepath: a.py}}", "components: these scripts are for Swarm(config_file)"),
+    ],
+)
+def test_a_wrong_settings_file_is_told_in_one_sentence_with_status_2(in_tmp_path, capsys, text, sentence):
+    Path("my.yaml").write_text(text)
+    assert main(["--config", "my.yaml"]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+    assert [path.name for path in in_tmp_path.iterdir()] == ["my.yaml"]
+
+
+def test_flags_win_over_the_file_and_the_file_over_the_defaults(in_tmp_path, capsys):
+    Path("swarm.yaml").write_text("rounds: 1\npopulation: 4\nepisodes: 2\nlink: inprocess\nout: here\n")
+    assert main(["--population", "2"]) == 0
+    assert "2 models in 1 process(es)" in capsys.readouterr().out
+    config = yaml.safe_load(Path("here/config.yaml").read_text())
+    assert (config["rounds"], config["population"], config["link"]) == (1, 2, "inprocess")
+
+
+def test_a_directory_that_holds_a_run_is_not_written_over(in_tmp_path, capsys):
+    once = ["--rounds", "1", "--population", "2", "--episodes", "1", "--link", "inprocess", "--out", "here"]
+    assert main(once) == 0
+    before = Path("here/metrics.jsonl").read_text()
+    assert main(once) == 2
+    assert "out: here holds a run already; name another directory" in capsys.readouterr().err
+    assert Path("here/metrics.jsonl").read_text() == before
+
+
+@pytest.mark.parametrize("out", ["file/below", "file", "/proc/nothing/here"])
+def test_a_directory_that_cannot_be_written_is_told(in_tmp_path, capsys, out):
+    Path("file").write_text("")
+    assert main(["--rounds", "1", "--out", out]) == 2
+    error = capsys.readouterr().err
+    assert f"out: {out} cannot be written: " in error
+    assert error.count("\n") == 1
+
+
+def test_a_failing_component_ends_the_run_with_status_1_its_name_its_traceback_and_what_was_done(tmp_path):
+    done = run("--env", "tests.environments:Breaking-v0", "--population", "2", "--episodes", "2",
+               "--rounds", "3", "--out", "out", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith("swarmsim: component 'environment' failed: RuntimeError: the pole is broken")
+    assert 'raise RuntimeError("the pole is broken")' in done.stderr
+    assert done.stdout.rstrip().endswith("results in out")
+    kept = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["round"] for line in kept] == [1]
+    assert "    1 " in done.stdout
+
+
+def test_an_interrupt_ends_with_status_130_and_the_table_so_far(tmp_path):
+    arguments = ["--rounds", "1000", "--population", "2", "--episodes", "1", "--out", "out"]
+    program = [sys.executable, str(ROOT / "run.py"), *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(program, cwd=tmp_path, env=ENVIRON, **pipes)
+    for line in process.stdout:
+        if line.startswith("round 2"):
+            break
+    process.send_signal(2)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err == "\nswarmsim: interrupted\n"
+    assert "    1 " in out
+    assert out.rstrip().endswith("results in out")
+
+
+def test_help_tells_every_flag_with_its_default(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--eval-episodes" in text
+    assert "(default: CartPole-v1)" in text
+    for name in ("rounds", "population", "envs", "seed"):
+        assert f"(default: {getattr(Config(), name)})" in text
+    assert "Example: python run.py" in text
+    assert len(make_parser().format_help().splitlines()) < 50
