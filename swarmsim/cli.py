@@ -1,7 +1,6 @@
 """The command line: flags → Config → Experiment → exit status."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -91,7 +90,6 @@ def _checked_flags(given: argparse.Namespace) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for, and return the exit status."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: a launcher that forks has no threads
     try:
         config = parse(arguments)
         if config.rounds == 0:

@@ -118,7 +118,7 @@ class ProcessComponent(Component):
             THIS_PROCESS.own(own, own.close)
         self.process = self._make_process(reports, lifeline)
         with warnings.catch_warnings():
-            # numpy's idle matrix threads are the only ones of a launcher, and they do survive a fork
+            # the only threads are those of numpy's matrix library, which ends them itself before a fork
             warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
             try:
                 self.process.start()

@@ -20,13 +20,6 @@ class Bandit(gymnasium.Env):
         return np.ones(1, np.float32), float(pays), True, False, {}
 
 
-class SureBandit(Bandit):
-    """The same, without chance: its optimum is a return of 1."""
-
-    def step(self, action):
-        return np.ones(1, np.float32), float(action == 1), True, False, {}
-
-
 class Corridor(gymnasium.Env):
     """Five cells in a row, start in the first, 1 at the last, −0.1 a step: 4 steps right are the optimum, 0.7."""
 
@@ -81,5 +74,5 @@ class Breaking(Bandit):
         return super().step(action)
 
 
-for name in ("Bandit", "SureBandit", "Corridor", "Counting", "Breaking"):
+for name in ("Bandit", "Corridor", "Counting", "Breaking"):
     gymnasium.register(f"{name}-v0", entry_point=f"tests.environments:{name}")

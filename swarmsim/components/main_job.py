@@ -25,6 +25,7 @@ ROWS_FOR_A_SECOND_WORKER = 400
 def main_job(config: Config, shape: Shape) -> list[Role]:
     """Return all components but control, in the order of their start."""
     architecture = Architecture(shape.n_inputs, shape.n_actions, config.a2c.hidden)
+    rooms = {"models_room": OBSERVATION, "aggregation_room": LOGITS, "control_room": CONTROL}
     return [
         Role(
             "aggregation",
@@ -58,14 +59,7 @@ def main_job(config: Config, shape: Shape) -> list[Role]:
                 On(CONTROL, Evolution.ask),
                 On(COMMAND_ROOM, Evolution.leave, type=_COMMAND.DISCONNECT),
             ),
-            settings={
-                "genetic": config.evolution,
-                "seed": config.seed,
-                "models_room": OBSERVATION,
-                "aggregation_room": LOGITS,
-                "evolution_room": EVOLUTION,
-                "control_room": CONTROL,
-            },
+            settings={"genetic": config.evolution, "seed": config.seed, "evolution_room": EVOLUTION, **rooms},
         ),
         Role(
             "environment",
@@ -77,9 +71,7 @@ def main_job(config: Config, shape: Shape) -> list[Role]:
                 "n_models": config.population,
                 "seed": config.seed,
                 "timeout": config.timeout,
-                "models_room": OBSERVATION,
-                "aggregation_room": LOGITS,
-                "control_room": CONTROL,
+                **rooms,
             },
         ),
     ]

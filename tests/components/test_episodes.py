@@ -65,7 +65,7 @@ def test_actions_that_an_environment_counts_from_one_are_counted_from_zero_here(
     assert episodes.returns == pytest.approx([environments.Corridor.OPTIMUM])
 
 
-@pytest.mark.parametrize("name", ["Bandit", "SureBandit", "Corridor"])
+@pytest.mark.parametrize("name", ["Bandit", "Corridor"])
 @pytest.mark.filterwarnings("ignore:.*(check|Box|render|observation space).*")
 def test_the_environments_of_the_tests_pass_gymnasiums_checker(name):
     check_env(getattr(environments, name)(), skip_render_check=True)

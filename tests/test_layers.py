@@ -1,0 +1,89 @@
+"""The house's own rules: imports point downwards only, and files keep a size that one can know."""
+
+import ast
+import statistics
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+# From the top down; modules on one line know nothing of each other.
+LAYERS = [
+    ["swarmsim.__main__"],
+    ["swarmsim.cli"],
+    ["swarmsim.terminal"],
+    ["swarmsim.experiment"],
+    ["swarmsim.swarm"],
+    ["swarmsim.component"],
+    ["swarmsim.launch"],
+    ["swarmsim.components"],
+    ["swarmsim.config"],
+    ["swarmsim.learning", "swarmsim.messaging", "swarmsim.results"],
+    ["swarmsim.settings"],
+    ["swarmsim.errors"],
+]
+FORBIDDEN = {
+    "swarmsim.messaging": {"torch", "gymnasium"},
+    "swarmsim.learning": {"gymnasium", "multiprocessing"},
+    "swarmsim.results": {"torch", "gymnasium", "multiprocessing"},
+}
+FILES = sorted((ROOT / "swarmsim").rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return all modules that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found.add(node.module)
+    return found
+
+
+def layer_of(module: str) -> tuple[int, str]:
+    """Return the number and the name of the layer's part that holds a module."""
+    for number, parts in enumerate(LAYERS):
+        for part in parts:
+            if module == part or module.startswith(f"{part}."):
+                return number, part
+    raise AssertionError(f"{module} has no layer")
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_imports_point_downwards_only(path):
+    module = module_of(path)
+    if module == "swarmsim":
+        return  # the public names, which nothing inside imports: see below
+    number, part = layer_of(module)
+    for imported in imports_of(path):
+        if imported.split(".")[0] == "swarmsim":
+            assert imported != "swarmsim", f"{module} imports the public names"
+            below, other = layer_of(imported)
+            assert below > number or other == part, f"{module} imports {imported}, which lies above or beside it"
+        assert imported.split(".")[0] not in FORBIDDEN.get(part, set()), f"{module} imports {imported}"
+
+
+def test_the_layers_name_every_part_of_the_house():
+    parts = {part for layer in LAYERS for part in layer}
+    found = {".".join(module_of(path).split(".")[:2]) for path in FILES} - {"swarmsim"}
+    assert parts == found
+
+
+def test_no_module_is_longer_than_400_lines_and_half_have_fewer_than_120():
+    lengths = {module_of(path): len(path.read_text().splitlines()) for path in FILES}
+    assert max(lengths.values()) <= 400, lengths
+    assert statistics.median(lengths.values()) <= 120
+
+
+def test_no_function_is_longer_than_60_lines():
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 60, f"{path}:{node.lineno} {node.name}"

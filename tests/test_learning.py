@@ -1,0 +1,35 @@
+"""Swarms learn what has a known answer: every seed of ten, on the queues' own code in one process."""
+
+import numpy as np
+import pytest
+
+import swarmsim
+from tests.environments import Corridor
+
+SEEDS = range(10)
+
+
+def last_round(env: str, seed: int, **settings):
+    history = swarmsim.run(
+        env=f"tests.environments:{env}-v0", seed=seed, population=5, link="inprocess", out=None, **settings
+    )
+    return history[-1]
+
+
+def test_on_a_bandit_every_seed_finds_the_better_arm():
+    """Arm 1 pays in 9 of 10 pulls, arm 0 in 1 of 10; a deterministic swarm always pulls the same one."""
+    settings = {"rounds": 2, "episodes": 500, "eval_episodes": 100}
+    scores = [last_round("Bandit", seed, **settings).eval_score_evolved for seed in SEEDS]
+    assert min(scores) > 0.75, scores
+
+
+def test_without_learning_the_better_arm_is_found_by_luck_alone():
+    settings = {"rounds": 1, "episodes": 50, "eval_episodes": 50, "a2c": {"learning_rate": 0}}
+    scores = [last_round("Bandit", seed, **settings).eval_score for seed in SEEDS]
+    assert min(scores) < 0.25, scores
+
+
+@pytest.mark.parametrize("envs", [1, 4])
+def test_in_a_corridor_every_seed_walks_straight_to_the_end(envs):
+    scores = [last_round("Corridor", seed, rounds=3, episodes=100, envs=envs).eval_score_evolved for seed in SEEDS]
+    assert np.allclose(scores, Corridor.OPTIMUM), scores

@@ -1,0 +1,55 @@
+"""What the README says is run."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_first_screen_holds_the_two_commands():
+    first_screen = README[: README.index("## ")]
+    commands = re.findall(r"```sh\n(.*?)\n```", first_screen, flags=re.DOTALL)
+    assert [command.split("&& ")[-1] for command in commands] == [
+        ".venv/bin/python run.py --rounds 5 --population 20",
+        ".venv/bin/python -m pytest",
+    ]
+
+
+def test_ci_calls_the_readmes_test_command():
+    assert "grep -m 1 -e '-m pytest$' README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_program_runs(tmp_path):
+    (program,) = [block for block in PYTHON_BLOCKS if "swarmsim.run(" in block]
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("round")
+
+
+def test_the_component_greets(tmp_path):
+    from swarmsim import MESSAGE_TYPE, Client, Swarm
+
+    (component,) = [block for block in PYTHON_BLOCKS if "def greet" in block]
+    (tmp_path / "greeter.py").write_text(component.replace("8080", "8077"))
+    (tmp_path / "server.py").write_text("from swarmsim import Server\nServer('127.0.0.1', 8077).start()")
+    with Swarm(None) as swarm:
+        for name in ("server", "greeter"):
+            swarm.add(name, tmp_path / f"{name}.py")
+        swarm.start()
+        with Client("ann", "127.0.0.1", 8077) as ann:
+            ann.join_room("hall")
+            ann.send({"TYPE": MESSAGE_TYPE.DATA.TEXT.id, "TO_ROOM": "hall", "DATA": "hi"})
+            assert ann.receive(timeout=10)["DATA"] == "hello, ann"
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)]+)\)", README))))
+def test_links_lead_somewhere(link):
+    assert (ROOT / link).exists()
