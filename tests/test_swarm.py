@@ -11,7 +11,7 @@ import pytest
 from swarmsim import MESSAGE_TYPE, Client, ComponentFailed, LinkClosed, SettingsError, Swarm
 from swarmsim import component as component_module
 from swarmsim import swarm as swarm_module
-from tests.conftest import child_processes
+from tests.conftest import ROOT, child_processes
 
 SERVER = "from swarmsim import Server; Server('tests', 11).start()"
 ECHO = """
@@ -314,8 +314,9 @@ if sys.argv[3] == "die":
 @pytest.mark.parametrize("how", ["die", "end"])
 def test_components_leave_when_their_launcher_is_gone(script, how):
     paths = script("server.py", SERVER), script("echo.py", ECHO), script("launcher.py", LAUNCHER)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     program = [sys.executable, paths[2], paths[0], paths[1], how]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=30, check=False)
     pids = [int(pid) for pid in done.stdout.split()]
     assert len(pids) == 2
     deadline = time.monotonic() + 10
