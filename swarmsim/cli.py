@@ -1,6 +1,7 @@
 """The command line: flags → Config → Experiment → exit status."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -107,6 +108,7 @@ def _run(config: Config) -> int:
 
     experiment = Experiment(config, TerminalReport(config.progress))
     status = DONE
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         experiment.run()
     except KeyboardInterrupt:

@@ -16,6 +16,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from swarmsim.errors import StopRequested
 from swarmsim.messaging.process import THIS_PROCESS
 
@@ -75,6 +77,7 @@ def component_process(target: Callable[[], None], reports: Connection, lifeline:
         lifeline: its other end is closed when the launcher wants this component to stop, or is gone.
     """
     gc.freeze()  # collecting what the launcher made would copy its pages into every process
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever the launcher does with it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole process group; the launcher handles it
     THIS_PROCESS.begin_child(on_ready=lambda: _report(reports, event="ready"))
     THIS_PROCESS.watch(lifeline.fileno(), _stop_requested)
@@ -95,6 +98,7 @@ def component_process(target: Callable[[], None], reports: Connection, lifeline:
         )
         sys.stdout.flush()
         os._exit(1)
+    THIS_PROCESS.unwatch(lifeline.fileno())  # saying farewell is not to be interrupted by what asked for it
     for farewell in THIS_PROCESS.farewells().values():
         farewell()
 
@@ -136,9 +140,9 @@ def _report(reports: Connection, **told: Any) -> None:
 
 
 def _use_one_thread() -> None:
-    """Keep the components' matrix libraries from fighting over cores: one process, one thread."""
-    from threadpoolctl import threadpool_limits
-
+    """Keep matrix libraries, loaded already or later, from fighting over cores: one process, one thread."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
     threadpool_limits(1)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -185,7 +186,8 @@ def test_a_failing_component_ends_the_run_with_status_1_its_name_its_traceback_a
     assert "    1 " in done.stdout
 
 
-def test_an_interrupt_ends_with_status_130_and_the_table_so_far(tmp_path):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_ends_with_status_130_and_the_table_so_far(tmp_path, name):
     arguments = ["--rounds", "1000", "--population", "2", "--episodes", "1", "--out", "out"]
     program = [sys.executable, str(ROOT / "run.py"), *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -193,7 +195,7 @@ def test_an_interrupt_ends_with_status_130_and_the_table_so_far(tmp_path):
     for line in process.stdout:
         if line.startswith("round 2"):
             break
-    process.send_signal(2)
+    process.send_signal(signal.Signals[name])
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert err == "\nswarmsim: interrupted\n"

@@ -129,6 +129,13 @@ def test_a_script_can_have_a_python_of_its_own(forked, script):
     assert child_processes() == []
 
 
+def test_a_python_that_is_not_there_is_told(forked, script):
+    forked.start()
+    forked.add("echo", script("echo.py", ECHO), python_cmd="python99")
+    with pytest.raises(ComponentFailed, match="component 'echo' failed: FileNotFoundError: .*'python99'"):
+        forked.start("echo")
+
+
 def test_a_script_can_have_a_terminal_of_its_own(forked, script):
     forked.start()
     forked.add("echo", script("echo.py", ECHO), terminal="env A=B")

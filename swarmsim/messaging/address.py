@@ -11,15 +11,19 @@ import mmap
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
-from swarmsim.errors import AddressError
+from swarmsim.errors import AddressError, WaitTimeout
 from swarmsim.messaging.endpoint import Address, tell_address
 from swarmsim.messaging.process import THIS_PROCESS
 from swarmsim.messaging.rooms import Rooms, from_plain, to_plain
 
 GONE = "gone-"
+
+LOCK_SECONDS, LOCK_RETRY_SECONDS = 10.0, 0.001
 
 _VERSION_BYTES = 8
 
@@ -27,7 +31,10 @@ _VERSION_BYTES = 8
 def _base() -> Path:
     """Return this user's directory of addresses, which nobody else can enter."""
     base = Path(tempfile.gettempdir()) / f"swarmsim-{os.getuid()}"
-    base.mkdir(mode=0o700, exist_ok=True)
+    try:
+        base.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise AddressError(f"{base} cannot be made: {error.strerror}; set TMPDIR to a directory of yours") from None
     found = base.lstat()
     if found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise AddressError(f"{base} must belong to you alone (mode 700); remove it and start again")
@@ -156,7 +163,7 @@ class SharedRooms:
     def update(self, change: Callable[[Rooms], Rooms]) -> Rooms:
         """Replace the rooms by `change(rooms)`; no other member's change comes between."""
         with (self._directory / "lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            _lock_soon(lock)
             rooms = change(from_plain(json.loads((self._directory / "rooms.json").read_bytes())))
             _write_rooms(self._directory, rooms)
             version = int.from_bytes(self._version[:], "little") + 1
@@ -165,6 +172,20 @@ class SharedRooms:
 
     def close(self) -> None:
         self._version.close()
+
+
+def _lock_soon(lock: BinaryIO) -> None:
+    """Lock a file that others hold for an instant at a time; a member that was stopped at that instant is no excuse."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise WaitTimeout(f"waited {LOCK_SECONDS:g} s for the member that holds {lock.name}") from None
+            with contextlib.suppress(WaitTimeout):
+                THIS_PROCESS.wait(LOCK_RETRY_SECONDS, "the lock")
 
 
 def _write_rooms(directory: Path, rooms: Rooms) -> None:

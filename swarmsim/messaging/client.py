@@ -148,7 +148,10 @@ class Client:
         return self._endpoint.rooms()
 
     def _me(self) -> Member:
-        return self.rooms().members[self._endpoint.id]
+        member = self.rooms().members.get(self._endpoint.id)
+        if member is None:
+            raise LinkClosed(f"{self.name!r} is not registered any more")
+        return member
 
     def components_in(self, room: str) -> list[str]:
         """Return the components that are present in `room`, in the order in which they registered."""
@@ -183,7 +186,7 @@ class Client:
         if not isinstance(message, dict):
             validate(message)
         rooms = message.get("TO_ROOM")
-        if isinstance(rooms, list | tuple | set):
+        if isinstance(rooms, list | tuple):
             for room in rooms:
                 self.send({**message, "TO_ROOM": room})
             return

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from swarmsim.errors import LinkClosed, MessageError
 from swarmsim.messaging.codec import decode, encode
-from swarmsim.messaging.message import MESSAGE_TYPE, Message
+from swarmsim.messaging.message import MESSAGE_TYPE, Message, validate
 from swarmsim.messaging.rooms import CHANGES_ROOMS, LOGGING_ROOM, Rooms, apply_command, receivers
 
 logger = logging.getLogger("swarmsim")
@@ -55,10 +55,12 @@ class Endpoint(ABC):
 def read_body(body: bytes, receiver_name: str) -> Message | None:
     """Return the message of `body`, or None, with a line in the log, where it is none."""
     try:
-        return decode(body)
+        message = decode(body)
+        validate(message)
     except MessageError as error:
         logger.warning("%s left out what it got: %s", receiver_name, error)
         return None
+    return message
 
 
 class HostEndpoint(Endpoint):

@@ -1,5 +1,6 @@
 """What only the link between processes can show."""
 
+import fcntl
 import multiprocessing
 import os
 import subprocess
@@ -12,8 +13,10 @@ import pytest
 
 from swarmsim import MESSAGE_TYPE, Client, Server, Trigger
 from swarmsim.errors import AddressError, LinkClosed, WaitTimeout
+from swarmsim.messaging import address as address_module
 from swarmsim.messaging import queues
 from swarmsim.messaging.address import directory_of
+from swarmsim.messaging.codec import encode
 from swarmsim.messaging.links import serve_any
 from swarmsim.messaging.process import THIS_PROCESS
 from tests.messaging.test_client import next_data, say
@@ -143,6 +146,27 @@ def test_what_is_no_message_is_left_out_with_a_line_in_the_log(queues_address, c
         ann.send(say("hall", TEXT="good"))
         assert next_data(bob)["TEXT"] == "good"
     assert "bob left out what it got: a body of 9 bytes is no message" in caplog.text
+
+
+@pytest.mark.parametrize("message", [{"X": 1}, {"TYPE": [1], "TO": "bob"}, {"TYPE": "DATA/NOPE", "TO": "bob"}])
+def test_what_is_no_valid_message_does_not_reach_a_handler(queues_address, caplog, message):
+    with Client("ann", *queues_address) as ann, Client("bob", *queues_address) as bob:
+        bob.join_room("hall")
+        end = ann._endpoint
+        end.deliver(end.rooms(), say("hall"), [bob._endpoint.id], encode(message))
+        ann.send(say("hall", TEXT="good"))
+        assert next_data(bob)["TEXT"] == "good"
+    assert "bob left out what it got" in caplog.text
+
+
+def test_a_member_that_holds_the_rooms_for_good_is_an_error_after_a_bound(queues_address, monkeypatch):
+    monkeypatch.setattr(address_module, "LOCK_SECONDS", 0.1)
+    with Client("ann", *queues_address) as ann, (directory_of(queues_address) / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(WaitTimeout, match=r"waited 0\.1 s for the member that holds"):
+            ann.join_room("hall")
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        ann.join_room("hall")
 
 
 def test_an_address_is_served_once_at_a_time():
