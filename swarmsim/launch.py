@@ -77,8 +77,7 @@ def component_process(target: Callable[[], None], reports: Connection, lifeline:
         lifeline: its other end is closed when the launcher wants this component to stop, or is gone.
     """
     gc.freeze()  # collecting what the launcher made would copy its pages into every process
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever the launcher does with it
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole process group; the launcher handles it
+    _leave_signals_to_the_launcher()
     THIS_PROCESS.begin_child(on_ready=lambda: _report(reports, event="ready"))
     THIS_PROCESS.watch(lifeline.fileno(), _stop_requested)
     _use_one_thread()
@@ -107,7 +106,7 @@ def foreign_script(script: Script, reports: Connection, lifeline: Connection) ->
     """Run a script by its own Python, and end as it ended; both form one process group, to be ended together."""
     os.setpgid(0, 0)
     THIS_PROCESS.begin_child(lambda: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _leave_signals_to_the_launcher()
     package_root = str(Path(__file__).parent.parent)
     path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
     try:
@@ -120,6 +119,11 @@ def foreign_script(script: Script, reports: Connection, lifeline: Connection) ->
         _report(reports, event="failed", error_type=type(error).__name__, message=str(error), traceback_text="")
         os._exit(1)
     os._exit(process.wait() & 0xFF)
+
+
+def _leave_signals_to_the_launcher() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole process group
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which is how the launcher ends what does not stop
 
 
 def _run_to_its_end(target: Callable[[], None]) -> None:

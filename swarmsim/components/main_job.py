@@ -19,7 +19,7 @@ CONTROL, OBSERVATION, LOGITS, ACTION, EVOLUTION = "control", "observation", "log
 
 _COMMAND, _LOG = MESSAGE_TYPE.COMMAND, MESSAGE_TYPE.LOG
 
-ROWS_FOR_A_SECOND_WORKER = 400
+MODELS_FOR_A_SECOND_WORKER = 150
 
 
 def main_job(config: Config, shape: Shape) -> list[Role]:
@@ -49,7 +49,7 @@ def main_job(config: Config, shape: Shape) -> list[Role]:
                 settings={"components": names, "architecture": architecture, "a2c": config.a2c, "seed": config.seed},
                 announce={"COMPONENTS": names},
             )
-            for names in packed(config.population, n_workers(config.workers, config.population, config.envs))
+            for names in packed(config.population, n_workers(config.workers, config.population))
         ),
         Role(
             "evolution",
@@ -77,15 +77,14 @@ def main_job(config: Config, shape: Shape) -> list[Role]:
     ]
 
 
-def n_workers(workers: int | Literal["auto"], population: int, n_envs: int) -> int:
+def n_workers(workers: int | Literal["auto"], population: int) -> int:
     """Return how many model processes to start.
 
-    `auto` is one, until a step's forward pass outweighs the wake-ups that more processes cost, then one per core.
+    `auto` is one, until a step's arithmetic outweighs the wake-ups that more processes cost, then one per core.
     """
     if workers != "auto":
         return workers
-    worth_it = population * n_envs >= ROWS_FOR_A_SECOND_WORKER
-    return min(os.cpu_count() or 1, population) if worth_it else 1
+    return 1 if population < MODELS_FOR_A_SECOND_WORKER else os.cpu_count() or 1
 
 
 def packed(population: int, workers: int) -> list[list[str]]:

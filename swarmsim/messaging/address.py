@@ -167,7 +167,7 @@ class SharedRooms:
             rooms = change(from_plain(json.loads((self._directory / "rooms.json").read_bytes())))
             _write_rooms(self._directory, rooms)
             version = int.from_bytes(self._version[:], "little") + 1
-            self._version[:] = version.to_bytes(_VERSION_BYTES, "little")
+            self._version[:] = (version % 256**_VERSION_BYTES).to_bytes(_VERSION_BYTES, "little")
         return self.read()
 
     def close(self) -> None:

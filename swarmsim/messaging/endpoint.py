@@ -81,6 +81,7 @@ class HostEndpoint(Endpoint):
     def _mirror(self, table: Rooms, message: Message) -> None:
         log = {
             "TYPE": MESSAGE_TYPE.LOG.MESSAGE.id,
+            "ID": f"{message.get('ID')}.log",
             "TO_ROOM": LOGGING_ROOM,
             "MESSAGE": message,
             "SENDER": message.get("SENT_BY"),

@@ -2,10 +2,10 @@
 
 A sender writes straight into its receivers' pipes, so a process forked late is reached like any
 other; and it has written to all of them before it goes on, so nothing that it says later overtakes
-the message. The kernel keeps a write of up to PIPE_BUF bytes
-whole; a longer message goes as several such fragments, put together again by the receiver. A full
-queue makes its sender wait, up to `SEND_TIMEOUT`, and is then an error; nothing is ever dropped
-but what was meant for a receiver that is gone.
+the message. The kernel keeps a write of up to PIPE_BUF bytes whole; a longer message goes as several
+such fragments, put together again by the receiver. A full queue makes its sender wait, up to
+`SEND_TIMEOUT`, and is then an error; nothing is ever dropped but what was meant for a receiver that
+is gone.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ SEND_TIMEOUT = 30.0
 QUEUE_BYTES = 1 << 20
 COUNTED_ROOMS = 64
 
-_FRAGMENT = struct.Struct("<HBxIH")  # payload bytes, whether the last of its message, sender's pid and number
+_FRAGMENT = struct.Struct("<H??IH")  # payload bytes, whether first and last of its message, sender's pid and number
 _PAYLOAD = select.PIPE_BUF - _FRAGMENT.size
 _RECEIVER_IS_GONE = (errno.EPIPE, errno.ENXIO, errno.ENOENT)
 _numbers = count()
@@ -51,8 +51,8 @@ class QueuesEndpoint(HostEndpoint):
         self._address = address
         self._directory = directory_of(address)
         try:
-            self._alive = os.open(self._directory / "alive", os.O_WRONLY | os.O_NONBLOCK)
             self._rooms = SharedRooms(self._directory)
+            self._alive = os.open(self._directory / "alive", os.O_WRONLY | os.O_NONBLOCK)
         except OSError:
             raise AddressError(
                 f"no swarm runs at {tell_address(address)}: start its Server first, or check the address"
@@ -160,6 +160,7 @@ class QueuesEndpoint(HostEndpoint):
             return
         farewell: Message = {
             "TYPE": MESSAGE_TYPE.COMMAND.DISCONNECT.id,
+            "ID": f"{self.id}.farewell.{receiver}",
             "TO_ROOM": COMMAND_ROOM,
             "SENT_BY": member.name,
             "COMPONENTS": list(member.components),
@@ -199,21 +200,26 @@ class QueuesEndpoint(HostEndpoint):
             return
         start, unread = 0, self._unread
         while len(unread) - start >= _FRAGMENT.size:
-            size, last, *sender = _FRAGMENT.unpack_from(unread, start)
+            size, first, last, *sender = _FRAGMENT.unpack_from(unread, start)
             end = start + _FRAGMENT.size + size
             if end > len(unread):
                 break
             payload = unread[start + _FRAGMENT.size : end]
             start = end
-            key = (sender[0], sender[1])
-            if not last:
-                self._partial.setdefault(key, []).append(payload)
-                continue
-            earlier = self._partial.pop(key, None)
-            message = read_body(payload if earlier is None else b"".join((*earlier, payload)), self._name)
+            body = self._completed((sender[0], sender[1]), payload, first=first, last=last)
+            message = None if body is None else read_body(body, self._name)
             if message is not None:
                 self._arrived.append(message)
         self._unread = unread[start:]
+
+    def _completed(self, sender: tuple[int, int], payload: bytes, *, first: bool, last: bool) -> bytes | None:
+        """Return the message that this fragment completes; a first one begins anew, since a sender can be cut short."""
+        if first and last:
+            return payload
+        fragments = [] if first else self._partial.get(sender, [])
+        fragments.append(payload)
+        self._partial[sender] = fragments
+        return b"".join(self._partial.pop(sender)) if last else None
 
     def listen(self, handle: Callable[[Message], None]) -> None:
         with contextlib.suppress(StopRequested):
@@ -256,5 +262,4 @@ def deliveries(address: Address) -> dict[str, int]:
 def _fragments(body: bytes, sender: tuple[int, int]) -> Iterator[bytes]:
     for start in range(0, len(body), _PAYLOAD):
         payload = body[start : start + _PAYLOAD]
-        last = start + _PAYLOAD >= len(body)
-        yield _FRAGMENT.pack(len(payload), last, *sender) + payload
+        yield _FRAGMENT.pack(len(payload), start == 0, start + _PAYLOAD >= len(body), *sender) + payload

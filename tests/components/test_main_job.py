@@ -298,7 +298,8 @@ def test_models_are_packed_in_order_and_evenly():
             assert max(map(len, groups)) - min(map(len, groups)) <= 1
 
 
-def test_auto_takes_one_worker_for_a_small_swarm_and_never_more_than_there_are_models():
-    assert n_workers("auto", 20, 1) == 1
-    assert n_workers(7, 20, 1) == 7
-    assert 1 <= n_workers("auto", 1, 1000) <= 1
+def test_auto_takes_one_worker_for_a_small_swarm_and_one_per_core_for_a_large_one(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert n_workers(7, 20) == 7
+    assert n_workers("auto", 20) == 1
+    assert n_workers("auto", 1000) == 8

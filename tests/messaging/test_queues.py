@@ -118,6 +118,20 @@ def test_a_full_queue_is_an_error_that_names_its_owner_after_a_bound(queues_addr
                 ann.send(say("hall", X=np.zeros(400)))
 
 
+def test_a_long_message_that_was_cut_short_does_not_spoil_the_next(queues_address, monkeypatch):
+    monkeypatch.setattr(queues, "QUEUE_BYTES", 8192)
+    monkeypatch.setattr(queues, "SEND_TIMEOUT", 0.1)
+    with Client("ann", *queues_address) as ann, Client("bob", *queues_address) as bob:
+        bob.join_room("hall")
+        with pytest.raises(WaitTimeout):
+            ann.send(say("hall", X=np.zeros(100_000)))
+        with pytest.raises(WaitTimeout, match="'bob' waited"):
+            next_data(bob) if bob.receive(timeout=0.1) else None
+        for n in (10, 700):
+            ann.send(say("hall", X=np.arange(n)))
+            assert np.array_equal(next_data(bob)["X"], np.arange(n))
+
+
 def die(address):
     client = Client("mortal", *address, announce={"COMPONENTS": ["mortal1", "mortal2"]})
     client.join_room("hall")
