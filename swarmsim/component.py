@@ -168,6 +168,7 @@ class ProcessComponent(Component):
             self._read_reports()
         if self.state == "left":
             THIS_PROCESS.unwatch(self.process.sentinel)
+            self.process.join(KILL_SECONDS)
             return
         if self.failure is None:
             self.process.join(KILL_SECONDS)

@@ -353,3 +353,49 @@ def test_a_launcher_can_be_a_client_of_its_own_swarm_before_it_forks_more(forked
         with pytest.raises(LinkClosed):
             answer(ann)
     assert os.getpid()
+
+
+PROGRAM = """
+import sys
+from swarmsim import MESSAGE_TYPE, Client, Swarm
+swarm = Swarm(None)
+swarm.add("server", sys.argv[1])
+swarm.start()
+swarm.add("bad", sys.argv[2])
+swarm.start("bad")
+client = Client("ann", "tests", 11)
+client.send({"TYPE": MESSAGE_TYPE.DATA.CUSTOM.id, "TO_ROOM": "hall", "N": 1})
+client.receive(timeout=60)
+while True:
+    client.receive(timeout=60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("def broken(:", "SyntaxError: invalid syntax"),
+        ("raise OSError('no tape')", "component 'bad' failed: OSError: no tape"),
+        ("pass", "before it waited for a message"),
+        (RAISING, "component 'bad' failed: ZeroDivisionError"),
+        (EXITING, "its process ended with status 0 without leaving the swarm"),
+    ],
+    ids=["syntax error", "raises at start", "exits at start", "raises in a handler", "exits without a word"],
+)
+def test_a_program_whose_component_fails_ends_promptly_with_status_1_and_leaves_nothing(script, text, told):
+    paths = script("server.py", SERVER), script("bad.py", text), script("program.py", PROGRAM)
+    began = time.monotonic()
+    program = [sys.executable, paths[2], paths[0], paths[1]]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert time.monotonic() - began < 20
+    assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if paths[2].encode() in _read(path)]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
