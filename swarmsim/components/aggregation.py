@@ -1,6 +1,6 @@
 """Aggregation: the models' opinions become the swarm's action, and each model's share in it is kept."""
 
-from collections import Counter
+from collections import defaultdict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +83,7 @@ class Ledger:
     def __init__(self) -> None:
         self._names: tuple[str, ...] = ()
         self._block: list[tuple[Probabilities, NDArray[np.int64]]] = []
-        self._totals: Counter[str] = Counter()
+        self._totals: defaultdict[str, float] = defaultdict(float)
         self._distance = 0.0
         self._n_decisions = 0
 
@@ -101,7 +101,7 @@ class Ledger:
         actions = np.concatenate([a for _, a in self._block])
         self._block = []
         for name, share in zip(self._names, contributions(probabilities, actions).sum(axis=1), strict=True):
-            self._totals[name] += float(share)  # type: ignore[assignment]  # a Counter adds floats as well
+            self._totals[name] += float(share)
         self._distance += float(diversity(probabilities).sum())
         self._n_decisions += actions.size
 

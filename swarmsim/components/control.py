@@ -1,5 +1,6 @@
 """Control: asks for runs and evolutions, and waits for what came of them."""
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -60,7 +61,6 @@ class Control:
         self.models_room = models_room
         self.timeout = timeout
         client.join_room(control_room)
-        self._n_asked = 0
 
     def run(self, n_episodes: int, *, deterministic: bool, on_progress: Progress | None = None) -> RunResult:
         """Have the swarm play `n_episodes`: learning from them, or `deterministic`."""
@@ -100,8 +100,7 @@ class Control:
         return {name: found[name] for name in sorted(found, key=component_order)}
 
     def _ask(self, room: str, type_id: str = MESSAGE_TYPE.DATA.CUSTOM.id, **fields: object) -> str:
-        self._n_asked += 1
-        root_id = f"{self.client.name}-{self._n_asked}"
+        root_id = uuid.uuid4().hex
         self.client.send({"TYPE": type_id, "TO_ROOM": room, "ROOT_ID": root_id, **fields})
         return root_id
 

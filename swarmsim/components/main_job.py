@@ -44,7 +44,7 @@ def main_job(config: Config, shape: Shape) -> list[Role]:
                 listens=(
                     On(OBSERVATION, Models.observe, answer_in=LOGITS),
                     On(EVOLUTION, Models.exchange),
-                    On(OBSERVATION, Models.save, type=_COMMAND.SAVEMODELWEIGHTS, answer_type=_LOG.MODELWEIGHTS),
+                    On(OBSERVATION, Models.save, None, _COMMAND.SAVEMODELWEIGHTS, _LOG.MODELWEIGHTS, direct=True),
                 ),
                 settings={"components": names, "architecture": architecture, "a2c": config.a2c, "seed": config.seed},
                 announce={"COMPONENTS": names},
@@ -55,7 +55,7 @@ def main_job(config: Config, shape: Shape) -> list[Role]:
             "evolution",
             Evolution,
             listens=(
-                On(EVOLUTION, Evolution.gather),
+                On(EVOLUTION, Evolution.gather, direct=True),
                 On(CONTROL, Evolution.ask),
                 On(COMMAND_ROOM, Evolution.leave, type=_COMMAND.DISCONNECT),
             ),

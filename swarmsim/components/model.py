@@ -81,8 +81,10 @@ class Models:
         return None
 
     def save(self, message: Message) -> Message:
-        """Answer COMMAND/SAVEMODELWEIGHTS with this process's weights, to the asker alone."""
-        return self._to_asker(message, {"WEIGHTS": self.learner.weights, "COMPONENT": self.components})
+        """Answer COMMAND/SAVEMODELWEIGHTS with the weights of the model that it names, or of all here, to the asker."""
+        names = [message["TO"]] if message.get("TO") in self.components else self.components
+        rows = [self.components.index(name) for name in names]
+        return self._to_asker(message, {"WEIGHTS": self.learner.weights[rows], "COMPONENT": names})
 
     @staticmethod
     def _to_asker(message: Message, answer: Message) -> Message:

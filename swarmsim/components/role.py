@@ -12,13 +12,18 @@ from swarmsim.messaging.message import MESSAGE_TYPE, Message, MessageType
 
 @dataclass(frozen=True)
 class On:
-    """Messages of one type in one room, the method that handles them, and the room its answers go to."""
+    """Messages of one type in one room, the method that handles them, and the room its answers go to.
+
+    Attributes:
+        direct: whether the method also handles messages of this type to its component alone.
+    """
 
     room: str
     handler: Callable[[Any, Message], Message | None]
     answer_in: str | None = None
     type: MessageType = MESSAGE_TYPE.DATA.CUSTOM
     answer_type: MessageType = MESSAGE_TYPE.DATA.CUSTOM
+    direct: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,8 @@ class Role:
         client = Client(self.name, *address, announce=self.announce)
         component = self.component(client, **self.settings)
         for on in self.listens:
-            client.add_eventHandler(
-                partial(on.handler, component), on.answer_type, on.answer_in, trigger=Trigger(on.type, on.room)
-            )
+            trigger = Trigger(on.type, on.room, on.direct)
+            client.add_eventHandler(partial(on.handler, component), on.answer_type, on.answer_in, trigger=trigger)
         client.listen()
 
 

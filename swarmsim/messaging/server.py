@@ -1,7 +1,6 @@
 """`Server`: holds an address, so that clients find the swarm there."""
 
 import math
-from types import TracebackType
 from typing import Self
 
 from swarmsim.errors import StopRequested
@@ -46,7 +45,5 @@ class Server:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()

@@ -167,6 +167,15 @@ def test_training_changes_every_model():
         assert not any(np.array_equal(before[name], after[name]) for name in before)
 
 
+def test_one_model_can_be_asked_for_its_weights_by_its_name_whichever_process_hosts_it():
+    with running(workers=2) as job:
+        weights = job.control.weights()
+        job.client.send({"TYPE": "COMMAND/SAVEMODELWEIGHTS", "TO": "model3"})
+        (answer,) = heard(job.client, lambda m: m["TYPE"] == "LOG/MODELWEIGHTS")
+        assert answer["COMPONENT"] == ["model3"]
+        assert np.array_equal(answer["WEIGHTS"][0], weights["model3"])
+
+
 # --- an evolution
 
 MUTATE_ALL = {"mutation_probability": 1.0, "gene_probability": 1.0, "crossover_probability": 0.0}
