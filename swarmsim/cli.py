@@ -1,6 +1,7 @@
 """The command line: flags → Config → Experiment → exit status."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -100,6 +101,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(f"swarmsim: {error}", file=sys.stderr)
         return WRONG_USAGE
+    except KeyboardInterrupt:  # before or after the run itself
+        return INTERRUPTED
+    except BrokenPipeError:  # nobody reads on, as in `python run.py | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
 
 
 def _run(config: Config) -> int:

@@ -186,6 +186,17 @@ def test_a_failing_component_ends_the_run_with_status_1_its_name_its_traceback_a
     assert "    1 " in done.stdout
 
 
+def test_a_reader_that_goes_ends_the_run_without_a_traceback(tmp_path):
+    program = [sys.executable, str(ROOT / "run.py"), "--rounds", "100", "--population", "2", "--episodes", "1"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(program, cwd=tmp_path, env=ENVIRON, **pipes)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(20) == 1
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_an_interrupt_ends_with_status_130_and_the_table_so_far(tmp_path, name):
     arguments = ["--rounds", "1000", "--population", "2", "--episodes", "1", "--out", "out"]
