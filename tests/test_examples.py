@@ -40,11 +40,11 @@ def test_the_seeds_own_program_runs_in_the_examples_folder_to_its_end(rlgym):
     assert all(8 <= score <= 500 for score in scores)
 
 
-def test_the_examples_own_control_tells_the_same_story(rlgym):
-    control = (rlgym / "06_control.py").read_text()
-    (rlgym / "short.py").write_text(
-        control.replace("range(5)", "range(2)").replace("TRAIN_EPISODES = 20", "TRAIN_EPISODES = 3")
-    )
-    outputs = [output_of("short.py", rlgym) for _ in range(2)]
-    assert outputs[0].count("ROUND") == 2
-    assert outputs[0] == outputs[1]
+def test_the_examples_own_scripts_tell_the_same_story_twice_and_unchanged_in_one_process(rlgym):
+    control = (rlgym / "06_control.py").read_text().replace("range(5)", "range(2)")
+    control = control.replace("TRAIN_EPISODES = 20", "TRAIN_EPISODES = 3")
+    (rlgym / "queues.py").write_text(control)
+    (rlgym / "inprocess.py").write_text(control.replace("Swarm()", 'Swarm(link="inprocess")'))
+    first, second, in_one_process = (output_of(name, rlgym) for name in ("queues.py", "queues.py", "inprocess.py"))
+    assert first.count("ROUND") == 2
+    assert first == second == in_one_process
