@@ -47,8 +47,10 @@ class Config:
     env: str = setting("CartPole-v1", "a Gymnasium id, 'module:id' to import the module first")
     envs: int = setting(1, "training episodes that run side by side", minimum=1)
     workers: int | Literal["auto"] = setting("auto", "model processes", minimum=1)
-    link: Literal["queues", "inprocess", "sockets"] = setting("queues", "what carries the messages")
-    preset: Preset = setting("default", "hyperparameters to start from")
+    link: Literal["queues", "inprocess", "sockets"] = setting(
+        "queues", "what carries the messages: queues or inprocess (sockets is not there yet)"
+    )
+    preset: Preset = setting("default", "hyperparameters to start from: default or reference")
     seed: int = setting(0, "of everything that is drawn", minimum=0)
     out: str | None = setting("auto", "run directory; auto is runs/ENV-DATE-TIME")
     start_method: Literal["fork", "spawn"] = setting("fork", "how component processes are made")

@@ -13,6 +13,15 @@ from swarmsim.messaging.links import serve_any, serving_on
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def addresses_of_their_own(tmp_path_factory) -> Iterator[None]:
+    """Tests neither meet nor disturb the swarms that run on this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("addresses")))
+        patch.setattr(tempfile, "tempdir", None)
+        yield
+
+
 @pytest.fixture(params=["inprocess", "queues"])
 def address(request) -> Iterator[Address]:
     """An address that this process serves, once on each link."""
