@@ -30,7 +30,7 @@ from swarmsim.messaging.process import THIS_PROCESS
 from swarmsim.messaging.rooms import COMMAND_ROOM, Rooms, apply_command, receivers
 
 SEND_TIMEOUT = 30.0
-QUEUE_BYTES = 1 << 20
+QUEUE_BYTES = 1 << 18
 COUNTED_ROOMS = 64
 
 _FRAGMENT = struct.Struct("<H??IH")  # payload bytes, whether first and last of its message, sender's pid and number
