@@ -104,7 +104,7 @@ def test_a_run_says_what_the_protocol_says_in_its_order(link):
 
 
 def test_a_run_ends_once_and_with_no_message_of_it_in_flight():
-    with running(workers=4) as job, observer(job) as client:
+    with running(workers=4, env="tests.environments:Corridor-v0") as job, observer(job) as client:
         for n_episodes, deterministic in ((3, False), (2, True), (1, False)):
             job.control.run(n_episodes, deterministic=deterministic)
             job.client.send({"TYPE": CUSTOM.id, "TO": "observer", "STATUS": "AFTER"})
