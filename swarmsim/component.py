@@ -19,7 +19,7 @@ from swarmsim.errors import ComponentFailed, WaitTimeout
 from swarmsim.launch import Script, component_process, foreign_script
 from swarmsim.messaging.process import THIS_PROCESS
 
-START_SECONDS, TERMINATE_SECONDS, KILL_SECONDS = 60.0, 2.0, 5.0
+START_SECONDS, TERMINATE_SECONDS, KILL_SECONDS = 60.0, 1.0, 5.0
 
 StartMethod = Literal["fork", "spawn"]
 State = Literal["new", "starting", "ready", "left", "failed", "stopped"]

@@ -18,7 +18,7 @@ from swarmsim.messaging.endpoint import Address
 from swarmsim.messaging.links import Link, Served, serve_any, serving_on
 from swarmsim.messaging.process import THIS_PROCESS
 
-STOP_SECONDS, LAST_SECONDS = 5.0, 1.0
+STOP_SECONDS, STOP_SECONDS_AFTER_AN_ERROR, LAST_SECONDS = 5.0, 0.5, 1.0
 
 
 class Swarm:
@@ -156,22 +156,22 @@ class Swarm:
         with contextlib.suppress(WaitTimeout):
             THIS_PROCESS.wait(seconds, "the end of a pause")
 
-    def stop(self, names: str | Iterable[str] | None = None) -> None:
+    def stop(self, names: str | Iterable[str] | None = None, *, patience: float | None = None) -> None:
         """Stop components, all of them where none is named, in reverse order of their start.
 
-        Each is asked to stop, and waited for; whoever has not after 5 seconds in all is terminated, then killed.
-        A second call does nothing.
+        Each is asked to stop, and waited for; whoever has not after `patience` seconds in all (5 by default)
+        is terminated, then killed. A second call does nothing.
         """
         chosen = self._chosen(names)
-        self._end([component for component in self._started if component in chosen])
+        self._end([component for component in self._started if component in chosen], patience)
         if names is None and self._served is not None:
             served, self._served = self._served, None
             served.close()
         if not self._started:
             atexit.unregister(self.stop)
 
-    def _end(self, components: list[Component]) -> None:
-        deadline = time.monotonic() + STOP_SECONDS
+    def _end(self, components: list[Component], patience: float | None = None) -> None:
+        deadline = time.monotonic() + (STOP_SECONDS if patience is None else patience)
         for component in reversed(components):
             component.ask_to_stop(deadline)
         deadline = max(deadline, time.monotonic() + LAST_SECONDS)
@@ -183,5 +183,5 @@ class Swarm:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
+        self.stop(patience=None if error_type is None else STOP_SECONDS_AFTER_AN_ERROR)

@@ -109,6 +109,8 @@ class Control:
             try:
                 message = self.client.receive(self.timeout)
             except WaitTimeout:
-                raise WaitTimeout(f"waited {self.timeout:g} s for a word from {waited_for}") from None
+                behind = ", ".join(self.client.behind())
+                hint = f"; messages lie unread with {behind}" if behind else ""
+                raise WaitTimeout(f"waited {self.timeout:g} s for a word from {waited_for}{hint}") from None
             if message.get("ROOT_ID") == root_id:
                 return message

@@ -172,6 +172,10 @@ class Client:
                     f"present: {', '.join(present) or 'nobody'}"
                 ) from None
 
+    def behind(self) -> list[str]:
+        """Return the names of the other members with whom messages lie unread: in a stalled swarm, who stalls it."""
+        return self._endpoint.behind()
+
     # --- messages
 
     def send(self, message: Message) -> None:

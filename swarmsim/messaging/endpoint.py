@@ -44,6 +44,10 @@ class Endpoint(ABC):
         """
 
     @abstractmethod
+    def behind(self) -> list[str]:
+        """Return the names of the other members with whom messages lie unread now."""
+
+    @abstractmethod
     def listen(self, handle: Callable[[Message], None]) -> None:
         """Have every message handled until this component is asked to stop."""
 

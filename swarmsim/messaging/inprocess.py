@@ -79,6 +79,12 @@ class InprocessEndpoint(HostEndpoint):
                 self._hub.ends[receiver]._take(body)
         return self._inbox.popleft()
 
+    def behind(self) -> list[str]:
+        table = self._hub.rooms
+        return sorted(
+            {table.members[key].name for key, _ in self._hub.on_the_way if key in table.members} - {self._name}
+        )
+
     def _take(self, body: bytes) -> None:
         message = read_body(body, self._name)
         if message is None:

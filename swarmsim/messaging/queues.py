@@ -16,7 +16,9 @@ import mmap
 import os
 import select
 import struct
+import termios
 import time
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
@@ -220,6 +222,18 @@ class QueuesEndpoint(HostEndpoint):
         fragments.append(payload)
         self._partial[sender] = fragments
         return b"".join(self._partial.pop(sender)) if last else None
+
+    def behind(self) -> list[str]:
+        names = []
+        for member in self.rooms().members.values():
+            unread = array("i", [0])
+            with contextlib.suppress(OSError):  # it has just gone
+                writer = os.open(self._directory / "inbox" / member.id, os.O_WRONLY | os.O_NONBLOCK)
+                fcntl.ioctl(writer, termios.FIONREAD, unread)
+                os.close(writer)
+            if unread[0] and member.id != self.id:
+                names.append(member.name)
+        return names
 
     def listen(self, handle: Callable[[Message], None]) -> None:
         with contextlib.suppress(StopRequested):

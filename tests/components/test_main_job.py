@@ -1,5 +1,7 @@
 """The main job's protocol, mostly on the real queues link: who is told what, in which order, and how often."""
 
+import os
+import signal
 import time
 from contextlib import ExitStack, contextmanager
 
@@ -11,6 +13,7 @@ from swarmsim.components.control import Control
 from swarmsim.components.episodes import shape_of
 from swarmsim.components.main_job import CONTROL, OBSERVATION, main_job, n_workers, packed, process_name
 from swarmsim.config import make_config
+from swarmsim.errors import WaitTimeout
 from swarmsim.messaging.queues import deliveries
 
 CUSTOM = MESSAGE_TYPE.DATA.CUSTOM
@@ -292,6 +295,16 @@ def test_a_model_that_is_killed_ends_the_wait_of_control_with_its_name():
         with pytest.raises(ComponentFailed, match="component 'model2' failed: ProcessEnded: .*killed by SIGKILL"):
             for _ in range(100):
                 job.control.run(5, deterministic=False)
+
+
+def test_a_model_that_is_silent_but_alive_is_named_after_a_bound():
+    with running(workers=4, timeout=1) as job:
+        job.control.run(1, deterministic=False)
+        os.kill(job.swarm.components["model2"].process.pid, signal.SIGSTOP)
+        with pytest.raises(
+            WaitTimeout, match=r"waited 1 s for a word from the environment while it trains; .* model2$"
+        ):
+            job.control.run(50, deterministic=False)
 
 
 def test_models_are_packed_in_order_and_evenly():
