@@ -4,11 +4,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import Field, field, fields
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from swarmsim.errors import SettingsError, unknown
-
-Settings = TypeVar("Settings")
 
 
 def setting(
