@@ -178,7 +178,8 @@ class Swarm:
         for component in reversed(components):
             component.end(deadline)
             self._started.remove(component)
-        sweep()
+        if self.link == "queues":
+            sweep()
 
     def __enter__(self) -> Self:
         return self

@@ -57,6 +57,8 @@ class Claim:
         AddressError: another process serves it.
     """
 
+    takes_a_process = True
+
     def __init__(self, address: Address) -> None:
         self.address = address
         self.directory = directory_of(address)

@@ -20,6 +20,8 @@ _HUBS: dict[Address, "InprocessHub"] = {}
 class InprocessHub:
     """The swarm of one address in this process; it serves from creation until closed."""
 
+    takes_a_process = False
+
     def __init__(self, address: Address) -> None:
         if address in _HUBS:
             raise AddressError(f"{tell_address(address)} is already served in this process")

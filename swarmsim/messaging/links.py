@@ -19,9 +19,10 @@ _SERVED_LINK: ContextVar[Link] = ContextVar("served_link", default="queues")
 
 
 class Served(Protocol):
-    """An address held by this process."""
+    """An address held by this process; whether holding it takes a process that stays."""
 
     address: Address
+    takes_a_process: bool
 
     def close(self) -> None: ...
 
@@ -42,7 +43,7 @@ def serve(address: Address) -> Served:
     Raises:
         AddressError: it is held already.
     """
-    return InprocessHub(address) if served_link() == "inprocess" else Claim(address)
+    return InprocessHub(address) if _SERVED_LINK.get() == "inprocess" else Claim(address)
 
 
 def serve_any(server: str) -> Served:
@@ -51,10 +52,6 @@ def serve_any(server: str) -> Served:
         with suppress(AddressError):
             return serve((server, port))
     raise AssertionError("count() never ends")
-
-
-def served_link() -> Link:
-    return _SERVED_LINK.get()
 
 
 def connect(address: Address, name: str) -> Endpoint:

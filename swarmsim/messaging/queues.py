@@ -115,9 +115,10 @@ class QueuesEndpoint(HostEndpoint):
         room = message.get("TO_ROOM")
         slot = 0 if room is None else min(table.rooms.index(room) + 1, COUNTED_ROOMS - 1)
         self._counts[slot] += len(to)  # before the first is written, so that nobody finds an effect uncounted
+        fragments = tuple(_fragments(body, self._sender))
         for receiver in to:
             try:
-                for fragment in _fragments(body, self._sender):
+                for fragment in fragments:
                     self._write(table, receiver, fragment)
             except OSError as error:
                 if error.errno not in _RECEIVER_IS_GONE:

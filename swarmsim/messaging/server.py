@@ -4,7 +4,7 @@ import math
 from typing import Self
 
 from swarmsim.errors import StopRequested
-from swarmsim.messaging.links import Served, serve, served_link
+from swarmsim.messaging.links import Served, serve
 from swarmsim.messaging.process import THIS_PROCESS
 
 
@@ -25,7 +25,7 @@ class Server:
 
     def start(self) -> None:
         """Serve until stopped; inside one process (`inprocess`) return at once, since messages need no server."""
-        if served_link() == "inprocess":
+        if self._served is None or not self._served.takes_a_process:
             return
         THIS_PROCESS.ready()
         try:
