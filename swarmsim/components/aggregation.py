@@ -5,7 +5,7 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
-from swarmsim.components.role import component_order
+from swarmsim.components.fields import by_environment, component_ids, component_order
 from swarmsim.learning.aggregate import chosen, contributions, diversity, softmax, summed
 from swarmsim.learning.seeding import generator
 from swarmsim.messaging.client import Client
@@ -60,7 +60,7 @@ class Aggregation:
         deterministic = bool(self._asked["DETERMINISTIC"])
         actions = chosen(summed(probabilities), deterministic, self.rng)
         if not deterministic:
-            active = np.reshape(np.asarray(self._asked.get("ACTIVE", np.ones(actions.size)), np.bool_), -1)
+            active = by_environment(self._asked.get("ACTIVE", np.ones(actions.size)), np.bool_)
             self.ledger.add(tuple(names), probabilities[:, active], actions[active])
         self._logits = {}
         self._decided = self._asked.get("STEP", self._decided + 1)
@@ -123,8 +123,7 @@ def _by_component(message: Message) -> dict[str, NDArray[np.float64]]:
     Raises:
         ValueError: they are not finite, or not one set for each component.
     """
-    ids = message["COMPONENT_ID"]
-    names = [ids] if isinstance(ids, str) else list(ids)
+    names = component_ids(message)
     logits = np.asarray(message["LOGITS"], np.float64)
     if logits.size == 0 or logits.size % (len(names) * logits.shape[-1]):
         raise ValueError(f"{message.get('SENT_BY')} sent logits of shape {logits.shape} for {len(names)} component(s)")

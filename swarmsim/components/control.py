@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from swarmsim.components.role import component_order
+from swarmsim.components.fields import component_order
 from swarmsim.errors import WaitTimeout
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE, Message

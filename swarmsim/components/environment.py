@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.components.episodes import Episodes, Step, make_env
+from swarmsim.components.fields import by_environment
 from swarmsim.learning.seeding import generator
 from swarmsim.messaging.client import Client
-from swarmsim.messaging.message import MESSAGE_TYPE, MODEL_STATUS, Message
+from swarmsim.messaging.message import MESSAGE_TYPE, MODEL_STATUS, Message, root_id
 
 PROGRESS_SECONDS = 0.25
 
@@ -28,7 +29,7 @@ class Run:
 
     @property
     def root_id(self) -> str:
-        return str(self.asked.get("ROOT_ID", self.asked["ID"]))
+        return str(root_id(self.asked))
 
     @property
     def deterministic(self) -> bool:
@@ -105,7 +106,7 @@ class Environment:
         run = self._run
         if run is None or message.get("ROOT_ID") != run.root_id or message.get("STEP", run.step) != run.step:
             return  # an answer that came too late
-        actions = np.reshape(np.asarray(message["ACTION"], np.int64), -1)
+        actions = by_environment(message["ACTION"], np.int64)
         active = run.episodes.active.copy()
         came = run.episodes.step(actions)
         run.step += 1
@@ -118,10 +119,8 @@ class Environment:
     def _observe(self, run: Run, **transition: object) -> None:
         """Show the models where the run stands; nobody answers once its last episode has ended."""
         observations = run.episodes.observations
-        message = {
-            "TYPE": MESSAGE_TYPE.DATA.CUSTOM.id,
+        shown = {
             "TO_ROOM": self.models_room,
-            "ROOT_ID": run.root_id,
             "MODEL_STATUS": (MODEL_STATUS.VALIDATE if run.deterministic else MODEL_STATUS.TRAIN).id,
             "OBSERVATION": observations[0] if len(observations) == 1 else observations,
             "DETERMINISTIC": run.deterministic,
@@ -129,8 +128,10 @@ class Environment:
             **transition,
         }
         if len(observations) > 1:
-            message["ACTIVE"] = run.episodes.active
-        self.client.send(message | {"LAST": True} if run.episodes.done else message)
+            shown["ACTIVE"] = run.episodes.active
+        if run.episodes.done:
+            shown["LAST"] = True
+        self._say(run, **shown)
 
     def _tell_progress(self, run: Run) -> None:
         """Tell the asker, now and then, which episodes have ended since."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from swarmsim.components.role import component_order
+from swarmsim.components.fields import component_ids, component_order
 from swarmsim.learning.genetic import Generation, evolved
 from swarmsim.learning.hyperparameters import GeneticSettings
 from swarmsim.learning.seeding import generator
 from swarmsim.messaging.client import Client
-from swarmsim.messaging.message import MESSAGE_TYPE, Message
+from swarmsim.messaging.message import MESSAGE_TYPE, Message, root_id
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Evolution:
             return
         asked = self._asked.popleft()
         self._gathering = Gathering(
-            root_id=str(asked.get("ROOT_ID", asked["ID"])),
+            root_id=str(root_id(asked)),
             models=frozenset(self.client.components_in(self.models_room)),
             n_aggregations=len(self.client.components_in(self.aggregation_room)),
         )
@@ -96,7 +96,7 @@ class Evolution:
             gathering.diversity = float(message.get("DIVERSITY", 0.0))
             gathering.n_reports += 1
         elif message.get("STATUS") == "SET_DONE":
-            gathering.confirmed.update(_ids(message))
+            gathering.confirmed.update(component_ids(message))
         self._go_on(gathering)
 
     def leave(self, message: Message) -> None:
@@ -139,11 +139,6 @@ class Evolution:
         self.client.send({"TYPE": MESSAGE_TYPE.DATA.CUSTOM.id, "TO_ROOM": room, "ROOT_ID": gathering.root_id, **fields})
 
 
-def _ids(message: Message) -> list[str]:
-    ids = message["COMPONENT_ID"]
-    return [ids] if isinstance(ids, str) else list(ids)
-
-
 def _by_component(message: Message) -> dict[str, NDArray[np.float32]]:
-    ids = _ids(message)
+    ids = component_ids(message)
     return dict(zip(ids, np.asarray(message["WEIGHTS"], np.float32).reshape(len(ids), -1), strict=True))

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from swarmsim.components.fields import by_environment
 from swarmsim.learning.a2c import A2C, Transition
 from swarmsim.learning.hyperparameters import A2CSettings
-from swarmsim.learning.policy import Architecture
+from swarmsim.learning.policy import Architecture, Floats
 from swarmsim.learning.seeding import generator
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import Message
@@ -23,7 +24,6 @@ class Models:
     def __init__(
         self, client: Client, components: Sequence[str], architecture: Architecture, a2c: A2CSettings, seed: int
     ) -> None:
-        self.client = client
         self.components = list(components)
         self.n_inputs = architecture.n_inputs
         self.learner = A2C(architecture, a2c, [generator(seed, "weights", name) for name in components])
@@ -46,24 +46,24 @@ class Models:
             return None
         return self._logits(message, self.learner.act(observations))
 
-    def _rows(self, observations: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    def _rows(self, observations: object) -> Floats:
         return np.asarray(observations, np.float32).reshape(-1, self.n_inputs)
 
-    def _logits(self, message: Message, logits: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Message:
+    def _logits(self, message: Message, logits: Floats) -> Message:
         answer = {"LOGITS": logits, "COMPONENT_ID": self.components, "DETERMINISTIC": message["DETERMINISTIC"]}
         return answer | {key: message[key] for key in ("STEP", "ACTIVE") if key in message}
 
     def _transition(self, message: Message) -> Transition:
-        done = np.reshape(np.asarray(message["DONE"], np.bool_), -1)
-        truncated = np.reshape(np.asarray(message.get("TRUNCATED", np.zeros_like(done)), np.bool_), -1)
+        done = by_environment(message["DONE"], np.bool_)
+        truncated = by_environment(message.get("TRUNCATED", np.zeros_like(done)), np.bool_)
         final = message.get("FINAL_OBSERVATION")
         return Transition(
-            actions=np.reshape(np.asarray(message["ACTION"], np.int64), -1),
-            rewards=np.reshape(np.asarray(message["REWARD"], np.float32), -1),
+            actions=by_environment(message["ACTION"], np.int64),
+            rewards=by_environment(message["REWARD"], np.float32),
             terminated=done & ~truncated,
             truncated=truncated,
             final_observations=None if final is None else self._rows(final),
-            active=np.reshape(np.asarray(message.get("ACTED", np.ones_like(done)), np.bool_), -1),
+            active=by_environment(message.get("ACTED", np.ones_like(done)), np.bool_),
         )
 
     def exchange(self, message: Message) -> Message | None:

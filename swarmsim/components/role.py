@@ -44,10 +44,3 @@ class Role:
             trigger = Trigger(on.type, on.room, on.direct)
             client.add_eventHandler(partial(on.handler, component), on.answer_type, on.answer_in, trigger=trigger)
         client.listen()
-
-
-def component_order(component_id: str) -> tuple[object, ...]:
-    """Sort key of component ids, numbers by value: model2 comes before model10."""
-    text = component_id.rstrip("0123456789")
-    digits = component_id[len(text) :]
-    return text, int(digits) if digits else -1, digits

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from swarmsim.errors import LinkClosed, MessageError, WaitTimeout
 from swarmsim.messaging.links import connect
-from swarmsim.messaging.message import MESSAGE_TYPE, Message, MessageType, validate
+from swarmsim.messaging.message import MESSAGE_TYPE, Message, MessageType, root_id, validate
 from swarmsim.messaging.process import THIS_PROCESS
 from swarmsim.messaging.rooms import COMMAND_ROOM, Member, Rooms
 
@@ -77,11 +77,9 @@ class EventHandler:
             raise MessageError(f"a handler returns a dict or None, not {type(response).__name__}")
         if self._response_type is not None:
             response["TYPE"] = self._response_type.id
-        for key in ("MODEL_STATUS", "ROOT_ID"):
-            if key in message:
-                response.setdefault(key, message[key])
-        if "ID" in message:
-            response.setdefault("ROOT_ID", message["ID"])
+        for key, value in (("MODEL_STATUS", message.get("MODEL_STATUS")), ("ROOT_ID", root_id(message))):
+            if value is not None:
+                response.setdefault(key, value)
         addresses: list[dict[str, str]] = [{"TO_ROOM": room} for room in self.response_rooms]
         if self.response_component is not None:
             addresses.append({"TO": self.response_component})

@@ -107,6 +107,11 @@ def _message_types() -> Iterator[MessageType]:
 _TYPES = {message_type.id: message_type for message_type in _message_types()}
 
 
+def root_id(message: Mapping[str, Any]) -> Any:
+    """Return the id of the message that began this one's conversation, its own where it began one itself."""
+    return message.get("ROOT_ID", message.get("ID"))
+
+
 def validate(message: object) -> MessageType:
     """Return the type of a message that can be sent.
 

@@ -25,7 +25,7 @@ class Server:
 
     def start(self) -> None:
         """Serve until stopped; inside one process (`inprocess`) return at once, since messages need no server."""
-        if self._served is None or not self._served.takes_a_process:
+        if self._served is not None and not self._served.takes_a_process:
             return
         THIS_PROCESS.ready()
         try:

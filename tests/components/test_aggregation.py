@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from swarmsim.components.aggregation import Aggregation, Ledger
-from swarmsim.components.role import component_order
+from swarmsim.components.fields import component_order
 from swarmsim.learning.aggregate import contributions, diversity, softmax
 
 LOGITS = {"model0": [2.0, 0.0], "model1": [1.0, 0.0], "model10": [0.0, 0.5], "model2": [-1.0, 1.0]}
