@@ -26,6 +26,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise SettingsError(message)
 
+    def flags(self) -> list[str]:
+        """Return every flag that it knows."""
+        return list(self._option_string_actions)
+
 
 def make_parser() -> Parser:
     """Return the parser; names, defaults and help of its flags are those of Config's fields."""
@@ -62,10 +66,8 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     parser = make_parser()
     given, rest = parser.parse_known_args(arguments)
     if rest:
-        flags = (option for option in parser.format_help().split() if option.startswith("--"))
-        raise SettingsError(
-            unknown("flag", rest[0], flags, show=0) if rest[0].startswith("-") else f"what is {rest[0]!r}?"
-        )
+        is_flag = rest[0].startswith("-")
+        raise SettingsError(unknown("flag", rest[0], parser.flags(), show=0) if is_flag else f"what is {rest[0]!r}?")
     if given.resume is not None:
         raise SettingsError("--resume is not there yet: a run starts anew")
     if given.link == "sockets":

@@ -43,6 +43,11 @@ class Component(ABC):
         self.failure: ComponentFailed | None = None
 
     @property
+    def main(self) -> Callable[[], None]:
+        """What it runs where this Python runs it."""
+        return self.target.run if isinstance(self.target, Script) else self.target
+
+    @property
     def runs(self) -> bool:
         return self.state in ("starting", "ready")
 
@@ -75,9 +80,8 @@ class LocalComponent(Component):
 
     def start(self) -> None:
         before = THIS_PROCESS.farewells()
-        run = self.target.run if isinstance(self.target, Script) else self.target
         try:
-            run()
+            self.main()
         except (ComponentFailed, KeyboardInterrupt):
             raise
         except BaseException as error:
@@ -139,11 +143,9 @@ class ProcessComponent(Component):
             raise self.fail("WaitTimeout", str(error)) from None
 
     def _make_process(self, reports: Connection, lifeline: Connection) -> BaseProcess:
-        main: Callable[..., None] = foreign_script if self._is_foreign else component_process
-        target = self.target
-        if isinstance(target, Script) and not self._is_foreign:
-            target = target.run
-        return self._context.Process(target=main, args=(target, reports, lifeline), name=f"swarmsim-{self.name}")
+        run: Callable[..., None] = foreign_script if self._is_foreign else component_process
+        what = self.target if self._is_foreign else self.main
+        return self._context.Process(target=run, args=(what, reports, lifeline), name=f"swarmsim-{self.name}")
 
     def _read_reports(self) -> None:
         """Take in what the process tells of itself."""

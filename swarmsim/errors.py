@@ -55,8 +55,12 @@ class ComponentFailed(SwarmError):
 def unknown(kind: str, name: object, allowed: Iterable[str], *, show: int = 12) -> str:
     """Return the sentence for an unknown `name`: the first `show` allowed ones, and the nearest of all."""
     choices = sorted(allowed)
-    nearest = get_close_matches(str(name), choices, n=1, cutoff=0.6)
     listed = ", ".join(choices[:show]) + (", …" if len(choices) > show else "")
     known = f"; known: {listed or 'none'}" if show else ""
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    return f"unknown {kind} {name!r}{known}{hint}"
+    return f"unknown {kind} {name!r}{known}{nearest(name, choices)}"
+
+
+def nearest(name: object, allowed: Iterable[str]) -> str:
+    """Return the end of a sentence that names the allowed name nearest to `name`; empty where none is near."""
+    found = get_close_matches(str(name), sorted(allowed), n=1, cutoff=0.6)
+    return f"; did you mean {found[0]!r}?" if found else ""

@@ -6,7 +6,7 @@ from dataclasses import Field, field, fields
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from swarmsim.errors import SettingsError, unknown
+from swarmsim.errors import SettingsError, nearest, unknown
 
 
 def setting(
@@ -61,8 +61,8 @@ def _converted(kind: Any, value: object, where: str) -> Any:
         except (ValueError, TypeError, OverflowError):
             continue
     names = " or ".join(_kind_name(option) for option in options)
-    hint = unknown("value", value, get_args(kind)).partition("; did")[2] if get_origin(kind) is Literal else ""
-    raise SettingsError(f"{where} must be {names}, not {_told(value)}" + (f"; did{hint}" if hint else ""))
+    hint = nearest(value, get_args(kind)) if get_origin(kind) is Literal else ""
+    raise SettingsError(f"{where} must be {names}, not {_told(value)}{hint}")
 
 
 def _options(kind: Any) -> tuple[Any, ...]:

@@ -1,5 +1,6 @@
 """The directory of one run: settings, a line of metrics a round, checkpoints, a summary, a plot."""
 
+import io
 import json
 import os
 import platform
@@ -56,10 +57,9 @@ class RunDirectory:
     def save_weights(self, round_number: int, weights: Mapping[str, NDArray[np.float32]]) -> Path:
         """Write every model's weights (G,), by its name, after this round; the round before's go."""
         path = self.path / CHECKPOINT / f"round-{round_number:04d}.npz"
-        beside = path.with_suffix(".new")
-        with beside.open("wb") as file:
-            np.savez(file, **dict(weights))  # type: ignore[arg-type]  # numpy's stub confuses names with its flag
-        beside.replace(path)
+        content = io.BytesIO()
+        np.savez(content, **dict(weights))  # type: ignore[arg-type]  # numpy's stub confuses names with its flag
+        _write_whole(path, content.getvalue())
         for older in path.parent.glob("round-*.npz"):
             if older != path:
                 older.unlink()
