@@ -44,6 +44,21 @@ class Report:
         """Nothing more will be told."""
 
 
+def start_main_job(stack: ExitStack, config: Config, shape: Shape) -> tuple[Swarm, Control]:
+    """Start all components but control, which is this process, and have them stopped with `stack`."""
+    assert config.link != "sockets"
+    if config.link == "inprocess":
+        stack.enter_context(threadpool_limits(1))
+    swarm = stack.enter_context(Swarm(None, link=config.link, start_method=config.start_method))
+    address = swarm.serve()
+    client = stack.enter_context(Client("control", *address))
+    control = Control(client, CONTROL, OBSERVATION, config.timeout)
+    for role in main_job(config, shape):
+        swarm.add_role(role, address)
+    swarm.start()
+    return swarm, control
+
+
 class Experiment:
     """One run of the main job.
 
@@ -92,7 +107,7 @@ class Experiment:
                 stack.callback(directory.close, self.history)
             stack.callback(self.report.close)
             stack.callback(lambda: setattr(self.history, "wall_seconds", time.monotonic() - began))
-            control = self._start_swarm(stack)
+            _, control = start_main_job(stack, self.config, self.shape)
             self.report.began(self.history, self.config.rounds)
             for number in range(1, self.config.rounds + 1):
                 record = self._round(number, control)
@@ -111,20 +126,6 @@ class Experiment:
             del settings[of_swarm]
         settings["a2c"]["hidden"] = list(self.config.a2c.hidden)
         return RunDirectory.create(self.config.out, self.config.env, settings)
-
-    def _start_swarm(self, stack: ExitStack) -> Control:
-        """Start all components but control, which is this process, and have them stopped with `stack`."""
-        assert self.config.link != "sockets"
-        if self.config.link == "inprocess":
-            stack.enter_context(threadpool_limits(1))
-        swarm = stack.enter_context(Swarm(None, link=self.config.link, start_method=self.config.start_method))
-        address = swarm.serve()
-        client = stack.enter_context(Client("control", *address))
-        control = Control(client, CONTROL, OBSERVATION, self.config.timeout)
-        for role in main_job(self.config, self.shape):
-            swarm.add_role(role, address)
-        swarm.start()
-        return control
 
     def _round(self, number: int, control: Control) -> Round:
         train = self._play(number, TRAIN, control)

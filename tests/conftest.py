@@ -50,9 +50,10 @@ def child_processes() -> list[int]:
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
+            command = (stat.parent / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if fields[0] != "Z" and b"resource_tracker" not in (stat.parent / "cmdline").read_bytes():
+        if fields[0] != "Z" and b"resource_tracker" not in command:
             parents[int(stat.parent.name)] = int(fields[1])
     found = [os.getpid()]
     for parent in found:
@@ -66,7 +67,7 @@ def served_directories() -> set[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
-    """Every test leaves no process, no address and no open descriptor of its own."""
+    """Every test leaves no process and no address of its own."""
     processes, directories = set(child_processes()), served_directories()
     yield
     assert set(child_processes()) <= processes

@@ -14,6 +14,7 @@ from swarmsim.components.episodes import shape_of
 from swarmsim.components.main_job import CONTROL, OBSERVATION, main_job, n_workers, packed, process_name
 from swarmsim.config import make_config
 from swarmsim.errors import WaitTimeout
+from swarmsim.experiment import start_main_job
 from swarmsim.messaging.queues import deliveries
 
 CUSTOM = MESSAGE_TYPE.DATA.CUSTOM
@@ -25,13 +26,9 @@ class Running:
 
     def __init__(self, stack: ExitStack, settings: dict) -> None:
         config = make_config({"population": 4, "timeout": 20, **settings}, "test")
-        self.swarm = stack.enter_context(Swarm(None, link=config.link))
-        self.address = self.swarm.serve()
-        self.client = stack.enter_context(Client("control", *self.address))
-        self.control = Control(self.client, CONTROL, OBSERVATION, config.timeout)
-        for role in main_job(config, shape_of(config.env)):
-            self.swarm.add_role(role, self.address)
-        self.swarm.start()
+        self.swarm, self.control = start_main_job(stack, config, shape_of(config.env))
+        self.client = self.control.client
+        self.address = self.client.address
 
 
 @contextmanager
