@@ -28,7 +28,7 @@ def observe(message):
         if learner.awaits_outcome and "ACTION" in message:
             learner.record(outcome(message))
         if message.get("LAST"):
-            learner.update(observation)
+            learner.finish(observation)
         else:
             logits = learner.act(observation)
     if message.get("LAST"):

@@ -43,6 +43,7 @@ def main_job(config: Config, shape: Shape) -> list[Role]:
                 Models,
                 listens=(
                     On(OBSERVATION, Models.observe, answer_in=LOGITS),
+                    On(OBSERVATION, Models.learn),
                     On(EVOLUTION, Models.exchange),
                     On(OBSERVATION, Models.save, None, _COMMAND.SAVEMODELWEIGHTS, _LOG.MODELWEIGHTS, direct=True),
                 ),

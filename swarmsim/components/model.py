@@ -31,7 +31,7 @@ class Models:
         self._training = True
 
     def observe(self, message: Message) -> Message | None:
-        """Learn from the transition that the message tells, then answer its observation with logits."""
+        """Keep the transition that the message tells, and answer its observation with logits."""
         observations = self._rows(message["OBSERVATION"])
         if message["DETERMINISTIC"]:
             return None if message.get("LAST") else self._logits(message, self.learner.evaluate(observations).logits)
@@ -42,9 +42,14 @@ class Models:
             self.learner.record(self._transition(message))
         if message.get("LAST"):
             if self._training:
-                self.learner.update(observations)
+                self.learner.finish(observations)
             return None
         return self._logits(message, self.learner.act(observations))
+
+    def learn(self, message: Message) -> None:
+        """Learn from what was kept, once there is enough of it: after the answer is out, for which the swarm waits."""
+        if self._training:
+            self.learner.learn()
 
     def _rows(self, observations: object) -> Floats:
         return np.asarray(observations, np.float32).reshape(-1, self.n_inputs)
@@ -55,15 +60,16 @@ class Models:
 
     def _transition(self, message: Message) -> Transition:
         done = by_environment(message["DONE"], np.bool_)
-        truncated = by_environment(message.get("TRUNCATED", np.zeros_like(done)), np.bool_)
+        truncated = by_environment(message["TRUNCATED"], np.bool_) if "TRUNCATED" in message else None
+        active = by_environment(message["ACTED"], np.bool_) if "ACTED" in message else np.ones(done.size, np.bool_)
         final = message.get("FINAL_OBSERVATION")
         return Transition(
             actions=by_environment(message["ACTION"], np.int64),
             rewards=by_environment(message["REWARD"], np.float32),
-            terminated=done & ~truncated,
-            truncated=truncated,
+            terminated=done if truncated is None else done & ~truncated,
+            truncated=np.zeros(done.size, np.bool_) if truncated is None else truncated,
             final_observations=None if final is None else self._rows(final),
-            active=by_environment(message.get("ACTED", np.ones_like(done)), np.bool_),
+            active=active,
         )
 
     def exchange(self, message: Message) -> Message | None:

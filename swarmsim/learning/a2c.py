@@ -5,18 +5,19 @@ synchronous form; the arithmetic is that of Stable-Baselines3's `A2C` with Adam.
 the same transitions; each has its own values, so its own returns and advantages.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from swarmsim.learning.adam import Adam
 from swarmsim.learning.aggregate import softmax
 from swarmsim.learning.hyperparameters import A2CSettings
-from swarmsim.learning.policy import Architecture, Floats, Forward, backward, forward, initial_weights
+from swarmsim.learning.policy import Activations, Architecture, Floats, Networks, backward, forward, initial_weights
 
-ADAM_BETAS = 0.9, 0.999
 CLIP_EPS = 1e-6
+MODELS_AT_ONCE = 256  # updated together: few enough for their numbers to stay in a core's cache, enough to fill a call
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,18 @@ class Transition:
 
 @dataclass(frozen=True)
 class Batch:
-    """B rows that P models learn from: observations (B, n_inputs), actions (B,), row weights (B,) that sum to 1,
-    and each model's own advantages and returns, both (P, B).
+    """B rows that P models learn from: actions (B,), row weights (B,) that sum to 1, and each model's own
+    advantages and returns, both (P, B).
     """
 
-    observations: Floats
     actions: NDArray[np.int64]
     row_weights: Floats
     advantages: Floats
     returns: Floats
+
+    def models(self, some: slice) -> "Batch":
+        """Return the same rows for some of the models."""
+        return Batch(self.actions, self.row_weights, self.advantages[some], self.returns[some])
 
 
 def advantages_and_returns(
@@ -67,76 +71,143 @@ def advantages_and_returns(
     A_t = δ_t + γλ A_{t+1}, with δ_t = r_t + γ V(s_{t+1}) − V(s_t), both cut where an episode ended.
 
     Args:
-        rewards: (P, T, N); each model's own, since a truncated episode's last reward carries γ V(final observation).
+        rewards: (T, N), or (P, T, N) where they differ by model.
         values: (P, T, N), of the states acted in.
         dones: (T, N), whether step t ended its episode.
         last_values: (P, N), of the states after the last step.
     """
-    n_steps = rewards.shape[1]
-    advantages = np.empty_like(rewards)
-    advantage = np.zeros_like(last_values)
-    next_values = last_values
-    for t in reversed(range(n_steps)):
-        goes_on = (~dones[t]).astype(np.float32)
-        delta = rewards[:, t] + np.float32(gamma) * next_values * goes_on - values[:, t]
-        advantage = delta + np.float32(gamma * gae_lambda) * goes_on * advantage
-        advantages[:, t] = advantage
-        next_values = values[:, t]
+    discount = np.where(dones, np.float32(0), np.float32(gamma))
+    next_values = np.concatenate((values[:, 1:], last_values[:, None]), axis=1)
+    advantages = discount * next_values + rewards - values
+    carried = discount * np.float32(gae_lambda)
+    for t in range(len(dones) - 2, -1, -1):
+        advantages[:, t] += carried[t] * advantages[:, t + 1]
     return advantages, advantages + values
 
 
-def loss_gradient(architecture: Architecture, weights: Floats, batch: Batch, settings: A2CSettings) -> Floats:
-    """Return each model's gradient (P, G) of its own loss.
+def loss_gradient(
+    networks: Networks, activations: Activations, batch: Batch, settings: A2CSettings, gradient: Networks
+) -> None:
+    """Write into `gradient` each model's own, of its own loss, given its `activations` for the batch's rows.
 
     loss = Σ_b w_b (−A_b log π(a_b) − ent_coef H_b + vf_coef (R_b − V_b)²), with w the row weights. By the logits z,
     ∂(−log π(a))/∂z_k = π_k − [k = a] and ∂(−H)/∂z_k = π_k (log π_k + H).
     """
-    passed = forward(architecture, weights, batch.observations)
-    probabilities = softmax(passed.logits)
-    scale = batch.row_weights * batch.advantages
-    logits_gradient = scale[:, :, None] * probabilities
-    logits_gradient[:, np.arange(batch.actions.size), batch.actions] -= scale
+    probabilities = softmax(activations.logits)
+    scale = (batch.row_weights * batch.advantages)[:, :, None]
+    taken = batch.actions[:, None] == np.arange(probabilities.shape[2])
+    logits_gradient = np.multiply(scale, probabilities - taken, order="C")
     if settings.ent_coef:
         log_probabilities = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
         entropy = -(probabilities * log_probabilities).sum(axis=2, keepdims=True)
         bonus = np.float32(settings.ent_coef) * batch.row_weights[:, None]
         logits_gradient += bonus * probabilities * (log_probabilities + entropy)
-    values_gradient = np.float32(2 * settings.vf_coef) * batch.row_weights * (passed.values - batch.returns)
-    return backward(architecture, weights, passed, logits_gradient, values_gradient)
+    error = activations.values - batch.returns[:, :, None]
+    values_gradient = (np.float32(2 * settings.vf_coef) * batch.row_weights)[:, None] * error
+    backward(networks, activations, logits_gradient, values_gradient, gradient)
 
 
-def clipped(gradient: Floats, max_norm: float) -> Floats:
-    """Return each model's gradient, a row of (P, G), scaled down to `max_norm` where its norm is larger."""
-    norms = np.sqrt((gradient * gradient).sum(axis=1, keepdims=True))
-    return gradient * np.minimum(np.float32(1), np.float32(max_norm) / (norms + np.float32(CLIP_EPS)))
+def clip(gradient: Floats, max_norm: float) -> None:
+    """Scale each model's gradient, a row of (P, G), down to `max_norm` where its norm is larger."""
+    norms = np.sqrt(np.einsum("pg,pg->p", gradient, gradient))
+    gradient *= np.minimum(np.float32(1), np.float32(max_norm) / (norms + np.float32(CLIP_EPS)))[:, None]
 
 
-class Adam:
-    """Adam (Kingma and Ba 2014, arXiv 1412.6980, algorithm 1) on the weights of P models at once."""
+class Rollout:
+    """Up to T steps of N environments that P models have acted in since their last update, and what came of them.
 
-    def __init__(self, shape: tuple[int, int], learning_rate: float, eps: float) -> None:
-        self.learning_rate = learning_rate
-        self.eps = eps
-        self.n_updates = 0
-        self.first_moment = np.zeros(shape, np.float32)
-        self.second_moment = np.zeros(shape, np.float32)
+    Attributes:
+        steps: room for each step's activations, and for those of the step after the last, whose values are
+            the estimate of all that follows.
+        bootstraps: (P, N) by step, what is added to the rewards of episodes that were cut off in it.
+    """
 
-    def step(self, weights: Floats, gradient: Floats) -> None:
-        """Move `weights` (P, G) in place against `gradient` (P, G)."""
-        beta1, beta2 = ADAM_BETAS
-        self.n_updates += 1
-        self.first_moment += np.float32(1 - beta1) * (gradient - self.first_moment)
-        self.second_moment *= np.float32(beta2)
-        self.second_moment += np.float32(1 - beta2) * (gradient * gradient)
-        correction = np.float32(np.sqrt(1 - beta2**self.n_updates))
-        size = np.float32(self.learning_rate / (1 - beta1**self.n_updates))
-        weights -= size * self.first_moment / (np.sqrt(self.second_moment) / correction + np.float32(self.eps))
+    def __init__(self, architecture: Architecture, n_models: int, n_steps: int, n_envs: int) -> None:
+        self.n_envs = n_envs
+        self.n_steps = n_steps
+        self.length = 0
+        self.bootstraps: dict[int, Floats] = {}
+        self._activations = Activations.empty(architecture, n_models, (n_steps + 1) * n_envs)
+        self.steps = [self._activations.rows(t * n_envs, (t + 1) * n_envs) for t in range(n_steps + 1)]
+        self._actions = np.empty((n_steps, n_envs), np.int64)
+        self._rewards = np.empty((n_steps, n_envs), np.float32)
+        self._dones = np.empty((n_steps, n_envs), np.bool_)
+        self._active = np.empty((n_steps, n_envs), np.bool_)
+
+    @property
+    def is_complete(self) -> bool:
+        return self.length == self.n_steps
+
+    @property
+    def next_step(self) -> Activations:
+        """Room for the step that is acted in next."""
+        return self.steps[self.length]
+
+    def add(self, transition: Transition) -> None:
+        """Take in what came of the step that was acted in last."""
+        self._actions[self.length] = transition.actions
+        self._rewards[self.length] = transition.rewards
+        np.logical_or(transition.terminated, transition.truncated, out=self._dones[self.length])
+        self._active[self.length] = transition.active
+        self.length += 1
+
+    def clear(self) -> None:
+        self.length = 0
+        self.bootstraps.clear()
+
+    def learnt_from(self, settings: A2CSettings) -> tuple[Activations, Batch] | None:
+        """Return the recorded steps as rows, environment by environment within each step; None where none counts.
+
+        The step after them must have been looked at.
+        """
+        n_steps = self.length
+        active = self._active[:n_steps].ravel()
+        n_active = np.count_nonzero(active)
+        if n_active == 0:
+            return None
+        activations = self._activations.rows(0, n_steps * self.n_envs)
+        n_models = len(activations.values)
+        rewards = self._rewards[:n_steps]
+        if self.bootstraps:
+            rewards = np.repeat(rewards[None], n_models, axis=0)
+            for t, values in self.bootstraps.items():
+                rewards[:, t] += values
+        advantages, returns = advantages_and_returns(
+            rewards,
+            values=activations.values.reshape(n_models, n_steps, self.n_envs),
+            dones=self._dones[:n_steps],
+            last_values=self.next_step.values[:, :, 0],
+            gamma=settings.gamma,
+            gae_lambda=settings.gae_lambda,
+        )
+        return activations, Batch(
+            actions=self._actions[:n_steps].ravel(),
+            row_weights=active.astype(np.float32) / np.float32(n_active),
+            advantages=advantages.reshape(n_models, -1),
+            returns=returns.reshape(n_models, -1),
+        )
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some of the models, which are updated at once: their weights, and room for their gradient."""
+
+    models: slice
+    networks: Networks
+    gradient: Floats
+    gradient_networks: Networks
 
 
 class A2C:
     """P models that act on the same observations, and learn from what came of the swarm's action.
 
-    `act`, then `record` what came of it, in turn. Every `n_steps` records, all models are updated.
+    `act`, then `record` what came of it, in turn. Once `n_steps` are recorded, the models act once more, on the
+    observation after them, and only then are they updated: so nobody waits for an update who waits for an
+    action. That action is of the weights before the update; what is learnt from it later is of those after it.
+
+    Attributes:
+        weights: (P, G); to be changed in place only.
+        awaits_outcome: whether the last `act` still waits for its `record`.
     """
 
     def __init__(
@@ -145,77 +216,88 @@ class A2C:
         self.architecture = architecture
         self.settings = settings
         self.weights = initial_weights(architecture, generators)
-        self._adam = Adam(self.weights.shape, settings.learning_rate, settings.adam_eps)
-        self.forget_rollout()
+        self._networks = Networks(architecture, self.weights)
+        self._adam = Adam(self.weights, settings.learning_rate, settings.adam_eps)
+        self._blocks = list(_blocks(architecture, self.weights))
+        self._rollout = self._empty_rollout(n_envs=1)
+        self._looked_at = Activations.empty(architecture, len(self.weights), n_rows=1)
+        self.awaits_outcome = False
 
-    def forget_rollout(self) -> None:
-        """Drop the steps that no update has used yet."""
-        self._acted: list[tuple[Floats, Floats]] = []
-        self._transitions: list[Transition] = []
-        self._rewards: list[Floats] = []
-
-    def evaluate(self, observations: Floats) -> Forward:
-        """Return what the models say to `observations` (N, n_inputs); nothing changes by it."""
-        return forward(self.architecture, self.weights, observations)
-
-    def act(self, observations: Floats) -> Floats:
-        """Return logits (P, N, A) for `observations` (N, n_inputs) that the next `record` completes."""
-        if self.rollout_length >= self.settings.n_steps:
-            self.update(observations)
-        passed = self.evaluate(observations)
-        self._acted = self._acted[: self.rollout_length]  # an action that was never taken taught nothing
-        self._acted.append((observations, passed.values))
-        return passed.logits
+    def _empty_rollout(self, n_envs: int) -> Rollout:
+        return Rollout(self.architecture, len(self.weights), self.settings.n_steps, n_envs)
 
     @property
     def rollout_length(self) -> int:
         """Steps recorded since the last update."""
-        return len(self._transitions)
+        return self._rollout.length
 
-    @property
-    def awaits_outcome(self) -> bool:
-        """Whether the last `act` still waits for its `record`."""
-        return len(self._acted) > self.rollout_length
+    def forget_rollout(self) -> None:
+        """Drop the steps that no update has used yet."""
+        self._rollout.clear()
+        self.awaits_outcome = False
+
+    def evaluate(self, observations: Floats) -> Activations:
+        """Return what the models say to `observations` (N, n_inputs), until asked again; nothing changes by it."""
+        if len(observations) != len(self._looked_at.inputs[0]):
+            self._looked_at = Activations.empty(self.architecture, len(self.weights), len(observations))
+        forward(self._networks, self._looked_at, observations)
+        return self._looked_at
+
+    def act(self, observations: Floats) -> Floats:
+        """Return logits (P, N, A) for `observations` (N, n_inputs) that the next `record` completes.
+
+        They are a view, which holds until the models act or learn again. An action that was never taken taught nothing.
+        """
+        if len(observations) != self._rollout.n_envs:
+            self._rollout = self._empty_rollout(len(observations))
+        step = self._rollout.next_step
+        forward(self._networks, step, observations)
+        self.awaits_outcome = True
+        return step.logits
+
+    def learn(self) -> None:
+        """Update the models if a rollout is complete and followed by an `act`, which then begins the next one.
+
+        `record` sees to it at the latest; call it as soon as the logits are on their way.
+        """
+        if self._rollout.is_complete and self.awaits_outcome:
+            observations = self._rollout.next_step.outputs[0]
+            self._update()
+            forward(self._networks, self._rollout.next_step, observations)
 
     def record(self, transition: Transition) -> None:
         """Take in what came of the last `act`."""
-        rewards = np.broadcast_to(transition.rewards, (len(self.weights), transition.rewards.size)).copy()
-        cut_off = transition.truncated & ~transition.terminated
-        if transition.final_observations is not None and cut_off.any():
-            final_values = self.evaluate(transition.final_observations).values
-            rewards[:, cut_off] += np.float32(self.settings.gamma) * final_values[:, cut_off]
-        self._transitions.append(transition)
-        self._rewards.append(rewards)
+        self.learn()
+        if transition.final_observations is not None:
+            cut_off = transition.truncated & ~transition.terminated
+            final_values = self.evaluate(transition.final_observations).values[:, :, 0]
+            self._rollout.bootstraps[self.rollout_length] = np.float32(self.settings.gamma) * final_values * cut_off
+        self._rollout.add(transition)
+        self.awaits_outcome = False
 
-    def update(self, observations: Floats) -> None:
+    def finish(self, observations: Floats) -> None:
         """Learn from the steps recorded since the last update; `observations` (N, n_inputs) are those after them."""
-        if not self._transitions:
-            return
-        batch = self._batch(self.evaluate(observations).values)
-        if batch is not None:
-            gradient = loss_gradient(self.architecture, self.weights, batch, self.settings)
-            self._adam.step(self.weights, clipped(gradient, self.settings.max_grad_norm))
+        if self.rollout_length > 0:
+            forward(self._networks, self._rollout.next_step, observations)
+            self._update()
         self.forget_rollout()
 
-    def _batch(self, last_values: Floats) -> Batch | None:
-        """Return the recorded steps as rows, environment by environment within each step; None where none counts."""
-        n_models = len(self.weights)
-        acted = self._acted[: self.rollout_length]
-        active = np.stack([t.active for t in self._transitions]).ravel()
-        if not active.any():
-            return None
-        advantages, returns = advantages_and_returns(
-            rewards=np.stack(self._rewards, axis=1),
-            values=np.stack([values for _, values in acted], axis=1),
-            dones=np.stack([t.terminated | t.truncated for t in self._transitions]),
-            last_values=last_values,
-            gamma=self.settings.gamma,
-            gae_lambda=self.settings.gae_lambda,
-        )
-        return Batch(
-            observations=np.concatenate([observations for observations, _ in acted]),
-            actions=np.concatenate([t.actions for t in self._transitions]),
-            row_weights=active.astype(np.float32) / np.float32(active.sum()),
-            advantages=advantages.reshape(n_models, -1),
-            returns=returns.reshape(n_models, -1),
-        )
+    def _update(self) -> None:
+        learnt = self._rollout.learnt_from(self.settings)
+        if learnt is not None:
+            activations, batch = learnt
+            self._adam.begin_update()
+            for block in self._blocks:
+                some = activations.models(block.models), batch.models(block.models)
+                loss_gradient(block.networks, *some, self.settings, block.gradient_networks)
+                clip(block.gradient, self.settings.max_grad_norm)
+                self._adam.step(block.models, block.gradient)
+        self._rollout.clear()
+
+
+def _blocks(architecture: Architecture, weights: Floats) -> Iterator[Block]:
+    room = np.empty_like(weights[:MODELS_AT_ONCE])
+    for start in range(0, len(weights), MODELS_AT_ONCE):
+        models = slice(start, min(start + MODELS_AT_ONCE, len(weights)))
+        gradient = room[: models.stop - models.start]
+        yield Block(models, Networks(architecture, weights[models]), gradient, Networks(architecture, gradient))

@@ -10,9 +10,11 @@ Array = TypeVar("Array", bound=NDArray[np.floating])
 
 def softmax(logits: Array) -> Array:
     """Return the probabilities of `logits`, over the last axis."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    powers /= powers.sum(axis=-1, keepdims=True)
-    return powers
+    powers = logits.T.copy()  # actions outermost, since numpy is slow at many sums of a few numbers each
+    powers -= np.maximum.reduce(powers)
+    np.exp(powers, out=powers)
+    powers /= np.add.reduce(powers)
+    return powers.T
 
 
 def summed(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -21,17 +23,16 @@ def summed(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     Boltzmann addition in the terms of Wiering and van Hasselt 2008, "Ensemble Algorithms in
     Reinforcement Learning", section III.
     """
-    total = probabilities.sum(axis=0)
-    return total / total.sum(axis=-1, keepdims=True)
+    return np.add.reduce(probabilities) / len(probabilities)
 
 
 def chosen(distribution: NDArray[np.float64], deterministic: bool, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return actions (B,): the most probable of each row of `distribution` (B, A), or drawn from it."""
     if deterministic:
         return distribution.argmax(axis=-1)
-    drawn = rng.random((len(distribution), 1))
-    actions = (distribution.cumsum(axis=-1) <= drawn).sum(axis=-1)
-    return np.minimum(actions, distribution.shape[-1] - 1)  # a row's sum can fall short of 1 by rounding
+    below = np.add.accumulate(distribution, axis=-1)
+    below[:, -1] = 1.0  # a row's sum can fall short of it by rounding
+    return (below > rng.random(len(distribution))[:, None]).argmax(axis=-1)
 
 
 def contributions(probabilities: NDArray[np.float64], actions: NDArray[np.int64]) -> NDArray[np.float64]:

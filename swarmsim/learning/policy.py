@@ -1,9 +1,10 @@
 """A population of actor-critic networks as stacked weights: P models, each one row of G genes.
 
-Every model has its own actor and critic, two separate tanh networks. All models are computed by the
-same few products of stacked matrices; each model's product is its own, so what a model computes
-does not depend on how many others share its array. The gradient is written out, since for networks
-this small the bookkeeping of an automatic one costs several times the arithmetic.
+Every model has its own actor and critic, two separate tanh networks, which differ in their last layer
+alone: so the layers before it are computed for both, and for all models, by one product of stacked
+matrices each. Every product is its own, so what a model computes does not depend on how many others
+share its array. The gradient is written out, since for networks this small the bookkeeping of an
+automatic one costs several times the arithmetic.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ HIDDEN_GAIN, ACTION_GAIN, VALUE_GAIN = sqrt(2), 0.01, 1.0
 
 @dataclass(frozen=True)
 class Layer:
-    """Where one layer's genes lie in a genome: its matrix, row by row, then its bias."""
+    """Where one layer's genes lie in a genome: its matrix, row by row, then its bias, which thus is one row more."""
 
     n_inputs: int
     n_outputs: int
@@ -28,20 +29,12 @@ class Layer:
     start: int
 
     @property
-    def bias_start(self) -> int:
-        return self.start + self.n_inputs * self.n_outputs
-
-    @property
     def end(self) -> int:
-        return self.bias_start + self.n_outputs
+        return self.start + (self.n_inputs + 1) * self.n_outputs
 
     def matrices(self, weights: Floats) -> Floats:
-        """Return a view on the matrices, shape (P, n_inputs, n_outputs), of `weights` (P, G)."""
-        return weights[:, self.start : self.bias_start].reshape(-1, self.n_inputs, self.n_outputs)
-
-    def biases(self, weights: Floats) -> Floats:
-        """Return a view on the biases, shape (P, 1, n_outputs), of `weights` (P, G)."""
-        return weights[:, None, self.bias_start : self.end]
+        """Return a view on the matrices of `weights` (P, G), their biases as last row: (P, n_inputs + 1, n_outputs)."""
+        return weights[:, self.start : self.end].reshape(-1, self.n_inputs + 1, self.n_outputs)
 
 
 @dataclass(frozen=True)
@@ -82,7 +75,7 @@ def initial_weights(architecture: Architecture, generators: Sequence[np.random.G
     weights = np.zeros((len(generators), architecture.n_weights), np.float32)
     for layer in (*architecture.actor, *architecture.critic):
         for matrix, rng in zip(layer.matrices(weights), generators, strict=True):
-            matrix[:] = layer.gain * _orthogonal(layer.n_inputs, layer.n_outputs, rng)
+            matrix[:-1] = layer.gain * _orthogonal(layer.n_inputs, layer.n_outputs, rng)
     return weights
 
 
@@ -93,57 +86,114 @@ def _orthogonal(rows: int, columns: int, rng: np.random.Generator) -> NDArray[np
     return q if rows >= columns else q.T
 
 
-@dataclass(frozen=True)
-class Forward:
-    """What a forward pass of P models on B observations gave, and what its backward pass needs.
+class Networks:
+    """The matrices of P models as views on an array of genomes (P, G), which may be weights or a gradient.
 
     Attributes:
-        logits: (P, B, A), of the actors.
-        values: (P, B), of the critics.
-        actor_inputs, critic_inputs: the input of each layer, (B, n) for the first, (P, B, n) for the others.
+        hidden: of each hidden layer (P, 2, n_inputs + 1, n_outputs), the actors' at 0 and the critics' at 1.
+        actor_head, critic_head: (P, n_inputs + 1, A) and (P, n_inputs + 1, 1).
     """
 
+    def __init__(self, architecture: Architecture, genomes: Floats) -> None:
+        twins = zip(architecture.actor[:-1], architecture.critic[:-1], strict=True)
+        self.hidden = [_side_by_side(genomes, actor, critic.start - actor.start) for actor, critic in twins]
+        self.actor_head = architecture.actor[-1].matrices(genomes)
+        self.critic_head = architecture.critic[-1].matrices(genomes)
+
+
+def _side_by_side(genomes: Floats, layer: Layer, distance: int) -> Floats:
+    """Return the matrices of `layer`, and of the one that lies `distance` genes behind it, as one view."""
+    gene = genomes.itemsize
+    return np.ndarray(
+        shape=(len(genomes), 2, layer.n_inputs + 1, layer.n_outputs),
+        dtype=genomes.dtype,
+        buffer=genomes,
+        offset=layer.start * gene,
+        strides=(genomes.strides[0], distance * gene, layer.n_outputs * gene, gene),
+    )
+
+
+@dataclass(frozen=True)
+class Activations:
+    """What went into each layer of P models for B rows, and what came out at last: what a backward pass needs.
+
+    Attributes:
+        inputs: (B, n_inputs + 1), then (P, 2, B, n + 1) for each hidden layer's output; the last column is 1,
+            so that a bias is a weight like any other.
+        logits: (P, B, A), of the actors.
+        values: (P, B, 1), of the critics.
+        outputs: views on the inputs without that last column: the observations, then each hidden layer's output.
+        heads_inputs: views on what goes into the actors' and the critics' last layers, each (P, B, n + 1), or
+            (B, n + 1) for all where there is no hidden layer.
+    """
+
+    inputs: tuple[Floats, ...]
     logits: Floats
     values: Floats
-    actor_inputs: tuple[Floats, ...]
-    critic_inputs: tuple[Floats, ...]
+    outputs: tuple[Floats, ...] = field(init=False)
+    heads_inputs: tuple[Floats, Floats] = field(init=False)
+
+    def __post_init__(self) -> None:
+        last = self.inputs[-1]
+        object.__setattr__(self, "outputs", tuple(layer[..., :-1] for layer in self.inputs))
+        object.__setattr__(self, "heads_inputs", (last, last) if last.ndim == 2 else (last[:, 0], last[:, 1]))
+
+    @classmethod
+    def empty(cls, architecture: Architecture, n_models: int, n_rows: int) -> "Activations":
+        """Return room for `n_rows` (B) rows."""
+        hidden = (np.ones((n_models, 2, n_rows, size + 1), np.float32) for size in architecture.hidden)
+        return cls(
+            (np.ones((n_rows, architecture.n_inputs + 1), np.float32), *hidden),
+            np.empty((n_models, n_rows, architecture.n_actions), np.float32),
+            np.empty((n_models, n_rows, 1), np.float32),
+        )
+
+    def rows(self, start: int, stop: int) -> "Activations":
+        """Return a view on some of the rows."""
+        first, *hidden = self.inputs
+        return Activations(
+            (first[start:stop], *(layer[:, :, start:stop] for layer in hidden)),
+            self.logits[:, start:stop],
+            self.values[:, start:stop],
+        )
+
+    def models(self, some: slice) -> "Activations":
+        """Return a view on some of the models."""
+        first, *hidden = self.inputs
+        return Activations((first, *(layer[some] for layer in hidden)), self.logits[some], self.values[some])
 
 
-def forward(architecture: Architecture, weights: Floats, observations: Floats) -> Forward:
-    """Return what P models, `weights` (P, G), say to the same B `observations` (B, n_inputs)."""
-    logits, actor_inputs = _forward(architecture.actor, weights, observations)
-    values, critic_inputs = _forward(architecture.critic, weights, observations)
-    return Forward(logits, values[:, :, 0], actor_inputs, critic_inputs)
-
-
-def _forward(layers: Sequence[Layer], weights: Floats, signal: Floats) -> tuple[Floats, tuple[Floats, ...]]:
-    inputs = [signal]
-    for layer in layers[:-1]:
-        signal = np.matmul(signal, layer.matrices(weights))
-        signal += layer.biases(weights)
-        inputs.append(np.tanh(signal, out=signal))
-    outputs = np.matmul(signal, layers[-1].matrices(weights))
-    outputs += layers[-1].biases(weights)
-    return outputs, tuple(inputs)
+def forward(networks: Networks, activations: Activations, observations: Floats) -> None:
+    """Have P models see the same B `observations` (B, n_inputs), and keep all of it in `activations`."""
+    activations.outputs[0][:] = observations
+    for k, matrices in enumerate(networks.hidden):
+        np.tanh(np.matmul(activations.inputs[k], matrices), out=activations.outputs[k + 1])
+    actors_input, critics_input = activations.heads_inputs
+    np.matmul(actors_input, networks.actor_head, out=activations.logits)
+    np.matmul(critics_input, networks.critic_head, out=activations.values)
 
 
 def backward(
-    architecture: Architecture, weights: Floats, passed: Forward, logits_gradient: Floats, values_gradient: Floats
-) -> Floats:
-    """Return the gradient (P, G) of a loss, given its gradient by the logits (P, B, A) and by the values (P, B)."""
-    gradient = np.empty_like(weights)
-    _backward(architecture.actor, weights, passed.actor_inputs, logits_gradient, gradient)
-    _backward(architecture.critic, weights, passed.critic_inputs, values_gradient[:, :, None], gradient)
-    return gradient
-
-
-def _backward(
-    layers: Sequence[Layer], weights: Floats, inputs: Sequence[Floats], signal: Floats, gradient: Floats
+    networks: Networks, activations: Activations, logits_gradient: Floats, values_gradient: Floats, gradient: Networks
 ) -> None:
-    """Write into `gradient` that of each layer, from the last to the first (Rumelhart et al. 1986)."""
-    for layer, layer_input in zip(reversed(layers), reversed(inputs), strict=True):
-        np.matmul(layer_input.swapaxes(-1, -2), signal, out=layer.matrices(gradient))
-        layer.biases(gradient)[:] = signal.sum(axis=1, keepdims=True)
-        if layer is not layers[0]:
-            signal = np.matmul(signal, layer.matrices(weights).swapaxes(-1, -2))
-            signal *= 1 - layer_input * layer_input
+    """Write into `gradient` that of a loss, given its gradient by the logits (P, B, A) and by the values (P, B, 1).
+
+    Backpropagation, from the last layer to the first (Rumelhart et al. 1986).
+    """
+    heads = (networks.actor_head, networks.critic_head)
+    outputs_gradients = (logits_gradient, values_gradient)
+    for signal, head_input, head_gradient in zip(
+        outputs_gradients, activations.heads_inputs, (gradient.actor_head, gradient.critic_head), strict=True
+    ):
+        np.matmul(head_input.swapaxes(-1, -2), signal, out=head_gradient)
+    if not networks.hidden:
+        return
+    signal = np.empty(activations.outputs[-1].shape, np.float32)
+    for which, (head, outputs_gradient) in enumerate(zip(heads, outputs_gradients, strict=True)):
+        np.matmul(outputs_gradient, head[:, :-1].swapaxes(-1, -2), out=signal[:, which])
+    for k in reversed(range(len(networks.hidden))):
+        tanh = activations.outputs[k + 1]
+        signal *= 1 - tanh * tanh
+        np.matmul(activations.inputs[k].swapaxes(-1, -2), signal, out=gradient.hidden[k])
+        if k > 0:
+            signal = np.matmul(signal, networks.hidden[k][:, :, :-1].swapaxes(-1, -2))

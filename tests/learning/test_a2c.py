@@ -10,9 +10,11 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 
-from swarmsim.learning.a2c import A2C, Adam, Batch, Transition, advantages_and_returns, clipped, loss_gradient
+from swarmsim.learning import a2c
+from swarmsim.learning.a2c import A2C, Batch, Transition, advantages_and_returns, clip, loss_gradient
+from swarmsim.learning.adam import Adam
 from swarmsim.learning.hyperparameters import A2CSettings
-from swarmsim.learning.policy import Architecture
+from swarmsim.learning.policy import Activations, Architecture, Networks, forward
 from swarmsim.learning.seeding import generator
 from tests.learning.test_policy import CARTPOLE, as_torch, flat_gradient, population
 
@@ -88,7 +90,7 @@ def test_one_update_is_that_of_stable_baselines3_on_the_same_weights_and_data(se
         action = buffer.actions[t].astype(np.int64).ravel()
         no = np.array([False])
         learner.record(Transition(action, buffer.rewards[t], ends[t : t + 1], no, None, ~no))
-    learner.update(model._last_obs)
+    learner.finish(model._last_obs)
 
     assert np.abs(after - before).max() > 1e-4
     assert np.allclose(learner.weights[0], after, atol=1e-5)
@@ -101,16 +103,19 @@ def test_the_gradient_is_torchs_of_the_loss_as_written():
     row_weights = rng.random(8).astype(np.float32)
     row_weights[3] = 0.0
     batch = Batch(
-        observations=rng.standard_normal((8, 4)).astype(np.float32),
         actions=rng.integers(2, size=8),
         row_weights=row_weights / row_weights.sum(),
         advantages=rng.standard_normal((3, 8)).astype(np.float32),
         returns=rng.standard_normal((3, 8)).astype(np.float32),
     )
-    gradient = loss_gradient(CARTPOLE, weights, batch, settings)
+    seen = rng.standard_normal((8, 4)).astype(np.float32)
+    networks, gradient = Networks(CARTPOLE, weights), np.empty_like(weights)
+    activations = Activations.empty(CARTPOLE, n_models=3, n_rows=8)
+    forward(networks, activations, seen)
+    loss_gradient(networks, activations, batch, settings, Networks(CARTPOLE, gradient))
     for i in range(3):
         actor, critic = as_torch(CARTPOLE, weights[i])
-        observations = torch.tensor(batch.observations)
+        observations = torch.tensor(seen)
         distribution = torch.distributions.Categorical(logits=actor(observations))
         loss = (
             torch.tensor(batch.row_weights)
@@ -127,12 +132,16 @@ def test_the_gradient_is_torchs_of_the_loss_as_written():
 def test_adam_and_clipping_are_torchs():
     rng = np.random.default_rng(0)
     weights = rng.standard_normal((2, 30)).astype(np.float32)
-    adam = Adam((2, 30), 0.01, 1e-5)
+    adam = Adam(weights, 0.01, 1e-5)
     theirs = [torch.nn.Parameter(torch.tensor(w)) for w in weights]
     optimizers = [torch.optim.Adam([w], lr=0.01, eps=1e-5) for w in theirs]
     for size in (0.01, 1.0, 10.0, 0.1):
         gradient = size * rng.standard_normal((2, 30)).astype(np.float32)
-        adam.step(weights, clipped(gradient, 0.5))
+        ours = gradient.copy()
+        clip(ours, 0.5)
+        adam.begin_update()
+        adam.step(slice(0, 1), ours[:1])
+        adam.step(slice(1, 2), ours[1:])
         for parameter, optimizer, g in zip(theirs, optimizers, gradient, strict=True):
             parameter.grad = torch.tensor(g)
             torch.nn.utils.clip_grad_norm_([parameter], 0.5)
@@ -162,7 +171,7 @@ def trained(names, n_steps=23, **kwargs):
     for observations, transition in transitions(n_steps, **kwargs):
         learner.act(observations)
         learner.record(transition)
-    learner.update(observations)
+    learner.finish(observations)
     return learner.weights
 
 
@@ -176,13 +185,24 @@ def test_training_is_bit_identical_however_the_population_is_split(kwargs):
             assert np.array_equal(whole[start : start + width], trained(names[start : start + width], **kwargs))
 
 
+@pytest.mark.parametrize("kwargs", [{}, {"n_envs": 3}, {"truncated_at": 7}])
+def test_a_population_learns_as_each_of_its_models_would_alone(monkeypatch, kwargs):
+    names = [f"model{i}" for i in range(7)]
+    alone = np.concatenate([trained([name], **kwargs) for name in names])
+    assert np.allclose(trained(names, **kwargs), alone, atol=1e-5)
+    monkeypatch.setattr(a2c, "MODELS_AT_ONCE", 3)
+    assert np.array_equal(trained(names, **kwargs), alone)
+
+
 def test_a_truncated_episodes_last_reward_carries_the_value_of_its_last_state():
     learner = A2C(CARTPOLE, SETTINGS, [generator(0, "a"), generator(0, "b")])
     (observations, transition), *_ = transitions(1, truncated_at=0)
     learner.act(observations)
     learner.record(transition)
-    values = learner.evaluate(transition.final_observations).values
-    assert np.allclose(learner._rewards[0], transition.rewards + SETTINGS.gamma * values)
+    values = learner.evaluate(transition.final_observations).values[..., 0].copy()
+    acted = learner._rollout.steps[0].values[..., 0].copy()
+    _, batch = learner._rollout.learnt_from(replace(SETTINGS, gae_lambda=0.0))
+    assert np.allclose(batch.advantages, transition.rewards + SETTINGS.gamma * values - acted, atol=1e-6)
     assert values.std() > 0
 
 
@@ -193,7 +213,7 @@ def test_rows_of_idle_environments_teach_nothing():
             observations[1] += noise
             learner.act(observations)
             learner.record(replace(transition, active=np.array([True, False])))
-        learner.update(observations)
+        learner.finish(observations)
         return learner.weights
 
     assert np.allclose(learned(0.0), learned(100.0), atol=1e-7)
@@ -215,4 +235,21 @@ def test_an_action_that_was_never_taken_is_forgotten():
     learner.act(first)
     learner.act(second)
     learner.record(transition)
-    assert np.array_equal(learner._acted[0][0], second)
+    assert np.array_equal(learner._rollout.steps[0].inputs[0][0, :-1], second[0])
+    assert learner.rollout_length == 1
+
+
+def test_learning_comes_after_the_action_and_no_later_than_the_next_record():
+    first, second = (A2C(CARTPOLE, SETTINGS, [generator(0, "a")]) for _ in range(2))
+    for number, (observations, transition) in enumerate(transitions(12)):
+        before = first.weights.copy()
+        logits = first.act(observations).copy()
+        assert np.array_equal(logits, second.act(observations))
+        assert np.array_equal(first.weights, before)
+        assert np.array_equal(logits, first.evaluate(observations).logits)
+        first.learn()
+        is_due = number > 0 and number % SETTINGS.n_steps == 0
+        assert np.array_equal(first.weights, before) is not is_due
+        for learner in (first, second):
+            learner.record(transition)
+        assert np.array_equal(first.weights, second.weights)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from swarmsim.learning.policy import Architecture, backward, forward, initial_weights
+from swarmsim.learning.policy import Activations, Architecture, Networks, backward, forward, initial_weights
 from swarmsim.learning.seeding import generator
 
 CARTPOLE = Architecture(n_inputs=4, n_actions=2, hidden=(16, 16))
@@ -22,8 +22,8 @@ def test_matrices_are_orthogonal_scaled_by_their_gain_and_biases_zero():
     weights = population(CARTPOLE, 3)
     gains = [np.sqrt(2), np.sqrt(2), 0.01, np.sqrt(2), np.sqrt(2), 1.0]
     for layer, gain in zip((*CARTPOLE.actor, *CARTPOLE.critic), gains, strict=True):
-        assert not layer.biases(weights).any()
-        for matrix in layer.matrices(weights).astype(np.float64) / gain:
+        assert not layer.matrices(weights)[:, -1].any()
+        for matrix in layer.matrices(weights)[:, :-1].astype(np.float64) / gain:
             small = matrix @ matrix.T if layer.n_inputs <= layer.n_outputs else matrix.T @ matrix
             assert np.allclose(small, np.eye(len(small)), atol=1e-5)
 
@@ -61,7 +61,19 @@ def flat_gradient(networks):
     )
 
 
-@pytest.mark.parametrize("architecture", [CARTPOLE, Architecture(7, 5, (8,)), Architecture(3, 4, (6, 9, 5))])
+def forward_and_backward(architecture, weights, observations, logits_gradient, values_gradient):
+    """Return logits, values and gradient as arrays."""
+    networks, gradient = Networks(architecture, weights), np.full_like(weights, np.nan)
+    activations = Activations.empty(architecture, len(weights), len(observations))
+    forward(networks, activations, observations)
+    backward(networks, activations, logits_gradient, values_gradient[..., None], Networks(architecture, gradient))
+    return activations.logits, activations.values[..., 0], gradient
+
+
+ARCHITECTURES = [CARTPOLE, Architecture(7, 5, (8,)), Architecture(3, 4, (6, 9, 5)), Architecture(3, 2, ())]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_forward_and_backward_agree_with_torch(architecture):
     rng = np.random.default_rng(0)
     weights = population(architecture, 4)
@@ -70,16 +82,15 @@ def test_forward_and_backward_agree_with_torch(architecture):
     logits_gradient = rng.standard_normal((4, 11, architecture.n_actions)).astype(np.float32)
     values_gradient = rng.standard_normal((4, 11)).astype(np.float32)
 
-    passed = forward(architecture, weights, observations)
-    gradient = backward(architecture, weights, passed, logits_gradient, values_gradient)
+    computed = forward_and_backward(architecture, weights, observations, logits_gradient, values_gradient)
 
     for i in range(4):
         actor, critic = as_torch(architecture, weights[i])
         logits, values = actor(torch.tensor(observations)), critic(torch.tensor(observations))[:, 0]
-        assert np.allclose(passed.logits[i], logits.detach().numpy(), atol=1e-5)
-        assert np.allclose(passed.values[i], values.detach().numpy(), atol=1e-5)
+        assert np.allclose(computed[0][i], logits.detach().numpy(), atol=1e-5)
+        assert np.allclose(computed[1][i], values.detach().numpy(), atol=1e-5)
         torch.autograd.backward([logits, values], [torch.tensor(logits_gradient[i]), torch.tensor(values_gradient[i])])
-        assert np.allclose(gradient[i], flat_gradient((actor, critic)), rtol=1e-4, atol=1e-5)
+        assert np.allclose(computed[2][i], flat_gradient((actor, critic)), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("hidden", [(16, 16), (7, 3)])
@@ -92,9 +103,8 @@ def test_what_a_model_computes_is_bit_identical_however_the_population_is_split(
     signals = [rng.standard_normal((20, n_rows, *last)).astype(np.float32) for last in ((2,), ())]
 
     def computed(rows):
-        passed = forward(architecture, weights[rows].copy(), observations)
-        gradient = backward(architecture, weights[rows].copy(), passed, signals[0][rows], signals[1][rows])
-        return passed.logits, passed.values, gradient
+        gradients = (signal[rows].copy() for signal in signals)
+        return forward_and_backward(architecture, weights[rows].copy(), observations, *gradients)
 
     whole = computed(slice(0, 20))
     for width in (1, 3, 10):
