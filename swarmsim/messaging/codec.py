@@ -1,22 +1,25 @@
 """A message as bytes, for links inside one host: a JSON body, then its arrays as they lie in memory.
 
-Body: the JSON's length as 4 bytes (little endian), the JSON, and the arrays' bytes one after the
-other. Each array is told in the JSON by `{"__array__": [dtype, shape]}` at its place. A handler
-gets the same dict that was sent, its arrays read-only.
+Body: the JSON's length and the number of arrays, 4 bytes each (little endian), the JSON, and the arrays'
+bytes one after the other. Each array is told in the JSON by `{"__array__": [dtype, shape]}` at its
+place. A handler gets the same dict that was sent, its arrays read-only.
 """
 
-import json
+import math
 import struct
 from typing import Any
 
 import numpy as np
+import orjson
 
 from swarmsim.errors import MessageError
 from swarmsim.messaging.message import Message
 
-_LENGTH = struct.Struct("<I")
+_HEAD = struct.Struct("<II")
 _ARRAY_KEY = "__array__"
-_DTYPE_KINDS = "biuf"
+_DTYPES = {dtype: dtype.str for dtype in map(np.dtype, "?bhilqBHILQefd")}
+_DTYPE_OF = {name: dtype for dtype, name in _DTYPES.items()}
+_NOTHING_ELSE = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _NOT_JSON = (TypeError, ValueError, RecursionError)
 
 
@@ -28,26 +31,38 @@ def encode(message: Message) -> bytes:
     """
     arrays: list[bytes] = []
     try:
-        text = _as_json(message, arrays).encode()
+        text = _as_json(message, arrays)
     except _NOT_JSON as error:
         raise MessageError(
             f"{_guilty_part(message)} cannot be sent: no JSON value or array of numbers: {error}"
         ) from None
-    return b"".join((_LENGTH.pack(len(text)), text, *arrays))
+    return b"".join((_HEAD.pack(len(text), len(arrays)), text, *arrays))
 
 
-def _as_json(value: object, arrays: list[bytes]) -> str:
+def _as_json(value: object, arrays: list[bytes]) -> bytes:
     """Return `value` as JSON, and add the bytes of its arrays to `arrays`."""
 
     def other(item: object) -> Any:
-        if isinstance(item, np.ndarray) and item.dtype.kind in _DTYPE_KINDS:
+        if isinstance(item, np.ndarray) and item.dtype in _DTYPES:
             arrays.append(item.tobytes())
-            return {_ARRAY_KEY: [item.dtype.str, item.shape]}
-        if isinstance(item, np.generic) and item.dtype.kind in _DTYPE_KINDS:
+            return {_ARRAY_KEY: (_DTYPES[item.dtype], item.shape)}
+        if isinstance(item, np.generic) and item.dtype in _DTYPES:
             return item.item()
         raise TypeError(f"{type(item).__name__} {str(item)[:40]!r}")
 
-    return json.dumps(value, default=other)
+    text = orjson.dumps(value, default=other, option=_NOTHING_ELSE)
+    if b"null" in text:
+        _refuse_not_finite(value)
+    return text
+
+
+def _refuse_not_finite(value: object) -> None:
+    """Raise ValueError for a number that JSON does not have, and would silently become null."""
+    if isinstance(value, float | np.floating) and not math.isfinite(value):
+        raise ValueError(f"{value} is no number; an array can hold it")
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    for item in inner:
+        _refuse_not_finite(item)
 
 
 def _guilty_part(message: Message) -> str:
@@ -66,12 +81,13 @@ def decode(body: bytes) -> Message:
         MessageError: the body is none that `encode` wrote.
     """
     try:
-        (length,) = _LENGTH.unpack_from(body)
-        start = _LENGTH.size + length
-        if start > len(body):
+        length, n_arrays = _HEAD.unpack_from(body)
+        end = _HEAD.size + length
+        if end > len(body):
             raise ValueError("it is cut short")
-        text = body[_LENGTH.size : start].decode()
-        message = json.loads(text, object_hook=_Arrays(body, start)) if _ARRAY_KEY in text else json.loads(text)
+        message = orjson.loads(body[_HEAD.size : end])
+        if n_arrays:
+            _Arrays(body, end, n_arrays).put_all_into(message)
     except (ValueError, TypeError, struct.error, RecursionError) as error:
         raise MessageError(f"a body of {len(body)} bytes is no message: {error}") from None
     if not isinstance(message, dict):
@@ -82,18 +98,31 @@ def decode(body: bytes) -> Message:
 class _Arrays:
     """Put the arrays behind the JSON back at their places, in the order in which they were told."""
 
-    def __init__(self, body: bytes, start: int) -> None:
+    def __init__(self, body: bytes, start: int, number: int) -> None:
         self._body = body
         self._start = start
+        self._left = number
 
-    def __call__(self, found: dict[str, Any]) -> Any:
-        if found.keys() != {_ARRAY_KEY}:
-            return found
-        name, shape = found[_ARRAY_KEY]
-        dtype = np.dtype(name)
-        if dtype.kind not in _DTYPE_KINDS or min(shape, default=0) < 0:
+    def put_all_into(self, message: object) -> None:
+        self._put_into(message)
+        if self._left:
+            raise ValueError(f"{self._left} of its arrays have no place in it")
+
+    def _put_into(self, value: object) -> None:
+        """Replace what stands for arrays in a dict or a list, and in all that it holds, until none is left."""
+        places: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for place, item in places:
+            if type(item) is dict and _ARRAY_KEY in item:
+                value[place] = self._next(*item[_ARRAY_KEY])  # type: ignore[index]
+                self._left -= 1
+            elif type(item) is dict or type(item) is list:
+                self._put_into(item)
+            if not self._left:
+                return
+
+    def _next(self, name: str, shape: list[int]) -> np.ndarray:
+        if name not in _DTYPE_OF or min(shape, default=0) < 0:
             raise ValueError(f"no array of numbers: {name} {shape}")
-        size = int(np.prod(shape, dtype=np.int64))
-        array = np.frombuffer(self._body, dtype, size, self._start).reshape(shape)
-        self._start += size * dtype.itemsize
+        array: np.ndarray = np.ndarray(shape, _DTYPE_OF[name], self._body, self._start)
+        self._start += array.nbytes
         return array

@@ -70,6 +70,11 @@ def read_body(body: bytes, receiver_name: str) -> Message | None:
 class HostEndpoint(Endpoint):
     """An end whose sender knows the rooms, and hands a message straight to its receivers."""
 
+    def __init__(self, member_id: str) -> None:
+        self.id = member_id
+        self._routes: dict[tuple[str | None, str | None], tuple[str, ...]] = {}
+        self._routes_of: Rooms | None = None
+
     def send(self, message: Message) -> None:
         if self.closed:
             raise self.gone()
@@ -78,9 +83,18 @@ class HostEndpoint(Endpoint):
             table = self.update_rooms(lambda rooms: apply_command(rooms, message, self.id))
         else:
             table = self.rooms()
-        self.deliver(table, message, receivers(table, message, self.id), body)
+        self.deliver(table, message, self._receivers(table, message), body)
         if message["TYPE"] in _MIRRORED and table.logging:
             self._mirror(table, message)
+
+    def _receivers(self, table: Rooms, message: Message) -> tuple[str, ...]:
+        """Return who gets `message`; found once for each address while nobody comes or goes."""
+        if table is not self._routes_of:
+            self._routes, self._routes_of = {}, table
+        address = message.get("TO_ROOM"), message.get("TO")
+        if address not in self._routes:
+            self._routes[address] = receivers(table, message, self.id)
+        return self._routes[address]
 
     def _mirror(self, table: Rooms, message: Message) -> None:
         log = {

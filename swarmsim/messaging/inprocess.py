@@ -48,7 +48,7 @@ class InprocessEndpoint(HostEndpoint):
     """A client's end of a swarm that lives in this process."""
 
     def __init__(self, hub: InprocessHub, name: str) -> None:
-        self.id = f"in-{next(hub.numbers)}"
+        super().__init__(f"in-{next(hub.numbers)}")
         self._name = name
         self._hub = hub
         self._inbox: deque[Message] = deque()

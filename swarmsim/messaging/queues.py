@@ -20,7 +20,7 @@ import termios
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 
 from swarmsim.errors import AddressError, LinkClosed, StopRequested, WaitTimeout
@@ -32,6 +32,11 @@ from swarmsim.messaging.process import THIS_PROCESS
 from swarmsim.messaging.rooms import COMMAND_ROOM, Rooms, apply_command, receivers
 
 SEND_TIMEOUT = 30.0
+SPIN_SECONDS = (
+    0.0002  # looked for a message before going to sleep: waking up again costs more than most waits of a step
+)
+NOTICE_SECONDS = 0.01  # between two looks at everything else that a process must notice, while messages keep coming
+READ_BYTES = 1 << 16
 QUEUE_BYTES = 1 << 20  # asked for; the kernel grants a user only so much for all pipes, and smaller ones work too
 COUNTED_ROOMS = 64
 
@@ -60,7 +65,7 @@ class QueuesEndpoint(HostEndpoint):
                 f"no swarm runs at {tell_address(address)}: start its Server first, or check the address"
             ) from None
         number = next(_numbers) % (1 << 16)
-        self.id = f"{os.getpid()}-{number}"
+        super().__init__(f"{os.getpid()}-{number}")
         self._sender = (os.getpid(), number)
         self._known = Rooms()
         inbox = self._directory / "inbox" / self.id
@@ -72,7 +77,9 @@ class QueuesEndpoint(HostEndpoint):
         self._counts, self._counts_map = self._shared_counts()
         self._writers: dict[str, int] = {}
         self._arrived: deque[Message] = deque()
+        self._buffer = memoryview(bytearray(READ_BYTES))
         self._unread = b""
+        self._noticed = 0.0
         self._partial: dict[tuple[int, int], list[bytes]] = {}
         self._poll = select.poll()
         for source in (self._inbox, THIS_PROCESS.fileno()):
@@ -115,7 +122,7 @@ class QueuesEndpoint(HostEndpoint):
         room = message.get("TO_ROOM")
         slot = 0 if room is None else min(table.rooms.index(room) + 1, COUNTED_ROOMS - 1)
         self._counts[slot] += len(to)  # before the first is written, so that nobody finds an effect uncounted
-        fragments = tuple(_fragments(body, self._sender))
+        fragments = _fragments(body, self._sender)
         for receiver in to:
             try:
                 for fragment in fragments:
@@ -184,6 +191,8 @@ class QueuesEndpoint(HostEndpoint):
         while not self._arrived:
             if self.closed:
                 raise self.gone()
+            if self._comes_soon():
+                break
             left = deadline - time.monotonic()
             if left <= 0:
                 raise WaitTimeout(f"{self._name!r} waited {timeout:g} s for a message and none came")
@@ -194,14 +203,27 @@ class QueuesEndpoint(HostEndpoint):
                     raise self.gone()
                 else:
                     THIS_PROCESS.notice()
+            self._noticed = time.monotonic()
         return self._arrived.popleft()
+
+    def _comes_soon(self) -> bool:
+        """Tell whether a message arrives before it is worth while to sleep, or time to look at all else."""
+        now = time.monotonic()
+        end = min(now + SPIN_SECONDS, self._noticed + NOTICE_SECONDS)
+        while now < end:
+            self._read()
+            if self._arrived:
+                return True
+            os.sched_yield()
+            now = time.monotonic()
+        return False
 
     def _read(self) -> None:
         try:
-            self._unread += os.read(self._inbox, QUEUE_BYTES)
+            size = os.readv(self._inbox, (self._buffer,))
         except BlockingIOError:
             return
-        start, unread = 0, self._unread
+        start, unread = 0, self._unread + self._buffer[:size]
         while len(unread) - start >= _FRAGMENT.size:
             size, first, last, *sender = _FRAGMENT.unpack_from(unread, start)
             end = start + _FRAGMENT.size + size
@@ -274,7 +296,9 @@ def deliveries(address: Address) -> dict[str, int]:
     return dict(zip(names, totals, strict=False))
 
 
-def _fragments(body: bytes, sender: tuple[int, int]) -> Iterator[bytes]:
+def _fragments(body: bytes, sender: tuple[int, int]) -> list[bytes]:
+    fragments = []
     for start in range(0, len(body), _PAYLOAD):
         payload = body[start : start + _PAYLOAD]
-        yield _FRAGMENT.pack(len(payload), start == 0, start + _PAYLOAD >= len(body), *sender) + payload
+        fragments.append(_FRAGMENT.pack(len(payload), start == 0, start + _PAYLOAD >= len(body), *sender) + payload)
+    return fragments

@@ -1,4 +1,4 @@
-import json
+import struct
 
 import numpy as np
 import pytest
@@ -36,7 +36,10 @@ def test_floats_come_back_to_the_last_bit():
     assert decode(encode({"x": values.tolist()}))["x"] == values.tolist()
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, lambda: 0, np.array([object()]), b"bytes", {(1, 2): 3}])
+NOT_SENT = [object(), {1, 2}, lambda: 0, np.array([object()]), b"bytes", {(1, 2): 3}, {1: 2}, 2**70, "\ud800"]
+
+
+@pytest.mark.parametrize("value", [*NOT_SENT, float("nan"), [1, {"x": float("-inf")}], np.float32("inf")])
 def test_what_cannot_be_sent_is_named_by_its_key(value):
     with pytest.raises(MessageError, match="the value of BAD cannot be sent"):
         encode({"GOOD": 1, "BAD": value})
@@ -49,18 +52,32 @@ def test_a_loop_cannot_be_sent():
         encode(message)
 
 
+def body_of(text, arrays=b""):
+    return struct.pack("<II", len(text), len(arrays) // 8) + text + arrays
+
+
+def test_arrays_hold_what_is_not_finite():
+    back = decode(encode({"x": np.array([np.nan, np.inf]), "none": None}))
+    assert np.array_equal(back["x"], [np.nan, np.inf], equal_nan=True)
+    assert back["none"] is None
+
+
 @pytest.mark.parametrize(
     "body",
     [
         b"",
         b"\x01",
-        b"\xff\xff\xff\xff{}",
-        b"\x02\x00\x00\x00[]",
-        b"\x04\x00\x00\x00oops",
-        b"\x02\x00\x00\x00\xff\xfe",
+        body_of(b"{}")[:-1],
+        body_of(b"[]"),
+        body_of(b"oops"),
+        body_of(b"\xff\xfe"),
         encode({"x": np.arange(4)})[:-1],
-        len(json.dumps({"__array__": ["O", [1]]})).to_bytes(4, "little") + b'{"__array__": ["O", [1]]}' + b"x" * 8,
-        len(json.dumps({"__array__": ["f4", [-1]]})).to_bytes(4, "little") + b'{"__array__": ["f4", [-1]]}' + b"x" * 8,
+        body_of(b'{"x": {"__array__": ["O", [1]]}}', b"x" * 8),
+        body_of(b'{"x": {"__array__": ["<f4", [-1]]}}', b"x" * 8),
+        body_of(b'{"x": {"__array__": ["<f4", [99999999999]]}}', b"x" * 8),
+        body_of(b'{"x": {"__array__": ["<f4"]}}', b"x" * 8),
+        body_of(b'{"x": {"__array__": 3}}', b"x" * 8),
+        body_of(b'{"x": 1}', b"x" * 8),
     ],
 )
 def test_what_is_no_body_is_told_as_such(body):
