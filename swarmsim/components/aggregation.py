@@ -1,6 +1,8 @@
 """Aggregation: the models' opinions become the swarm's action, and each model's share in it is kept."""
 
 from collections import defaultdict
+from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from swarmsim.learning.seeding import generator
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import Message
 
+Names = tuple[str, ...]
 Probabilities = NDArray[np.float64]
 
 
@@ -30,7 +33,8 @@ class Aggregation:
         self._run: object = None
         self._decided = -1
         self._expected = 0
-        self._logits: dict[str, NDArray[np.float64]] = {}
+        self._logits: dict[Names, NDArray[np.float64]] = {}
+        self._order = Order(())
         self._asked: Message = {}
 
     def collect(self, message: Message) -> Message | None:
@@ -41,27 +45,34 @@ class Aggregation:
             self._logits = {}
         if message.get("STEP", self._decided + 1) <= self._decided:
             return None  # the step went on without it
-        self._logits.update(_by_component(message))
+        names, logits = _opinions(message)
+        self._logits[names] = logits
         self._asked = message
         return self._action_when_complete()
 
     def leave(self, message: Message) -> Message | None:
         """Go on without the components of a process that has gone; the others may have waited for it alone."""
         self._expected = min(self._expected, len(self.client.components_in(self.models_room)))
-        for component in message.get("COMPONENTS", ()):
-            self._logits.pop(component, None)
+        gone = frozenset(message.get("COMPONENTS", ()))
+        for names in [names for names in self._logits if not gone.isdisjoint(names)]:
+            logits = self._logits.pop(names)
+            left = [row for row, name in enumerate(names) if name not in gone]
+            if left:
+                self._logits[tuple(names[row] for row in left)] = logits[left]
         return self._action_when_complete()
 
     def _action_when_complete(self) -> Message | None:
-        if not self._logits or len(self._logits) < self._expected:
+        if not self._logits or sum(map(len, self._logits)) < self._expected:
             return None
-        names = sorted(self._logits, key=component_order)
-        probabilities = softmax(np.stack([self._logits[name] for name in names]))
+        spoken = tuple(sorted(self._logits, key=lambda names: component_order(names[0])))
+        if self._order.spoken != spoken:
+            self._order = Order(spoken)
+        probabilities = softmax(self._order.of([self._logits[names] for names in spoken]))
         deterministic = bool(self._asked["DETERMINISTIC"])
         actions = chosen(summed(probabilities), deterministic, self.rng)
         if not deterministic:
-            active = by_environment(self._asked.get("ACTIVE", np.ones(actions.size)), np.bool_)
-            self.ledger.add(tuple(names), probabilities[:, active], actions[active])
+            active = by_environment(self._asked["ACTIVE"], np.bool_) if "ACTIVE" in self._asked else slice(None)
+            self.ledger.add(self._order.names, probabilities[:, active], actions[active])
         self._logits = {}
         self._decided = self._asked.get("STEP", self._decided + 1)
         carried: Message = {key: self._asked[key] for key in ("ROOT_ID", "MODEL_STATUS") if key in self._asked}
@@ -81,13 +92,13 @@ class Ledger:
     BLOCK = 64  # steps reckoned up at once, off the way of the action that is waited for
 
     def __init__(self) -> None:
-        self._names: tuple[str, ...] = ()
+        self._names: Names = ()
         self._block: list[tuple[Probabilities, NDArray[np.int64]]] = []
         self._totals: defaultdict[str, float] = defaultdict(float)
         self._distance = 0.0
         self._n_decisions = 0
 
-    def add(self, names: tuple[str, ...], probabilities: Probabilities, actions: NDArray[np.int64]) -> None:
+    def add(self, names: Names, probabilities: Probabilities, actions: NDArray[np.int64]) -> None:
         """Take in what the models `names` (P) thought, (P, B, A), and the actions (B,) that came of it."""
         if names != self._names or len(self._block) >= self.BLOCK:
             self._reckon_up()
@@ -117,16 +128,37 @@ class Ledger:
         return self._distance / self._n_decisions if self._n_decisions else 0.0
 
 
-def _by_component(message: Message) -> dict[str, NDArray[np.float64]]:
-    """Return the logits (B, A) of each component that a LOGITS message speaks for.
+class Order:
+    """The order by component id of what several processes have spoken.
+
+    Attributes:
+        spoken: the components that each process spoke for.
+        names: all of them, in their order; where two processes spoke for one, the second counts.
+    """
+
+    def __init__(self, spoken: tuple[Names, ...]) -> None:
+        self.spoken = spoken
+        row_of = {name: row for row, name in enumerate(chain.from_iterable(spoken))}
+        self.names = tuple(sorted(row_of, key=component_order))
+        self._rows = [row_of[name] for name in self.names]
+        self._is_as_spoken = self._rows == list(range(sum(map(len, spoken))))
+
+    def of(self, parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Return the parts (each a process's models first) as one array, its models in their order."""
+        together = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return together if self._is_as_spoken else together[self._rows]
+
+
+def _opinions(message: Message) -> tuple[Names, NDArray[np.float64]]:
+    """Return the components that a LOGITS message speaks for, and their logits (k, B, A).
 
     Raises:
         ValueError: they are not finite, or not one set for each component.
     """
-    names = component_ids(message)
+    names = tuple(component_ids(message))
     logits = np.asarray(message["LOGITS"], np.float64)
     if logits.size == 0 or logits.size % (len(names) * logits.shape[-1]):
         raise ValueError(f"{message.get('SENT_BY')} sent logits of shape {logits.shape} for {len(names)} component(s)")
     if not np.isfinite(logits).all():
         raise ValueError(f"{message.get('SENT_BY')} sent logits that are not finite: its learning has diverged")
-    return dict(zip(names, logits.reshape(len(names), -1, logits.shape[-1]), strict=True))
+    return names, logits.reshape(len(names), -1, logits.shape[-1])

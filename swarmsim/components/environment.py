@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ class Run:
     told: int = 0
     told_at: float = field(default_factory=time.monotonic)
 
-    @property
+    @cached_property
     def root_id(self) -> str:
         return str(root_id(self.asked))
 
@@ -99,7 +100,7 @@ class Environment:
         begun = self._n_begun[mode]
         self._n_begun[mode] += 1 if mode == "evaluate" else n_episodes
         keys = [(begun, i) if mode == "evaluate" else (begun + i,) for i in range(n_episodes)]
-        return [int(generator(self.seed, "episodes", mode, *key).integers(2**31)) for key in keys]
+        return [episode_seed(self.seed, mode, *key) for key in keys]
 
     def act(self, message: Message) -> None:
         """Take the swarm's ACTION, and tell what came of it."""
@@ -166,6 +167,11 @@ class Environment:
         self.client.send({"TYPE": MESSAGE_TYPE.DATA.CUSTOM.id, "ROOT_ID": run.root_id, **fields})
 
 
+def episode_seed(seed: int, mode: str, *number: int) -> int:
+    """Return what an episode is reset with: of training by its number, of evaluation by its run's and its own."""
+    return int(generator(seed, "episodes", mode, *number).integers(2**31))
+
+
 def _told(actions: NDArray[np.int64], came: Step, active: NDArray[np.bool_]) -> dict[str, object]:
     """Return a transition's keys: single values for one environment, arrays (N,) for several."""
     done = came.terminated | came.truncated
@@ -174,8 +180,7 @@ def _told(actions: NDArray[np.int64], came: Step, active: NDArray[np.bool_]) -> 
         told = {"ACTION": int(actions[0]), "REWARD": float(came.rewards[0]), "DONE": bool(done[0])}
     else:
         told = {"ACTION": actions, "REWARD": came.rewards, "DONE": done, "ACTED": active}
-    if came.truncated.any():
-        assert came.final_observations is not None
+    if came.final_observations is not None and came.truncated.any():
         single = active.size == 1
         told["TRUNCATED"] = True if single else came.truncated
         told["FINAL_OBSERVATION"] = came.final_observations[0] if single else came.final_observations

@@ -83,6 +83,7 @@ class Episodes:
         self._envs = envs
         self._seeds = seeds
         self._begun = 0
+        self._n_active = 0
         self._numbers = [-1] * len(envs)
         first = envs[0].action_space
         assert isinstance(first, spaces.Discrete)
@@ -98,7 +99,7 @@ class Episodes:
     @property
     def done(self) -> bool:
         """Whether all episodes have ended."""
-        return not self.active.any()
+        return self._n_active == 0
 
     @property
     def n_steps(self) -> int:
@@ -106,8 +107,10 @@ class Episodes:
         return sum(self.lengths)
 
     def _begin_next(self, slot: int) -> None:
+        self._n_active -= int(self.active[slot])
         self.active[slot] = self._begun < len(self._seeds)
         if self.active[slot]:
+            self._n_active += 1
             self._numbers[slot] = self._begun
             self.observations[slot], _ = self._envs[slot].reset(seed=self._seeds[self._begun])
             self._begun += 1
@@ -119,7 +122,9 @@ class Episodes:
         terminated, truncated = np.zeros(n_envs, np.bool_), np.zeros(n_envs, np.bool_)
         final_observations = None
         self.observations = self.observations.copy()
-        for slot in map(int, np.flatnonzero(self.active)):
+        for slot, plays in enumerate(self.active.tolist()):
+            if not plays:
+                continue
             action = np.int64(self._first_action + actions[slot])
             observation, reward, ended, cut_off, _ = self._envs[slot].step(action)
             number = self._numbers[slot]

@@ -1,5 +1,6 @@
 """What the fields of a message hold, whichever of their forms a component sent."""
 
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ def component_ids(message: Message) -> list[str]:
     return [ids] if isinstance(ids, str) else list(ids)
 
 
+@lru_cache(maxsize=1 << 14)
 def component_order(component_id: str) -> tuple[object, ...]:
     """Sort key of component ids, numbers by value: model2 comes before model10."""
     text = component_id.rstrip("0123456789")
