@@ -77,7 +77,7 @@ class Experiment:
         self.config = config
         self.report = report or Report()
         self.shape: Shape = shape_of(config.env)
-        self.workers = n_workers(config.workers, config.population)
+        self.workers = n_workers(config.workers, config.population, config.envs)
         self.history = History(
             settings={
                 "seed": config.seed,

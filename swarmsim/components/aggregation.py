@@ -50,6 +50,10 @@ class Aggregation:
         self._asked = message
         return self._action_when_complete()
 
+    def keep_account(self, message: Message) -> None:
+        """Reckon up who contributed, when no action is waited for."""
+        self.ledger.reckon_up_if_due()
+
     def leave(self, message: Message) -> Message | None:
         """Go on without the components of a process that has gone; the others may have waited for it alone."""
         self._expected = min(self._expected, len(self.client.components_in(self.models_room)))
@@ -89,36 +93,50 @@ class Aggregation:
 class Ledger:
     """Who contributed how much, and how far opinions differed, since it was opened."""
 
-    BLOCK = 64  # steps reckoned up at once, off the way of the action that is waited for
+    BLOCK = 2000  # opinions reckoned up at once: fewer are not worth the calls, more take long at a time
 
     def __init__(self) -> None:
         self._names: Names = ()
         self._block: list[tuple[Probabilities, NDArray[np.int64]]] = []
+        self._n_opinions = 0
+        self._sums: NDArray[np.float64] = np.zeros(0)
         self._totals: defaultdict[str, float] = defaultdict(float)
         self._distance = 0.0
         self._n_decisions = 0
 
     def add(self, names: Names, probabilities: Probabilities, actions: NDArray[np.int64]) -> None:
         """Take in what the models `names` (P) thought, (P, B, A), and the actions (B,) that came of it."""
-        if names != self._names or len(self._block) >= self.BLOCK:
-            self._reckon_up()
-            self._names = names
+        if names != self._names:
+            self._close_account()
+            self._names, self._sums = names, np.zeros(len(names))
         self._block.append((probabilities, actions))
+        self._n_opinions += len(names) * actions.size
+
+    def reckon_up_if_due(self) -> None:
+        """Take time for what has been added, once there is enough of it."""
+        if self._n_opinions >= self.BLOCK:
+            self._reckon_up()
 
     def _reckon_up(self) -> None:
         if not self._block:
             return
         probabilities = np.concatenate([p for p, _ in self._block], axis=1)
         actions = np.concatenate([a for _, a in self._block])
-        self._block = []
-        for name, share in zip(self._names, contributions(probabilities, actions).sum(axis=1), strict=True):
-            self._totals[name] += float(share)
+        self._block, self._n_opinions = [], 0
+        self._sums += contributions(probabilities, actions).sum(axis=1)
         self._distance += float(diversity(probabilities).sum())
         self._n_decisions += actions.size
 
+    def _close_account(self) -> None:
+        """Book what these models have, before others come."""
+        self._reckon_up()
+        for name, total in zip(self._names, self._sums.tolist(), strict=True):
+            self._totals[name] += total
+        self._sums = np.zeros(len(self._names))
+
     def shares(self) -> dict[str, float]:
         """Return each model's part of all decisions; the parts sum to 1. Empty where none was made."""
-        self._reckon_up()
+        self._close_account()
         names = sorted(self._totals, key=component_order)
         return {name: self._totals[name] / self._n_decisions for name in names}
 

@@ -19,7 +19,8 @@ CONTROL, OBSERVATION, LOGITS, ACTION, EVOLUTION = "control", "observation", "log
 
 _COMMAND, _LOG = MESSAGE_TYPE.COMMAND, MESSAGE_TYPE.LOG
 
-MODELS_FOR_A_SECOND_WORKER = 150
+# A step's work is told in rows, each model's own cost being that of five; measured by benchmarks/speed.py --only grid.
+ROWS_OF_A_MODEL, ROWS_FOR_A_WORKER = 5, 350
 
 
 def main_job(config: Config, shape: Shape) -> list[Role]:
@@ -32,6 +33,7 @@ def main_job(config: Config, shape: Shape) -> list[Role]:
             Aggregation,
             listens=(
                 On(LOGITS, Aggregation.collect, answer_in=ACTION),
+                On(LOGITS, Aggregation.keep_account),
                 On(EVOLUTION, Aggregation.report),
                 On(COMMAND_ROOM, Aggregation.leave, answer_in=ACTION, type=_COMMAND.DISCONNECT),
             ),
@@ -50,7 +52,7 @@ def main_job(config: Config, shape: Shape) -> list[Role]:
                 settings={"components": names, "architecture": architecture, "a2c": config.a2c, "seed": config.seed},
                 announce={"COMPONENTS": names},
             )
-            for names in packed(config.population, n_workers(config.workers, config.population))
+            for names in packed(config.population, n_workers(config.workers, config.population, config.envs))
         ),
         Role(
             "evolution",
@@ -78,14 +80,16 @@ def main_job(config: Config, shape: Shape) -> list[Role]:
     ]
 
 
-def n_workers(workers: int | Literal["auto"], population: int) -> int:
+def n_workers(workers: int | Literal["auto"], population: int, envs: int) -> int:
     """Return how many model processes to start.
 
-    `auto` is one, until a step's arithmetic outweighs the wake-ups that more processes cost, then one per core.
+    `auto` is as many as find enough arithmetic in a step to outweigh the messages that one more costs, up to one
+    for each core that this process may use.
     """
     if workers != "auto":
         return workers
-    return 1 if population < MODELS_FOR_A_SECOND_WORKER else os.cpu_count() or 1
+    rows = population * (ROWS_OF_A_MODEL + envs)
+    return max(1, min(rows // ROWS_FOR_A_WORKER, len(os.sched_getaffinity(0)), population))
 
 
 def packed(population: int, workers: int) -> list[list[str]]:

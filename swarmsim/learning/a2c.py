@@ -17,7 +17,7 @@ from swarmsim.learning.hyperparameters import A2CSettings
 from swarmsim.learning.policy import Activations, Architecture, Floats, Networks, backward, forward, initial_weights
 
 CLIP_EPS = 1e-6
-MODELS_AT_ONCE = 256  # updated together: few enough for their numbers to stay in a core's cache, enough to fill a call
+MODELS_AT_ONCE = 128  # updated together: few enough for their numbers to stay in a core's cache, enough to fill a call
 
 
 @dataclass(frozen=True)

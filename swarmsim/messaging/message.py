@@ -8,6 +8,8 @@ from swarmsim.errors import MessageError, unknown
 
 Message = dict[str, Any]
 
+_ADDRESS = ("TO_ROOM", "TO")
+
 
 @dataclass(frozen=True)
 class MessageType:
@@ -126,12 +128,12 @@ def validate(message: object) -> MessageType:
     message_type = MESSAGE_TYPE.by_id(message["TYPE"])
     if message_type is None:
         raise MessageError(unknown("message TYPE", message["TYPE"], _TYPES))
-    missing = message_type.missing_fields(message)
-    if missing:
-        raise MessageError(f"a {message_type.id} message needs the field {missing[0]}")
+    for field in message_type.required_fields:
+        if field not in message:
+            raise MessageError(f"a {message_type.id} message needs the field {field}")
     if "TO_ROOM" not in message and "TO" not in message:
         raise MessageError(f"a {message_type.id} message needs TO_ROOM (a room) or TO (a component)")
-    for key in ("TO_ROOM", "TO"):
+    for key in _ADDRESS:
         if key in message and not isinstance(message[key], str):
             raise MessageError(f"{key} is a name, not {type(message[key]).__name__}")
     return message_type

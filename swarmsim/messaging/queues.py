@@ -32,10 +32,8 @@ from swarmsim.messaging.process import THIS_PROCESS
 from swarmsim.messaging.rooms import COMMAND_ROOM, Rooms, apply_command, receivers
 
 SEND_TIMEOUT = 30.0
-SPIN_SECONDS = (
-    0.0002  # looked for a message before going to sleep: waking up again costs more than most waits of a step
-)
-NOTICE_SECONDS = 0.01  # between two looks at everything else that a process must notice, while messages keep coming
+# How long a message is looked for before going to sleep: waking up again costs more than most waits of a step last.
+SPIN_SECONDS = 0.0005
 READ_BYTES = 1 << 16
 QUEUE_BYTES = 1 << 20  # asked for; the kernel grants a user only so much for all pipes, and smaller ones work too
 COUNTED_ROOMS = 64
@@ -79,7 +77,6 @@ class QueuesEndpoint(HostEndpoint):
         self._arrived: deque[Message] = deque()
         self._buffer = memoryview(bytearray(READ_BYTES))
         self._unread = b""
-        self._noticed = 0.0
         self._partial: dict[tuple[int, int], list[bytes]] = {}
         self._poll = select.poll()
         for source in (self._inbox, THIS_PROCESS.fileno()):
@@ -191,32 +188,24 @@ class QueuesEndpoint(HostEndpoint):
         while not self._arrived:
             if self.closed:
                 raise self.gone()
-            if self._comes_soon():
-                break
             left = deadline - time.monotonic()
             if left <= 0:
                 raise WaitTimeout(f"{self._name!r} waited {timeout:g} s for a message and none came")
-            for source, event in self._poll.poll(None if left == math.inf else left * 1000):
+            for source, event in self._ready(left):
                 if source == self._inbox:
                     self._read()
                 elif source == self._alive and event:
                     raise self.gone()
                 else:
                     THIS_PROCESS.notice()
-            self._noticed = time.monotonic()
         return self._arrived.popleft()
 
-    def _comes_soon(self) -> bool:
-        """Tell whether a message arrives before it is worth while to sleep, or time to look at all else."""
-        now = time.monotonic()
-        end = min(now + SPIN_SECONDS, self._noticed + NOTICE_SECONDS)
-        while now < end:
-            self._read()
-            if self._arrived:
-                return True
+    def _ready(self, seconds: float) -> list[tuple[int, int]]:
+        """Return what asks for attention, within `seconds`; look for it a moment before going to sleep."""
+        end = time.monotonic() + SPIN_SECONDS
+        while not (ready := self._poll.poll(0)) and time.monotonic() < end:
             os.sched_yield()
-            now = time.monotonic()
-        return False
+        return ready or self._poll.poll(None if seconds == math.inf else seconds * 1000)
 
     def _read(self) -> None:
         try:

@@ -318,7 +318,10 @@ def test_models_are_packed_in_order_and_evenly():
 
 
 def test_auto_takes_one_worker_for_a_small_swarm_and_one_per_core_for_a_large_one(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
-    assert n_workers(7, 20) == 7
-    assert n_workers("auto", 20) == 1
-    assert n_workers("auto", 1000) == 8
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    assert n_workers(7, 20, 1) == 7
+    assert n_workers("auto", 20, 1) == 1
+    assert n_workers("auto", 1000, 1) == 8
+    assert n_workers("auto", 150, 1) == 2
+    assert n_workers("auto", 50, 20) == 3
+    assert n_workers("auto", 2, 1000) == 2

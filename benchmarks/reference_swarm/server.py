@@ -1,0 +1,21 @@
+"""The reference's server, on a port that is free."""
+
+import contextlib
+import os
+
+from common import FORMAT, HEADER_LENGTH, HOST, prepare, say
+from swergio import Server
+
+
+def main() -> None:
+    """Serve until the benchmark ends."""
+    prepare()
+    server = Server(HOST, 0, FORMAT, HEADER_LENGTH)
+    server.server.listen()  # before the port is told, so that nobody comes too early
+    say(port=server.server.getsockname()[1])
+    # It prints a line for every message: dropped, so that its log costs the reference as little as can be.
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
+        server.start()
+
+
+main()

@@ -1,0 +1,129 @@
+"""Training steps per second over workers × environments × population, and the ratios that matter.
+
+Raw stepping of one environment by one process, the same learning in one process without messages (see
+serial.py), and the swarm are measured in turn, so that a noisy moment hits all alike.
+"""
+
+import argparse
+import os
+import statistics
+from collections.abc import Callable
+from functools import partial
+
+from measuring import interleaved, machine, ratio, raw_steps_per_second, table
+from serial import train
+
+import swarmsim
+from swarmsim.components.main_job import n_workers
+from swarmsim.config import Config, make_config
+
+RAW = "raw stepping of one environment"
+EPISODES = {  # of a measurement that takes a second or two
+    (20, 1): 300,
+    (100, 1): 150,
+    (200, 1): 120,
+    (500, 1): 60,
+    (1000, 1): 50,
+    (20, 20): 1000,
+    (100, 20): 400,
+    (200, 20): 200,
+    (1000, 20): 60,
+}
+
+
+def config_of(population: int, envs: int, workers: int | str, share: float) -> Config:
+    """Return a training round of the preset `reference`; `share` makes it shorter."""
+    episodes = max(round(share * EPISODES[population, envs]), envs)
+    settings = {"population": population, "envs": envs, "workers": workers, "episodes": episodes}
+    return make_config({"preset": "reference", "seed": 1, **settings}, "speed.py")
+
+
+def in_swarm(config: Config) -> float:
+    """Return the steps per second of a swarm's training."""
+    history = swarmsim.run(
+        preset=config.preset,
+        population=config.population,
+        envs=config.envs,
+        workers=config.workers,
+        episodes=config.episodes,
+        seed=config.seed,
+        rounds=1,
+        out=None,
+    )
+    return history[-1].steps_per_second
+
+
+def serially(config: Config) -> float:
+    """Return the steps per second of the same learning in this process, without messages."""
+    return train(config)[1]
+
+
+def ratios(repeats: int, share: float) -> str:
+    """Return the table of ratios."""
+    swarm = {key: config_of(*key, "auto", share) for key in ((20, 1), (200, 1), (1000, 1), (20, 20))}
+    measures: dict[str, Callable[[], float]] = {RAW: raw_steps_per_second}
+    for (population, envs), config in swarm.items():
+        measures[_name(population, envs)] = partial(in_swarm, config)
+    for population in (20, 200):
+        measures[f"{population} models, serial"] = partial(serially, swarm[population, 1])
+    taken = interleaved(repeats, measures)
+    of = partial(_row, taken)
+    rows = [
+        of("default: 20 models, 1 environment, against raw stepping", _name(20), RAW, as_percent=True),
+        of("… against the same learning, serial, without messages", _name(20), "20 models, serial"),
+        of("200 models against the same learning, serial", _name(200), "200 models, serial"),
+        of("20 environments side by side against raw stepping", _name(20, 20), RAW, as_percent=True),
+        of("1,000 models against 20 models", _name(1000), _name(20)),
+    ]
+    steps = [
+        [name, f"{statistics.median(figures):,.0f}", f"{min(figures):,.0f} to {max(figures):,.0f}"]
+        for name, figures in taken.items()
+    ]
+    return f"{table(['measured', 'steps/s', 'range'], steps)}\n\n{table(['ratio', 'median', 'range'], rows)}"
+
+
+def _name(population: int, envs: int = 1) -> str:
+    return f"{population} models" + (f", {envs} environments" if envs > 1 else "")
+
+
+def _row(taken: dict[str, list[float]], told: str, of: str, to: str, *, as_percent: bool = False) -> list[str]:
+    each = [a / b for a, b in zip(taken[of], taken[to], strict=True)]
+    form = "{:.1%}".format if as_percent else "{:.2f} ×".format
+    return [told, form(ratio(taken[of], taken[to])), f"{form(min(each))} to {form(max(each))}"]
+
+
+def grid(repeats: int, share: float) -> str:
+    """Return the table of workers × environments × population, what `auto` takes, and what that costs."""
+    cores = len(os.sched_getaffinity(0))
+    choices = sorted({1, cores, 2 * cores})
+    rows = []
+    for population, envs in EPISODES:
+        auto = n_workers("auto", population, envs)
+        measures = {str(w): partial(in_swarm, config_of(population, envs, w, share)) for w in {*choices, auto}}
+        taken = interleaved(repeats, measures)
+        best = max(taken, key=lambda workers: statistics.median(taken[workers]))
+        speeds = [f"{statistics.median(taken[str(w)]):,.0f}" for w in choices]
+        rows.append([f"{population:,}", envs, *speeds, auto, f"{ratio(taken[str(auto)], taken[best]):.2f}"])
+    header = ["models", "environments", *(f"{w} worker{'s' * (w > 1)}" for w in choices), "auto", "auto against best"]
+    return table(header, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description="Training steps per second of the swarm, against raw stepping and serial learning.",
+        epilog="Example, half a minute: python benchmarks/speed.py --repeats 1 --share 0.3",
+    )
+    parser.add_argument("--repeats", type=int, default=5, help="how often all is measured in turn (5)")
+    parser.add_argument("--share", type=float, default=1.0, help="of the usual number of episodes (1)")
+    parser.add_argument("--only", choices=("ratios", "grid"), help="the one table, not the other")
+    options = parser.parse_args()
+    print(machine(), flush=True)
+    print(f"preset reference; medians of {options.repeats} runs in turn\n", flush=True)
+    if options.only != "grid":
+        print(ratios(options.repeats, options.share), end="\n\n", flush=True)
+    if options.only != "ratios":
+        print(grid(options.repeats, options.share))
+
+
+if __name__ == "__main__":
+    main()
