@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from swarmsim import MESSAGE_TYPE, Client, ComponentFailed, Swarm
+from swarmsim.components.aggregation import Ledger
 from swarmsim.components.control import Control
 from swarmsim.components.episodes import shape_of
 from swarmsim.components.main_job import CONTROL, OBSERVATION, main_job, n_workers, packed, process_name
 from swarmsim.config import make_config
 from swarmsim.errors import WaitTimeout
 from swarmsim.experiment import start_main_job
+from swarmsim.learning.a2c import A2C
+from swarmsim.messaging.inprocess import InprocessEndpoint
 from swarmsim.messaging.queues import deliveries
 
 CUSTOM = MESSAGE_TYPE.DATA.CUSTOM
@@ -315,6 +318,30 @@ def test_models_are_packed_in_order_and_evenly():
             assert [name for names in groups for name in names] == [f"model{i}" for i in range(population)]
             assert len(groups) == workers
             assert max(map(len, groups)) - min(map(len, groups)) <= 1
+
+
+def test_nobody_who_waits_for_an_answer_waits_for_learning_or_accounts(monkeypatch):
+    events = []
+    deliver, learn = InprocessEndpoint.deliver, A2C.learn
+
+    def delivered(self, table, message, to, body):
+        events.append(message.get("TO_ROOM"))
+        deliver(self, table, message, to, body)
+
+    monkeypatch.setattr(InprocessEndpoint, "deliver", delivered)
+
+    def learnt(self):
+        events.append("learn")
+        learn(self)
+
+    monkeypatch.setattr(A2C, "learn", learnt)
+    monkeypatch.setattr(Ledger, "reckon_up_if_due", lambda self: events.append("account"))
+    with running(link="inprocess", population=2, workers=2) as job:
+        job.control.run(1, deterministic=False)
+    first = events.index("observation")
+    assert events[first : first + 9] == [
+        "observation", "logits", "learn", "logits", "learn", "account", "action", "account", "observation",
+    ]  # fmt: skip
 
 
 def test_auto_takes_one_worker_for_a_small_swarm_and_one_per_core_for_a_large_one(monkeypatch):
