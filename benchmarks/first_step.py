@@ -24,4 +24,4 @@ class FirstStep(CartPoleEnv):
         return super().step(action)
 
 
-gymnasium.register("FirstStep-v0", entry_point=FirstStep, max_episode_steps=500)
+gymnasium.register("FirstStep-v0", entry_point=f"{__name__}:{FirstStep.__name__}", max_episode_steps=500)

@@ -28,20 +28,15 @@ WAITING = "_ready"
 
 
 @dataclass(frozen=True)
-class Profiled:
+class Profiled(Role):
     """A role that leaves a profile of its process in a folder."""
 
-    role: Role
-    folder: Path
-
-    @property
-    def name(self) -> str:
-        return self.role.name
+    folder: Path = Path()
 
     def run(self, address: Address) -> None:
         profiler = cProfile.Profile()
         try:
-            profiler.runcall(self.role.run, address)
+            profiler.runcall(super().run, address)
         finally:
             profiler.dump_stats(self.folder / self.name)
 
@@ -53,7 +48,7 @@ def profiled_steps(config: Config, folder: Path) -> int:
         address = swarm.serve()
         control = Control(stack.enter_context(Client("control", *address)), CONTROL, OBSERVATION, config.timeout)
         for role in main_job(config, shape_of(config.env)):
-            swarm.add_role(Profiled(role, folder), address)
+            swarm.add_role(Profiled(**vars(role), folder=folder), address)
         swarm.start()
         return control.run(config.episodes, deterministic=False, on_progress=lambda *_: None).n_steps
 
