@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from swarmsim.learning.adam import Adam
 from swarmsim.learning.aggregate import softmax
 from swarmsim.learning.hyperparameters import A2CSettings
-from swarmsim.learning.policy import Activations, Architecture, Floats, Networks, backward, forward, initial_weights
+from swarmsim.learning.policy import (
+    ACTORS,
+    CRITICS,
+    Activations,
+    Architecture,
+    Floats,
+    Networks,
+    backward,
+    forward,
+    initial_weights,
+)
 
 CLIP_EPS = 1e-6
 MODELS_AT_ONCE = 128  # updated together: few enough for their numbers to stay in a core's cache, enough to fill a call
@@ -119,6 +129,7 @@ class Rollout:
     Attributes:
         steps: room for each step's activations, and for those of the step after the last, whose values are
             the estimate of all that follows.
+        seen: the activations of all steps acted in so far, and of the next one, as rows.
         bootstraps: (P, N) by step, what is added to the rewards of episodes that were cut off in it.
     """
 
@@ -143,6 +154,10 @@ class Rollout:
         """Room for the step that is acted in next."""
         return self.steps[self.length]
 
+    @property
+    def seen(self) -> Activations:
+        return self._activations.rows(0, (self.length + 1) * self.n_envs)
+
     def add(self, transition: Transition) -> None:
         """Take in what came of the step that was acted in last."""
         self._actions[self.length] = transition.actions
@@ -158,7 +173,7 @@ class Rollout:
     def learnt_from(self, settings: A2CSettings) -> tuple[Activations, Batch] | None:
         """Return the recorded steps as rows, environment by environment within each step; None where none counts.
 
-        The step after them must have been looked at.
+        The critics must have seen all of them, and the step after them.
         """
         n_steps = self.length
         active = self._active[:n_steps].ravel()
@@ -240,7 +255,9 @@ class A2C:
         """Return what the models say to `observations` (N, n_inputs), until asked again; nothing changes by it."""
         if len(observations) != len(self._looked_at.inputs[0]):
             self._looked_at = Activations.empty(self.architecture, len(self.weights), len(observations))
-        forward(self._networks, self._looked_at, observations)
+        self._looked_at.outputs[0][:] = observations
+        for who in (ACTORS, CRITICS):
+            forward(who, self._networks, self._looked_at)
         return self._looked_at
 
     def act(self, observations: Floats) -> Floats:
@@ -251,7 +268,8 @@ class A2C:
         if len(observations) != self._rollout.n_envs:
             self._rollout = self._empty_rollout(len(observations))
         step = self._rollout.next_step
-        forward(self._networks, step, observations)
+        step.outputs[0][:] = observations
+        forward(ACTORS, self._networks, step)
         self.awaits_outcome = True
         return step.logits
 
@@ -263,7 +281,7 @@ class A2C:
         if self._rollout.is_complete and self.awaits_outcome:
             observations = self._rollout.next_step.outputs[0]
             self._update()
-            forward(self._networks, self._rollout.next_step, observations)
+            self.act(observations)
 
     def record(self, transition: Transition) -> None:
         """Take in what came of the last `act`."""
@@ -278,11 +296,16 @@ class A2C:
     def finish(self, observations: Floats) -> None:
         """Learn from the steps recorded since the last update; `observations` (N, n_inputs) are those after them."""
         if self.rollout_length > 0:
-            forward(self._networks, self._rollout.next_step, observations)
+            self._rollout.next_step.outputs[0][:] = observations
             self._update()
         self.forget_rollout()
 
     def _update(self) -> None:
+        """Learn from the rollout; its next step holds the observations after it.
+
+        The critics see it only now, all steps at once: nobody waits for values, and their weights are read once.
+        """
+        forward(CRITICS, self._networks, self._rollout.seen)
         learnt = self._rollout.learnt_from(self.settings)
         if learnt is not None:
             activations, batch = learnt

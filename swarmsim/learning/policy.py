@@ -1,8 +1,8 @@
 """A population of actor-critic networks as stacked weights: P models, each one row of G genes.
 
 Every model has its own actor and critic, two separate tanh networks, which differ in their last layer
-alone: so the layers before it are computed for both, and for all models, by one product of stacked
-matrices each. Every product is its own, so what a model computes does not depend on how many others
+alone: so the gradient of the layers before it is computed for both, and for all models, by one product of
+stacked matrices each. Every product is its own, so what a model computes does not depend on how many others
 share its array. The gradient is written out, since for networks this small the bookkeeping of an
 automatic one costs several times the arithmetic.
 """
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
+ACTORS, CRITICS = 0, 1
 HIDDEN_GAIN, ACTION_GAIN, VALUE_GAIN = sqrt(2), 0.01, 1.0
 
 
@@ -91,14 +92,15 @@ class Networks:
 
     Attributes:
         hidden: of each hidden layer (P, 2, n_inputs + 1, n_outputs), the actors' at 0 and the critics' at 1.
-        actor_head, critic_head: (P, n_inputs + 1, A) and (P, n_inputs + 1, 1).
+        heads: of the last layer, the actors' (P, n_inputs + 1, A) and the critics' (P, n_inputs + 1, 1).
+        layers: of the actors and of the critics, all their layers, (P, n_inputs + 1, n_outputs) each.
     """
 
     def __init__(self, architecture: Architecture, genomes: Floats) -> None:
         twins = zip(architecture.actor[:-1], architecture.critic[:-1], strict=True)
         self.hidden = [_side_by_side(genomes, actor, critic.start - actor.start) for actor, critic in twins]
-        self.actor_head = architecture.actor[-1].matrices(genomes)
-        self.critic_head = architecture.critic[-1].matrices(genomes)
+        self.heads = architecture.actor[-1].matrices(genomes), architecture.critic[-1].matrices(genomes)
+        self.layers = [[*(hidden[:, who] for hidden in self.hidden), self.heads[who]] for who in (ACTORS, CRITICS)]
 
 
 def _side_by_side(genomes: Floats, layer: Layer, distance: int) -> Floats:
@@ -113,30 +115,34 @@ def _side_by_side(genomes: Floats, layer: Layer, distance: int) -> Floats:
     )
 
 
-@dataclass(frozen=True)
 class Activations:
     """What went into each layer of P models for B rows, and what came out at last: what a backward pass needs.
 
-    Attributes:
+    Args and attributes:
         inputs: (B, n_inputs + 1), then (P, 2, B, n + 1) for each hidden layer's output; the last column is 1,
             so that a bias is a weight like any other.
         logits: (P, B, A), of the actors.
         values: (P, B, 1), of the critics.
+
+    Attributes:
         outputs: views on the inputs without that last column: the observations, then each hidden layer's output.
-        heads_inputs: views on what goes into the actors' and the critics' last layers, each (P, B, n + 1), or
-            (B, n + 1) for all where there is no hidden layer.
+        layers: of the actors and of the critics, each layer's input and output.
     """
 
-    inputs: tuple[Floats, ...]
-    logits: Floats
-    values: Floats
-    outputs: tuple[Floats, ...] = field(init=False)
-    heads_inputs: tuple[Floats, Floats] = field(init=False)
-
-    def __post_init__(self) -> None:
-        last = self.inputs[-1]
-        object.__setattr__(self, "outputs", tuple(layer[..., :-1] for layer in self.inputs))
-        object.__setattr__(self, "heads_inputs", (last, last) if last.ndim == 2 else (last[:, 0], last[:, 1]))
+    def __init__(self, inputs: Sequence[Floats], logits: Floats, values: Floats) -> None:
+        self.inputs, self.logits, self.values = inputs, logits, values
+        self.outputs = [layer[..., :-1] for layer in inputs]
+        first, *hidden = inputs
+        self.layers = [
+            list(
+                zip(
+                    (first, *(layer[:, who] for layer in hidden)),
+                    (*(layer[:, who] for layer in self.outputs[1:]), results),
+                    strict=True,
+                )
+            )
+            for who, results in ((ACTORS, logits), (CRITICS, values))
+        ]
 
     @classmethod
     def empty(cls, architecture: Architecture, n_models: int, n_rows: int) -> "Activations":
@@ -163,14 +169,13 @@ class Activations:
         return Activations((first, *(layer[some] for layer in hidden)), self.logits[some], self.values[some])
 
 
-def forward(networks: Networks, activations: Activations, observations: Floats) -> None:
-    """Have P models see the same B `observations` (B, n_inputs), and keep all of it in `activations`."""
-    activations.outputs[0][:] = observations
-    for k, matrices in enumerate(networks.hidden):
-        np.tanh(np.matmul(activations.inputs[k], matrices), out=activations.outputs[k + 1])
-    actors_input, critics_input = activations.heads_inputs
-    np.matmul(actors_input, networks.actor_head, out=activations.logits)
-    np.matmul(critics_input, networks.critic_head, out=activations.values)
+def forward(who: int, networks: Networks, activations: Activations) -> None:
+    """Have the ACTORS or the CRITICS of P models see the observations in `activations`, and keep there all of it."""
+    *hidden, head = zip(networks.layers[who], activations.layers[who], strict=True)
+    for matrices, (signal, output) in hidden:
+        np.tanh(np.matmul(signal, matrices), out=output)
+    matrices, (signal, output) = head
+    np.matmul(signal, matrices, out=output)
 
 
 def backward(
@@ -180,17 +185,12 @@ def backward(
 
     Backpropagation, from the last layer to the first (Rumelhart et al. 1986).
     """
-    heads = (networks.actor_head, networks.critic_head)
-    outputs_gradients = (logits_gradient, values_gradient)
-    for signal, head_input, head_gradient in zip(
-        outputs_gradients, activations.heads_inputs, (gradient.actor_head, gradient.critic_head), strict=True
-    ):
-        np.matmul(head_input.swapaxes(-1, -2), signal, out=head_gradient)
-    if not networks.hidden:
-        return
     signal = np.empty(activations.outputs[-1].shape, np.float32)
-    for which, (head, outputs_gradient) in enumerate(zip(heads, outputs_gradients, strict=True)):
-        np.matmul(outputs_gradient, head[:, :-1].swapaxes(-1, -2), out=signal[:, which])
+    for who, results_gradient in ((ACTORS, logits_gradient), (CRITICS, values_gradient)):
+        head_input, _ = activations.layers[who][-1]
+        np.matmul(head_input.swapaxes(-1, -2), results_gradient, out=gradient.heads[who])
+        if networks.hidden:
+            np.matmul(results_gradient, networks.heads[who][:, :-1].swapaxes(-1, -2), out=signal[:, who])
     for k in reversed(range(len(networks.hidden))):
         tanh = activations.outputs[k + 1]
         signal *= 1 - tanh * tanh

@@ -14,7 +14,7 @@ from swarmsim.learning import a2c
 from swarmsim.learning.a2c import A2C, Batch, Transition, advantages_and_returns, clip, loss_gradient
 from swarmsim.learning.adam import Adam
 from swarmsim.learning.hyperparameters import A2CSettings
-from swarmsim.learning.policy import Activations, Architecture, Networks, forward
+from swarmsim.learning.policy import ACTORS, CRITICS, Activations, Architecture, Networks, forward
 from swarmsim.learning.seeding import generator
 from tests.learning.test_policy import CARTPOLE, as_torch, flat_gradient, population
 
@@ -111,7 +111,9 @@ def test_the_gradient_is_torchs_of_the_loss_as_written():
     seen = rng.standard_normal((8, 4)).astype(np.float32)
     networks, gradient = Networks(CARTPOLE, weights), np.empty_like(weights)
     activations = Activations.empty(CARTPOLE, n_models=3, n_rows=8)
-    forward(networks, activations, seen)
+    activations.outputs[0][:] = seen
+    forward(ACTORS, networks, activations)
+    forward(CRITICS, networks, activations)
     loss_gradient(networks, activations, batch, settings, Networks(CARTPOLE, gradient))
     for i in range(3):
         actor, critic = as_torch(CARTPOLE, weights[i])
@@ -200,7 +202,8 @@ def test_a_truncated_episodes_last_reward_carries_the_value_of_its_last_state():
     learner.act(observations)
     learner.record(transition)
     values = learner.evaluate(transition.final_observations).values[..., 0].copy()
-    acted = learner._rollout.steps[0].values[..., 0].copy()
+    forward(CRITICS, learner._networks, learner._rollout.seen)
+    acted = learner.evaluate(observations).values[..., 0].copy()
     _, batch = learner._rollout.learnt_from(replace(SETTINGS, gae_lambda=0.0))
     assert np.allclose(batch.advantages, transition.rewards + SETTINGS.gamma * values - acted, atol=1e-6)
     assert values.std() > 0

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from swarmsim.learning.policy import Activations, Architecture, Networks, backward, forward, initial_weights
+from swarmsim.learning.policy import (
+    ACTORS,
+    CRITICS,
+    Activations,
+    Architecture,
+    Networks,
+    backward,
+    forward,
+    initial_weights,
+)
 from swarmsim.learning.seeding import generator
 
 CARTPOLE = Architecture(n_inputs=4, n_actions=2, hidden=(16, 16))
@@ -65,7 +74,9 @@ def forward_and_backward(architecture, weights, observations, logits_gradient, v
     """Return logits, values and gradient as arrays."""
     networks, gradient = Networks(architecture, weights), np.full_like(weights, np.nan)
     activations = Activations.empty(architecture, len(weights), len(observations))
-    forward(networks, activations, observations)
+    activations.outputs[0][:] = observations
+    forward(ACTORS, networks, activations)
+    forward(CRITICS, networks, activations)
     backward(networks, activations, logits_gradient, values_gradient[..., None], Networks(architecture, gradient))
     return activations.logits, activations.values[..., 0], gradient
 
