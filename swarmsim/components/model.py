@@ -1,5 +1,6 @@
 """Models: what a process of them answers to observations, learns from outcomes, and exchanges for evolution."""
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -48,7 +49,8 @@ class Models:
 
     def learn(self, message: Message) -> None:
         """Learn from what was kept, once there is enough of it: after the answer is out, for which the swarm waits."""
-        if self._training:
+        if self._training and self.learner.update_is_due:
+            os.sched_yield()  # who has got the answer may share this core
             self.learner.learn()
 
     def _rows(self, observations: object) -> Floats:

@@ -273,12 +273,14 @@ class A2C:
         self.awaits_outcome = True
         return step.logits
 
-    def learn(self) -> None:
-        """Update the models if a rollout is complete and followed by an `act`, which then begins the next one.
+    @property
+    def update_is_due(self) -> bool:
+        """Whether a rollout is complete and followed by an `act`, which then begins the next one."""
+        return self._rollout.is_complete and self.awaits_outcome
 
-        `record` sees to it at the latest; call it as soon as the logits are on their way.
-        """
-        if self._rollout.is_complete and self.awaits_outcome:
+    def learn(self) -> None:
+        """Update the models if that is due; `record` sees to it at the latest, but it need not wait so long."""
+        if self.update_is_due:
             observations = self._rollout.next_step.outputs[0]
             self._update()
             self.act(observations)

@@ -129,7 +129,6 @@ class QueuesEndpoint(HostEndpoint):
                     raise
                 self._counts[slot] -= 1
                 self._forget(receiver)
-        os.sched_yield()  # who has got something to do may share this core, and what we do next can wait
 
     def _write(self, table: Rooms, receiver: str, fragment: bytes) -> None:
         writer = self._writers.get(receiver)

@@ -322,7 +322,7 @@ def test_models_are_packed_in_order_and_evenly():
 
 def test_nobody_who_waits_for_an_answer_waits_for_learning_or_accounts(monkeypatch):
     events = []
-    deliver, learn = InprocessEndpoint.deliver, A2C.learn
+    deliver, update = InprocessEndpoint.deliver, A2C._update
 
     def delivered(self, table, message, to, body):
         events.append(message.get("TO_ROOM"))
@@ -330,17 +330,17 @@ def test_nobody_who_waits_for_an_answer_waits_for_learning_or_accounts(monkeypat
 
     monkeypatch.setattr(InprocessEndpoint, "deliver", delivered)
 
-    def learnt(self):
-        events.append("learn")
-        learn(self)
+    def updated(self):
+        events.append("update")
+        update(self)
 
-    monkeypatch.setattr(A2C, "learn", learnt)
+    monkeypatch.setattr(A2C, "_update", updated)
     monkeypatch.setattr(Ledger, "reckon_up_if_due", lambda self: events.append("account"))
     with running(link="inprocess", population=2, workers=2) as job:
         job.control.run(1, deterministic=False)
-    first = events.index("observation")
+    first = events.index("update") - 2
     assert events[first : first + 9] == [
-        "observation", "logits", "learn", "logits", "learn", "account", "action", "account", "observation",
+        "observation", "logits", "update", "logits", "update", "account", "action", "account", "observation",
     ]  # fmt: skip
 
 
