@@ -20,7 +20,8 @@ def config_of(population: int, share: float) -> Config:
     """Return a training round of the preset `reference`, shorter for large populations."""
     episodes = max(4, round(share * EPISODES * min(1.0, (LARGE / population) ** 0.5)))
     return make_config(
-        {"preset": "reference", "population": population, "episodes": episodes, "seed": 1, "out": None}, "scaling.py"
+        {"preset": "reference", "population": population, "episodes": episodes, "seed": 1, "rounds": 1, "out": None},
+        "scaling.py",
     )
 
 

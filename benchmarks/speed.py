@@ -13,9 +13,9 @@ from functools import partial
 from measuring import interleaved, machine, ratio, raw_steps_per_second, table
 from serial import train
 
-import swarmsim
 from swarmsim.components.main_job import n_workers
 from swarmsim.config import Config, make_config
+from swarmsim.experiment import Experiment
 
 RAW = "raw stepping of one environment"
 EPISODES = {  # of a measurement that takes a second or two
@@ -35,22 +35,12 @@ def config_of(population: int, envs: int, workers: int | str, share: float) -> C
     """Return a training round of the preset `reference`; `share` makes it shorter."""
     episodes = max(round(share * EPISODES[population, envs]), envs)
     settings = {"population": population, "envs": envs, "workers": workers, "episodes": episodes}
-    return make_config({"preset": "reference", "seed": 1, **settings}, "speed.py")
+    return make_config({"preset": "reference", "seed": 1, "rounds": 1, "out": None, **settings}, "speed.py")
 
 
 def in_swarm(config: Config) -> float:
     """Return the steps per second of a swarm's training."""
-    history = swarmsim.run(
-        preset=config.preset,
-        population=config.population,
-        envs=config.envs,
-        workers=config.workers,
-        episodes=config.episodes,
-        seed=config.seed,
-        rounds=1,
-        out=None,
-    )
-    return history[-1].steps_per_second
+    return Experiment(config).run()[-1].steps_per_second
 
 
 def serially(config: Config) -> float:

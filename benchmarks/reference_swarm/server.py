@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from pathlib import Path
 
 from common import FORMAT, HEADER_LENGTH, HOST, prepare, say
 from swergio import Server
@@ -14,7 +15,7 @@ def main() -> None:
     server.server.listen()  # before the port is told, so that nobody comes too early
     say(port=server.server.getsockname()[1])
     # It prints a line for every message: dropped, so that its log costs the reference as little as can be.
-    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
         server.start()
 
 
