@@ -12,7 +12,7 @@ from swarmsim.config import Config, make_config
 from swarmsim.experiment import Experiment
 
 POPULATIONS = 5, 10, 20, 50, 100, 200, 500, 1000, 2000
-EPISODES = 40
+EPISODES = 150
 LARGE = 200  # from here on learning, not messages, is most of a step
 
 
