@@ -71,6 +71,8 @@ class Aggregation:
         spoken = tuple(sorted(self._logits, key=lambda names: component_order(names[0])))
         if self._order.spoken != spoken:
             self._order = Order(spoken)
+        if len(self._order.names) < self._expected:
+            return None  # two processes spoke for one component
         probabilities = softmax(self._order.of([self._logits[names] for names in spoken]))
         deterministic = bool(self._asked["DETERMINISTIC"])
         actions = chosen(summed(probabilities), deterministic, self.rng)
@@ -132,7 +134,7 @@ class Ledger:
         self._reckon_up()
         for name, total in zip(self._names, self._sums.tolist(), strict=True):
             self._totals[name] += total
-        self._sums = np.zeros(len(self._names))
+        self._sums[:] = 0
 
     def shares(self) -> dict[str, float]:
         """Return each model's part of all decisions; the parts sum to 1. Empty where none was made."""

@@ -32,6 +32,16 @@ def logits(name, step=0, deterministic=True, run="run", values=None, **more):
     }  # fmt: skip
 
 
+def test_two_who_speak_for_the_same_component_count_once():
+    swarm = aggregation(["model0", "model1", "model2"])
+    one, other = ["model0", "model1"], ["model1"]
+    first = logits("model0", values=[LOGITS[name] for name in one]) | {"COMPONENT_ID": one}
+    again = logits("model0", values=[LOGITS[name] for name in other]) | {"COMPONENT_ID": other}
+    assert swarm.collect(first) is None
+    assert swarm.collect(again) is None
+    assert swarm.collect(logits("model2"))["ACTION"] == 0
+
+
 def test_the_action_comes_with_the_last_model_and_in_whatever_order_they_speak():
     for order in (list(LOGITS), list(reversed(LOGITS))):
         swarm = aggregation()
