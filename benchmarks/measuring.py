@@ -10,6 +10,9 @@ from pathlib import Path
 
 import gymnasium
 
+from swarmsim.config import Config, make_config
+from swarmsim.experiment import Experiment
+
 RAW_STEPS = 40_000
 
 
@@ -41,9 +44,29 @@ def interleaved(repeats: int, measures: Mapping[str, Callable[[], float]]) -> di
     return figures
 
 
+def ratios(of: Sequence[float], to: Sequence[float]) -> list[float]:
+    """Return the ratios of figures that were taken in turn."""
+    return [a / b for a, b in zip(of, to, strict=True)]
+
+
 def ratio(of: Sequence[float], to: Sequence[float]) -> float:
-    """Return the median of the ratios of figures that were taken in turn."""
-    return statistics.median(a / b for a, b in zip(of, to, strict=True))
+    """Return the median of those ratios."""
+    return statistics.median(ratios(of, to))
+
+
+def summary(figures: Sequence[float], form: Callable[[float], str]) -> list[str]:
+    """Return the median and the range of figures, as two cells of a table."""
+    return [form(statistics.median(figures)), f"{form(min(figures))} to {form(max(figures))}"]
+
+
+def training_round(**settings: int | str) -> Config:
+    """Return one round of the preset `reference` with these settings, which keeps no files."""
+    return make_config({"preset": "reference", "seed": 1, "rounds": 1, "out": None, **settings}, "benchmark")
+
+
+def swarm_steps_per_second(config: Config) -> float:
+    """Return the steps per second of a swarm's training in its last round."""
+    return Experiment(config).run()[-1].steps_per_second
 
 
 def raw_steps_per_second(env_id: str = "CartPole-v1") -> float:

@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import statistics
 import struct
 import sys
 import time
@@ -21,7 +20,7 @@ from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-from measuring import interleaved, machine, ratio, table
+from measuring import interleaved, machine, ratio, summary, table
 
 from swarmsim import MESSAGE_TYPE, Client, Swarm
 from swarmsim.components.role import On, Role
@@ -184,8 +183,7 @@ def show(unit: str, repeats: int, measure: Callable[[Opened], float], links: Map
     digits, rows = int("µs" in unit), []
     for name in links:
         if figures := taken.get(name):
-            median, low, high = (f"{find(figures):,.{digits}f}" for find in (statistics.median, min, max))
-            rows.append([name, median, f"{low} to {high}", f"{ratio(figures, taken[base]):.2f}"])
+            rows.append([name, *summary(figures, f"{{:,.{digits}f}}".format), f"{ratio(figures, taken[base]):.2f}"])
         else:
             rows.append([name, "pyzmq is not installed", "", ""])
     print(table(["link", unit, "range", f"× {base}"], rows), end="\n\n", flush=True)

@@ -15,14 +15,12 @@ from pathlib import Path
 
 from measuring import machine, table
 
-from swarmsim.components.control import Control
 from swarmsim.components.episodes import shape_of
-from swarmsim.components.main_job import CONTROL, OBSERVATION, main_job
+from swarmsim.components.main_job import main_job
 from swarmsim.components.role import Role
 from swarmsim.config import Config, make_config
-from swarmsim.messaging.client import Client
+from swarmsim.experiment import start_main_job
 from swarmsim.messaging.endpoint import Address
-from swarmsim.swarm import Swarm
 
 WAITING = "_ready"
 
@@ -44,13 +42,9 @@ class Profiled(Role):
 def profiled_steps(config: Config, folder: Path) -> int:
     """Train for one round, have every process leave its profile in `folder`, and return the number of steps."""
     with ExitStack() as stack:
-        swarm = stack.enter_context(Swarm(None))
-        address = swarm.serve()
-        control = Control(stack.enter_context(Client("control", *address)), CONTROL, OBSERVATION, config.timeout)
-        for role in main_job(config, shape_of(config.env)):
-            swarm.add_role(Profiled(**vars(role), folder=folder), address)
-        swarm.start()
-        return control.run(config.episodes, deterministic=False, on_progress=lambda *_: None).n_steps
+        roles = [Profiled(**vars(role), folder=folder) for role in main_job(config, shape_of(config.env))]
+        _, control = start_main_job(stack, config, roles)
+        return control.run(config.episodes, deterministic=False).n_steps
 
 
 def rows_of(profile: Path, n_steps: int, n_rows: int) -> list[list[str]]:

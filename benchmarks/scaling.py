@@ -5,11 +5,10 @@ import statistics
 from pathlib import Path
 
 import numpy as np
-from measuring import interleaved, machine, table
-from serial import train
+from measuring import interleaved, machine, swarm_steps_per_second, table, training_round
+from serial import serial_steps_per_second
 
-from swarmsim.config import Config, make_config
-from swarmsim.experiment import Experiment
+from swarmsim.config import Config
 
 POPULATIONS = 5, 10, 20, 50, 100, 200, 500, 1000, 2000
 EPISODES = 150
@@ -19,10 +18,7 @@ LARGE = 200  # from here on learning, not messages, is most of a step
 def config_of(population: int, share: float) -> Config:
     """Return a training round of the preset `reference`, shorter for large populations."""
     episodes = max(4, round(share * EPISODES * min(1.0, (LARGE / population) ** 0.5)))
-    return make_config(
-        {"preset": "reference", "population": population, "episodes": episodes, "seed": 1, "rounds": 1, "out": None},
-        "scaling.py",
-    )
+    return training_round(population=population, episodes=episodes)
 
 
 def costs(population: int, repeats: int, share: float) -> dict[str, float]:
@@ -31,8 +27,8 @@ def costs(population: int, repeats: int, share: float) -> dict[str, float]:
     taken = interleaved(
         repeats,
         {
-            "swarm": lambda: 1e6 / Experiment(config).run()[-1].steps_per_second,
-            "serial": lambda: 1e6 / train(config)[1],
+            "swarm": lambda: 1e6 / swarm_steps_per_second(config),
+            "serial": lambda: 1e6 / serial_steps_per_second(config),
         },
     )
     return {name: statistics.median(figures) for name, figures in taken.items()}
@@ -43,6 +39,15 @@ def exponent(populations: np.ndarray, microseconds: np.ndarray) -> float:
     return float(np.polyfit(np.log(populations), np.log(microseconds), 1)[0])
 
 
+def growth(populations: np.ndarray, microseconds: np.ndarray) -> str:
+    """Return the exponents over all populations and, where there are several, over the large ones."""
+    told = f"cost grows with population^{exponent(populations, microseconds):.2f}"
+    large = populations >= LARGE
+    if large.sum() > 1:
+        told += f", {exponent(populations[large], microseconds[large]):.2f} from {LARGE} on"
+    return told
+
+
 def draw(path: Path, populations: np.ndarray, columns: dict[str, np.ndarray]) -> None:
     """Write the picture: both costs by population, on logarithmic axes."""
     from matplotlib.figure import Figure
@@ -50,9 +55,7 @@ def draw(path: Path, populations: np.ndarray, columns: dict[str, np.ndarray]) ->
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
     for (name, microseconds), marker in zip(columns.items(), "os", strict=True):
-        large = populations >= LARGE
-        slope = exponent(populations[large], microseconds[large]) if large.sum() > 1 else float("nan")
-        axes.loglog(populations, microseconds, marker=marker, label=f"{name} (exponent {slope:.2f} from {LARGE} on)")
+        axes.loglog(populations, microseconds, marker=marker, label=f"{name}: {growth(populations, microseconds)}")
     axes.set_title("Cost of a training step, CartPole-v1, preset reference")
     axes.set_xlabel("population (models)")
     axes.set_ylabel("µs a step")
@@ -83,9 +86,7 @@ def main() -> None:
     print(table(["models", "µs a step", "serial, without messages", "steps/s"], rows))
     columns = {name: np.array([cost[name] for cost in measured]) for name in ("swarm", "serial")}
     for name, microseconds in columns.items():
-        large = populations >= LARGE
-        told = f", {exponent(populations[large], microseconds[large]):.2f} from {LARGE} on" if large.sum() > 1 else ""
-        print(f"{name}: cost grows with population^{exponent(populations, microseconds):.2f}{told}")
+        print(f"{name}: {growth(populations, microseconds)}")
     draw(options.out, populations, columns)
     print(options.out)
 

@@ -18,6 +18,11 @@ from swarmsim.learning.policy import Architecture
 from swarmsim.learning.seeding import generator
 
 
+def serial_steps_per_second(config: Config) -> float:
+    """Return the steps per second of `train`."""
+    return train(config)[1]
+
+
 def train(config: Config) -> tuple[list[float], float]:
     """Return the returns of a first round's training episodes, and the steps per second that they took."""
     names = tuple(f"model{i}" for i in range(config.population))

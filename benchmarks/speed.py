@@ -10,12 +10,21 @@ import statistics
 from collections.abc import Callable
 from functools import partial
 
-from measuring import interleaved, machine, ratio, raw_steps_per_second, table
-from serial import train
+from measuring import (
+    interleaved,
+    machine,
+    ratio,
+    ratios,
+    raw_steps_per_second,
+    summary,
+    swarm_steps_per_second,
+    table,
+    training_round,
+)
+from serial import serial_steps_per_second
 
 from swarmsim.components.main_job import n_workers
-from swarmsim.config import Config, make_config
-from swarmsim.experiment import Experiment
+from swarmsim.config import Config
 
 RAW = "raw stepping of one environment"
 EPISODES = {  # of a measurement that takes a second or two
@@ -34,28 +43,17 @@ EPISODES = {  # of a measurement that takes a second or two
 def config_of(population: int, envs: int, workers: int | str, share: float) -> Config:
     """Return a training round of the preset `reference`; `share` makes it shorter."""
     episodes = max(round(share * EPISODES[population, envs]), envs)
-    settings = {"population": population, "envs": envs, "workers": workers, "episodes": episodes}
-    return make_config({"preset": "reference", "seed": 1, "rounds": 1, "out": None, **settings}, "speed.py")
+    return training_round(population=population, envs=envs, workers=workers, episodes=episodes)
 
 
-def in_swarm(config: Config) -> float:
-    """Return the steps per second of a swarm's training."""
-    return Experiment(config).run()[-1].steps_per_second
-
-
-def serially(config: Config) -> float:
-    """Return the steps per second of the same learning in this process, without messages."""
-    return train(config)[1]
-
-
-def ratios(repeats: int, share: float) -> str:
+def comparison(repeats: int, share: float) -> str:
     """Return the table of ratios."""
     swarm = {key: config_of(*key, "auto", share) for key in ((20, 1), (200, 1), (1000, 1), (20, 20))}
     measures: dict[str, Callable[[], float]] = {RAW: raw_steps_per_second}
     for (population, envs), config in swarm.items():
-        measures[_name(population, envs)] = partial(in_swarm, config)
+        measures[_name(population, envs)] = partial(swarm_steps_per_second, config)
     for population in (20, 200):
-        measures[f"{population} models, serial"] = partial(serially, swarm[population, 1])
+        measures[f"{population} models, serial"] = partial(serial_steps_per_second, swarm[population, 1])
     taken = interleaved(repeats, measures)
     of = partial(_row, taken)
     rows = [
@@ -65,10 +63,7 @@ def ratios(repeats: int, share: float) -> str:
         of("20 environments side by side against raw stepping", _name(20, 20), RAW, as_percent=True),
         of("1,000 models against 20 models", _name(1000), _name(20)),
     ]
-    steps = [
-        [name, f"{statistics.median(figures):,.0f}", f"{min(figures):,.0f} to {max(figures):,.0f}"]
-        for name, figures in taken.items()
-    ]
+    steps = [[name, *summary(figures, "{:,.0f}".format)] for name, figures in taken.items()]
     return f"{table(['measured', 'steps/s', 'range'], steps)}\n\n{table(['ratio', 'median', 'range'], rows)}"
 
 
@@ -77,9 +72,7 @@ def _name(population: int, envs: int = 1) -> str:
 
 
 def _row(taken: dict[str, list[float]], told: str, of: str, to: str, *, as_percent: bool = False) -> list[str]:
-    each = [a / b for a, b in zip(taken[of], taken[to], strict=True)]
-    form = "{:.1%}".format if as_percent else "{:.2f} ×".format
-    return [told, form(ratio(taken[of], taken[to])), f"{form(min(each))} to {form(max(each))}"]
+    return [told, *summary(ratios(taken[of], taken[to]), ("{:.1%}" if as_percent else "{:.2f} ×").format)]
 
 
 def grid(repeats: int, share: float) -> str:
@@ -89,8 +82,8 @@ def grid(repeats: int, share: float) -> str:
     rows = []
     for population, envs in EPISODES:
         auto = n_workers("auto", population, envs)
-        measures = {str(w): partial(in_swarm, config_of(population, envs, w, share)) for w in {*choices, auto}}
-        taken = interleaved(repeats, measures)
+        configs = {str(w): config_of(population, envs, w, share) for w in {*choices, auto}}
+        taken = interleaved(repeats, {w: partial(swarm_steps_per_second, config) for w, config in configs.items()})
         best = max(taken, key=lambda workers: statistics.median(taken[workers]))
         speeds = [f"{statistics.median(taken[str(w)]):,.0f}" for w in choices]
         rows.append([f"{population:,}", envs, *speeds, auto, f"{ratio(taken[str(auto)], taken[best]):.2f}"])
@@ -110,7 +103,7 @@ def main() -> None:
     print(machine(), flush=True)
     print(f"preset reference; medians of {options.repeats} runs in turn\n", flush=True)
     if options.only != "grid":
-        print(ratios(options.repeats, options.share), end="\n\n", flush=True)
+        print(comparison(options.repeats, options.share), end="\n\n", flush=True)
     if options.only != "ratios":
         print(grid(options.repeats, options.share))
 

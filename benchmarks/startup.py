@@ -7,7 +7,6 @@ share is counted once; the sum of resident sizes, which counts it in each, stand
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ import time
 from pathlib import Path
 
 from first_step import NOTE
-from measuring import interleaved, machine, ratio, table
+from measuring import interleaved, machine, ratio, summary, table
 
 ROOT = Path(__file__).resolve().parent.parent
 IMPORTS, FIRST_STEP = 'python -c "import torch, gymnasium"', "launcher's start to first step"
@@ -97,10 +96,7 @@ def main() -> None:
     options = parser.parse_args()
     print(machine(), flush=True)
     taken = interleaved(options.repeats, {IMPORTS: imports, FIRST_STEP: lambda: first_step(options.population)})
-    rows = [
-        [name, f"{statistics.median(seconds):.2f} s", f"{min(seconds):.2f} to {max(seconds):.2f} s"]
-        for name, seconds in taken.items()
-    ]
+    rows = [[name, *summary(seconds, "{:.2f} s".format)] for name, seconds in taken.items()]
     print(table(["measured", "median", "range"], rows))
     print(f"first step against the imports: {ratio(taken[FIRST_STEP], taken[IMPORTS]):.2f} ×\n")
     proportional, resident = peak_memory(options.population)

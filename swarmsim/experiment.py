@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from swarmsim.components.control import Control, EvolutionResult, RunResult
 from swarmsim.components.episodes import Shape, shape_of
 from swarmsim.components.main_job import CONTROL, OBSERVATION, main_job, n_workers
+from swarmsim.components.role import Role
 from swarmsim.config import Config, make_config, merged, read_file
 from swarmsim.errors import SettingsError
 from swarmsim.messaging.client import Client
@@ -44,8 +45,8 @@ class Report:
         """Nothing more will be told."""
 
 
-def start_main_job(stack: ExitStack, config: Config, shape: Shape) -> tuple[Swarm, Control]:
-    """Start all components but control, which is this process, and have them stopped with `stack`."""
+def start_main_job(stack: ExitStack, config: Config, roles: Iterable[Role]) -> tuple[Swarm, Control]:
+    """Start `roles`, all components but control, which is this process, and have them stopped with `stack`."""
     assert config.link != "sockets"
     if config.link == "inprocess":
         stack.enter_context(threadpool_limits(1))
@@ -53,7 +54,7 @@ def start_main_job(stack: ExitStack, config: Config, shape: Shape) -> tuple[Swar
     address = swarm.serve()
     client = stack.enter_context(Client("control", *address))
     control = Control(client, CONTROL, OBSERVATION, config.timeout)
-    for role in main_job(config, shape):
+    for role in roles:
         swarm.add_role(role, address)
     swarm.start()
     return swarm, control
@@ -107,7 +108,7 @@ class Experiment:
                 stack.callback(directory.close, self.history)
             stack.callback(self.report.close)
             stack.callback(lambda: setattr(self.history, "wall_seconds", time.monotonic() - began))
-            _, control = start_main_job(stack, self.config, self.shape)
+            _, control = start_main_job(stack, self.config, main_job(self.config, self.shape))
             self.report.began(self.history, self.config.rounds)
             for number in range(1, self.config.rounds + 1):
                 record = self._round(number, control)

@@ -83,7 +83,6 @@ class Episodes:
         self._envs = envs
         self._seeds = seeds
         self._begun = 0
-        self._n_active = 0
         self._numbers = [-1] * len(envs)
         first = envs[0].action_space
         assert isinstance(first, spaces.Discrete)
@@ -99,7 +98,7 @@ class Episodes:
     @property
     def done(self) -> bool:
         """Whether all episodes have ended."""
-        return self._n_active == 0
+        return len(self.ended) == len(self._seeds)
 
     @property
     def n_steps(self) -> int:
@@ -107,10 +106,8 @@ class Episodes:
         return sum(self.lengths)
 
     def _begin_next(self, slot: int) -> None:
-        self._n_active -= int(self.active[slot])
         self.active[slot] = self._begun < len(self._seeds)
         if self.active[slot]:
-            self._n_active += 1
             self._numbers[slot] = self._begun
             self.observations[slot], _ = self._envs[slot].reset(seed=self._seeds[self._begun])
             self._begun += 1

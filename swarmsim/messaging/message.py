@@ -128,9 +128,9 @@ def validate(message: object) -> MessageType:
     message_type = MESSAGE_TYPE.by_id(message["TYPE"])
     if message_type is None:
         raise MessageError(unknown("message TYPE", message["TYPE"], _TYPES))
-    for field in message_type.required_fields:
-        if field not in message:
-            raise MessageError(f"a {message_type.id} message needs the field {field}")
+    missing = message_type.missing_fields(message)
+    if missing:
+        raise MessageError(f"a {message_type.id} message needs the field {missing[0]}")
     if "TO_ROOM" not in message and "TO" not in message:
         raise MessageError(f"a {message_type.id} message needs TO_ROOM (a room) or TO (a component)")
     for key in _ADDRESS:

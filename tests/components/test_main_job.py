@@ -29,7 +29,7 @@ class Running:
 
     def __init__(self, stack: ExitStack, settings: dict) -> None:
         config = make_config({"population": 4, "timeout": 20, **settings}, "test")
-        self.swarm, self.control = start_main_job(stack, config, shape_of(config.env))
+        self.swarm, self.control = start_main_job(stack, config, main_job(config, shape_of(config.env)))
         self.client = self.control.client
         self.address = self.client.address
 
