@@ -64,3 +64,11 @@ def nearest(name: object, allowed: Iterable[str]) -> str:
     """Return the end of a sentence that names the allowed name nearest to `name`; empty where none is near."""
     found = get_close_matches(str(name), sorted(allowed), n=1, cutoff=0.6)
     return f"; did you mean {found[0]!r}?" if found else ""
+
+
+class Stalled(WaitTimeout):
+    """Nobody is left who could send what is waited for."""
+
+
+class MessageRefused(MessageError):
+    """A message that reached its receiver and holds what that cannot use."""

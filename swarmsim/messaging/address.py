@@ -65,7 +65,7 @@ class Claim:
         self._lock_path = self.directory.parent / f"{self.directory.name}.lock"
         self._lock = _lock_of_owner(self._lock_path, tell_address(address))
         _remove(self.directory)
-        for folder in ("", "inbox", "counts"):
+        for folder in ("", "inbox", "counts", "kept"):
             (self.directory / folder).mkdir(mode=0o700)
         os.mkfifo(self.directory / "alive", 0o600)
         self._alive = os.open(self.directory / "alive", os.O_RDONLY | os.O_NONBLOCK)

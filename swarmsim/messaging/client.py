@@ -15,6 +15,7 @@ from swarmsim.messaging.process import THIS_PROCESS
 from swarmsim.messaging.rooms import COMMAND_ROOM, Member, Rooms
 
 RECEIVE_TIMEOUT = 3600.0
+MOST_REMEMBERED = 256  # types and rooms of messages, of which strangers may think up more
 
 Handler = Callable[..., Message | None]
 
@@ -118,6 +119,7 @@ class Client:
         self.header_length = header_length
         self._objects = objects
         self._handlers: list[EventHandler] = []
+        self._triggered: dict[tuple[str, str | None], list[EventHandler]] = {}
         self._postponed: deque[Message] = deque()
         self._numbers = count()
         self._endpoint = connect(self.address, name)
@@ -162,17 +164,31 @@ class Client:
         """
         deadline = time.monotonic() + timeout
         while len(present := self.components_in(room)) < number:
-            try:
-                self._postponed.append(self._endpoint.receive(max(deadline - time.monotonic(), 0.0)))
-            except WaitTimeout:
+            if not self._postpone_next(deadline - time.monotonic()):
                 raise WaitTimeout(
                     f"{self.name!r} waited {timeout:g} s for {number} component(s) in room {room!r}; "
                     f"present: {', '.join(present) or 'nobody'}"
-                ) from None
+                )
+
+    def _postpone_next(self, seconds: float) -> bool:
+        """Keep the next message for later; tell whether one came within `seconds`."""
+        with contextlib.suppress(WaitTimeout):
+            if seconds > 0:
+                self._postponed.append(self._endpoint.receive(seconds))
+                return True
+        return False
 
     def behind(self) -> list[str]:
         """Return the names of the other members with whom messages lie unread: in a stalled swarm, who stalls it."""
         return self._endpoint.behind()
+
+    def take_out(self, process_id: int) -> None:
+        """Take every client of a process that has gone without a word out of the rooms, and tell all that are left.
+
+        Raises:
+            LinkClosed: the swarm has stopped.
+        """
+        self._endpoint.take_out(process_id)
 
     # --- messages
 
@@ -202,7 +218,7 @@ class Client:
         """Return the next message.
 
         Raises:
-            WaitTimeout: none came within `timeout` seconds.
+            WaitTimeout: none came within `timeout` seconds; Stalled, where it is known that none can come.
             LinkClosed: the swarm stopped, or this client is closed.
             ComponentFailed: in a launcher, one of its components failed.
         """
@@ -234,6 +250,7 @@ class Client:
         for room in trigger.rooms or ():
             self.join_room(room)
         self._handlers.append(event_handler)
+        self._triggered.clear()
 
     def listen(self) -> None:
         """Have the handlers called for every message until this component is asked to stop."""
@@ -243,12 +260,35 @@ class Client:
         self._endpoint.listen(self._handle)
 
     def _handle(self, message: Message) -> None:
-        for event_handler in self._handlers:
-            if event_handler.trigger.is_triggered(message):
-                for answer in event_handler.answers(message):
+        for event_handler in self._triggered_by(message):
+            for answer in event_handler.answers(message):
+                if self._has_a_receiver(answer, message):
                     self.send(answer)
         while self._postponed:
             self._handle(self._postponed.popleft())
+
+    def _triggered_by(self, message: Message) -> list[EventHandler]:
+        """Return the handlers of a message; found once for each type and room."""
+        key = message["TYPE"], message.get("TO_ROOM")
+        found = self._triggered.get(key)
+        if found is None:
+            if len(self._triggered) >= MOST_REMEMBERED:
+                self._triggered.clear()
+            found = [handler for handler in self._handlers if handler.trigger.is_triggered(message)]
+            self._triggered[key] = found
+        return found
+
+    def _has_a_receiver(self, answer: Message, message: Message) -> bool:
+        """Tell whether an answer can be sent; not to an asker who gave a wrong name, whose fault it is."""
+        asker = message.get("SENT_BY")
+        if asker is None or answer.get("TO") != asker or self.rooms().knows(asker):
+            return True
+        self.complain("left an answer out", f"nobody is called {asker[:40]!r}")
+        return False
+
+    def complain(self, kind: str, what: str) -> None:
+        """Put a line into the log about a message that cannot be used, of each kind at most one a second."""
+        self._endpoint.complaints.say(kind, what)
 
     # --- leaving
 

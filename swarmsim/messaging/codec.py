@@ -15,8 +15,11 @@ import orjson
 from swarmsim.errors import MessageError
 from swarmsim.messaging.message import Message
 
+MAX_MESSAGE_BYTES = 1 << 30
+
 _HEAD = struct.Struct("<II")
 _ARRAY_KEY = "__array__"
+_ARRAY_KEY_AS_JSON = b'"__array__":'
 _DTYPES = {dtype: dtype.str for dtype in map(np.dtype, "?bhilqBHILQefd")}
 _DTYPE_OF = {name: dtype for dtype, name in _DTYPES.items()}
 _NOTHING_ELSE = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
@@ -27,7 +30,7 @@ def encode(message: Message) -> bytes:
     """Return the body of `message`.
 
     Raises:
-        MessageError: it holds something that is neither a JSON value nor an array of numbers.
+        MessageError: it holds something that is neither a JSON value nor an array of numbers, or is too long.
     """
     arrays: list[bytes] = []
     try:
@@ -36,7 +39,12 @@ def encode(message: Message) -> bytes:
         raise MessageError(
             f"{_guilty_part(message)} cannot be sent: no JSON value or array of numbers: {error}"
         ) from None
-    return b"".join((_HEAD.pack(len(text), len(arrays)), text, *arrays))
+    if arrays and text.count(_ARRAY_KEY_AS_JSON) != len(arrays):
+        raise MessageError(f"a message with arrays cannot be sent with a key {_ARRAY_KEY!r} of its own")
+    body = b"".join((_HEAD.pack(len(text), len(arrays)), text, *arrays))
+    if len(body) > MAX_MESSAGE_BYTES:
+        raise MessageError(f"a message of {len(body):,} bytes cannot be sent: {MAX_MESSAGE_BYTES:,} bytes at most")
+    return body
 
 
 def _as_json(value: object, arrays: list[bytes]) -> bytes:
@@ -87,7 +95,9 @@ def decode(body: bytes) -> Message:
             raise ValueError("it is cut short")
         message = orjson.loads(body[_HEAD.size : end])
         if n_arrays:
-            _Arrays(body, end, n_arrays).put_all_into(message)
+            end = _Arrays(body, end, n_arrays).put_all_into(message)
+        if end != len(body):
+            raise ValueError(f"{len(body) - end} bytes of it have no place in it")
     except (ValueError, TypeError, struct.error, RecursionError) as error:
         raise MessageError(f"a body of {len(body)} bytes is no message: {error}") from None
     if not isinstance(message, dict):
@@ -103,16 +113,18 @@ class _Arrays:
         self._start = start
         self._left = number
 
-    def put_all_into(self, message: object) -> None:
+    def put_all_into(self, message: object) -> int:
+        """Return where the last of them ends."""
         self._put_into(message)
         if self._left:
             raise ValueError(f"{self._left} of its arrays have no place in it")
+        return self._start
 
     def _put_into(self, value: object) -> None:
         """Replace what stands for arrays in a dict or a list, and in all that it holds, until none is left."""
         places: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
         for place, item in places:
-            if type(item) is dict and _ARRAY_KEY in item:
+            if type(item) is dict and _ARRAY_KEY in item and len(item) == 1:
                 value[place] = self._next(*item[_ARRAY_KEY])  # type: ignore[index]
                 self._left -= 1
             elif type(item) is dict or type(item) is list:
@@ -121,8 +133,8 @@ class _Arrays:
                 return
 
     def _next(self, name: str, shape: list[int]) -> np.ndarray:
-        if name not in _DTYPE_OF or min(shape, default=0) < 0:
-            raise ValueError(f"no array of numbers: {name} {shape}")
+        if name not in _DTYPE_OF or type(shape) is not list or min(shape, default=0) < 0:
+            raise ValueError(f"no array of numbers: {str(name)[:40]} {str(shape)[:40]}")
         array: np.ndarray = np.ndarray(shape, _DTYPE_OF[name], self._body, self._start)
         self._start += array.nbytes
         return array

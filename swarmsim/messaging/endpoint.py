@@ -1,6 +1,7 @@
 """A client's end of a link: the interface that every link has, and what links inside one host share."""
 
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
@@ -10,6 +11,8 @@ from swarmsim.messaging.message import MESSAGE_TYPE, Message, validate
 from swarmsim.messaging.rooms import CHANGES_ROOMS, LOGGING_ROOM, Rooms, apply_command, receivers
 
 logger = logging.getLogger("swarmsim")
+
+COMPLAINT_SECONDS = 1.0
 
 _MIRRORED = frozenset((MESSAGE_TYPE.DATA.FORWARD.id, MESSAGE_TYPE.DATA.GRADIENT.id))
 
@@ -24,6 +27,7 @@ class Endpoint(ABC):
     """What a `Client` asks of a link; `id` is this client's member id in its swarm."""
 
     id: str
+    complaints: "Complaints"
     closed: bool = False
 
     @abstractmethod
@@ -39,13 +43,17 @@ class Endpoint(ABC):
         """Return the next message.
 
         Raises:
-            WaitTimeout: none came within `timeout` seconds.
+            WaitTimeout: none came within `timeout` seconds; Stalled, where it is known that none can come.
             LinkClosed: the swarm stopped, or this end is closed.
         """
 
     @abstractmethod
     def behind(self) -> list[str]:
         """Return the names of the other members with whom messages lie unread now."""
+
+    @abstractmethod
+    def take_out(self, process_id: int) -> None:
+        """Take every client of a process that has gone without a word out of the rooms, and tell all that are left."""
 
     @abstractmethod
     def listen(self, handle: Callable[[Message], None]) -> None:
@@ -56,13 +64,42 @@ class Endpoint(ABC):
         """Let go of everything, without a word to the others; a second call does nothing."""
 
 
-def read_body(body: bytes, receiver_name: str) -> Message | None:
-    """Return the message of `body`, or None, with a line in the log, where it is none."""
+class Complaints:
+    """Lines in the log about what a client cannot use, of each kind one in `COMPLAINT_SECONDS`; the others are counted.
+
+    Args:
+        name: the client's.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._due: dict[str, float] = {}
+        self._unsaid: dict[str, int] = {}
+
+    def say(self, kind: str, what: str) -> None:
+        """Tell what was done, one of a few kinds, and to what; or count it where that was told just now."""
+        now = time.monotonic()
+        if now < self._due.get(kind, now):
+            self._unsaid[kind] = self._unsaid.get(kind, 0) + 1
+            return
+        self._due[kind] = now + COMPLAINT_SECONDS
+        unsaid = self._unsaid.pop(kind, 0)
+        logger.warning("%s %s: %s%s", self._name, kind, what, f", and {unsaid:,} more before it" if unsaid else "")
+
+    def close(self) -> None:
+        """Tell what was only counted so far."""
+        for kind, unsaid in self._unsaid.items():
+            logger.warning("%s %s: %s more", self._name, kind, f"{unsaid:,}")
+        self._unsaid.clear()
+
+
+def read_body(body: bytes, complaints: Complaints) -> Message | None:
+    """Return the message of `body`, or None, with a complaint, where it is none."""
     try:
         message = decode(body)
         validate(message)
     except MessageError as error:
-        logger.warning("%s left out what it got: %s", receiver_name, error)
+        complaints.say("left out what it got", str(error))
         return None
     return message
 

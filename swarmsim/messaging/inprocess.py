@@ -4,13 +4,14 @@ There is nobody else to wait for: a component that listens is called whenever an
 a message, and a wait that nothing can end any more fails at once.
 """
 
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
 
-from swarmsim.errors import AddressError, ComponentFailed, LinkClosed, WaitTimeout
-from swarmsim.messaging.endpoint import Address, HostEndpoint, read_body, tell_address
+from swarmsim.errors import AddressError, ComponentFailed, LinkClosed, Stalled, WaitTimeout
+from swarmsim.messaging.endpoint import Address, Complaints, HostEndpoint, read_body, tell_address
 from swarmsim.messaging.message import Message
 from swarmsim.messaging.rooms import Rooms
 
@@ -51,6 +52,7 @@ class InprocessEndpoint(HostEndpoint):
         super().__init__(f"in-{next(hub.numbers)}")
         self._name = name
         self._hub = hub
+        self.complaints = Complaints(name)
         self._inbox: deque[Message] = deque()
         self._handle: Callable[[Message], None] | None = None
         hub.ends[self.id] = self
@@ -69,13 +71,14 @@ class InprocessEndpoint(HostEndpoint):
         self._hub.on_the_way.extend((receiver, body) for receiver in to)
 
     def receive(self, timeout: float) -> Message:
+        deadline = time.monotonic() + timeout
         while not self._inbox:
             if self.closed:
                 raise self.gone()
             if not self._hub.on_the_way:
-                raise WaitTimeout(
-                    f"{self._name!r} waits for a message, and nobody in this process has one left to send"
-                )
+                raise Stalled(f"{self._name!r} waits for a message, and nobody in this process has one left to send")
+            if time.monotonic() > deadline:
+                raise WaitTimeout(f"{self._name!r} waited {timeout:g} s for a message and none came")
             receiver, body = self._hub.on_the_way.popleft()
             if receiver in self._hub.ends:
                 self._hub.ends[receiver]._take(body)
@@ -87,8 +90,11 @@ class InprocessEndpoint(HostEndpoint):
             {table.members[key].name for key, _ in self._hub.on_the_way if key in table.members} - {self._name}
         )
 
+    def take_out(self, process_id: int) -> None:
+        """Do nothing: all clients are of this process, which is there."""
+
     def _take(self, body: bytes) -> None:
-        message = read_body(body, self._name)
+        message = read_body(body, self.complaints)
         if message is None:
             return
         if self._handle is None:
@@ -112,4 +118,5 @@ class InprocessEndpoint(HostEndpoint):
 
     def close(self) -> None:
         self.closed = True
+        self.complaints.close()
         self._hub.ends.pop(self.id, None)

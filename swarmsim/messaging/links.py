@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from itertools import count
+from pathlib import Path
 from typing import Literal, Protocol
 
 from swarmsim.errors import AddressError
-from swarmsim.messaging.address import Claim
+from swarmsim.messaging.address import Claim, directory_of
 from swarmsim.messaging.endpoint import Address, Endpoint
 from swarmsim.messaging.inprocess import InprocessEndpoint, InprocessHub, find_hub
 from swarmsim.messaging.queues import QueuesEndpoint
@@ -62,3 +63,12 @@ def connect(address: Address, name: str) -> Endpoint:
     """
     hub = find_hub(address)
     return QueuesEndpoint(address, name) if hub is None else InprocessEndpoint(hub, name)
+
+
+def private_directory(address: Address) -> Path | None:
+    """Return the directory on this host that belongs to the swarm at `address` and goes with it; None inside a process.
+
+    Raises:
+        AddressError: it is no address.
+    """
+    return directory_of(address) if find_hub(address) is None else None

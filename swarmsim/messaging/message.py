@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from swarmsim.errors import MessageError, unknown
 
 Message = dict[str, Any]
 
-_ADDRESS = ("TO_ROOM", "TO")
+NAME_LENGTH = 1000  # of characters; whatever is longer is no name
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,16 @@ def _message_types() -> Iterator[MessageType]:
 
 _TYPES = {message_type.id: message_type for message_type in _message_types()}
 
+_WHOLE_NUMBER = (int, np.integer)
+_COMMON: tuple[tuple[str, Any, str], ...] = (
+    ("TO_ROOM", str, "a name"),
+    ("TO", str, "a name"),
+    ("SENT_BY", str, "a name"),
+    ("ID", (str, *_WHOLE_NUMBER), "a text or a whole number"),
+    ("ROOT_ID", (str, *_WHOLE_NUMBER), "a text or a whole number"),
+    ("MODEL_STATUS", _WHOLE_NUMBER, "a whole number"),
+)
+
 
 def root_id(message: Mapping[str, Any]) -> Any:
     """Return the id of the message that began this one's conversation, its own where it began one itself."""
@@ -119,21 +131,30 @@ def validate(message: object) -> MessageType:
 
     Raises:
         MessageError: it is no dict with string keys, its TYPE is missing or unknown, a required
-            field is missing, or it has neither TO_ROOM nor TO.
+            field is missing, it has neither TO_ROOM nor TO, or one of the keys that all messages
+            have in common holds what cannot be compared with others.
     """
     if not isinstance(message, dict):
         raise MessageError(f"a message is a dict, not {type(message).__name__}")
-    if "TYPE" not in message:
-        raise MessageError("a message needs a TYPE, for example MESSAGE_TYPE.DATA.CUSTOM.id")
-    message_type = MESSAGE_TYPE.by_id(message["TYPE"])
+    type_id = message.get("TYPE")
+    message_type = _TYPES.get(type_id) if isinstance(type_id, str) else None
     if message_type is None:
-        raise MessageError(unknown("message TYPE", message["TYPE"], _TYPES))
-    missing = message_type.missing_fields(message)
-    if missing:
-        raise MessageError(f"a {message_type.id} message needs the field {missing[0]}")
+        raise _wrong_type(message)
+    for field in message_type.required_fields:
+        if field not in message:
+            raise MessageError(f"a {message_type.id} message needs the field {field}")
     if "TO_ROOM" not in message and "TO" not in message:
         raise MessageError(f"a {message_type.id} message needs TO_ROOM (a room) or TO (a component)")
-    for key in _ADDRESS:
-        if key in message and not isinstance(message[key], str):
-            raise MessageError(f"{key} is a name, not {type(message[key]).__name__}")
+    for key, kinds, meaning in _COMMON:
+        if key in message and not isinstance(message[key], kinds):
+            raise MessageError(f"{key} is {meaning}, not {type(message[key]).__name__}")
     return message_type
+
+
+def _wrong_type(message: Message) -> MessageError:
+    if "TYPE" not in message:
+        return MessageError("a message needs a TYPE, for example MESSAGE_TYPE.DATA.CUSTOM.id")
+    type_id = message["TYPE"]
+    if not isinstance(type_id, str):
+        return MessageError(f"TYPE is a text, not {type(type_id).__name__}")
+    return MessageError(unknown("message TYPE", type_id[:NAME_LENGTH], _TYPES))

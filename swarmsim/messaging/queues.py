@@ -3,45 +3,78 @@
 A sender writes straight into its receivers' pipes, so a process forked late is reached like any
 other; and it has written to all of them before it goes on, so nothing that it says later overtakes
 the message. The kernel keeps a write of up to PIPE_BUF bytes whole; a longer message goes as several
-such fragments, put together again by the receiver. A full queue makes its sender wait, up to
-`SEND_TIMEOUT`, and is then an error; nothing is ever dropped but what was meant for a receiver that
-is gone.
+such fragments, put together again by the receiver.
+
+Of one sender `WINDOW_BYTES` at most, or one longer message, are under way to a receiver that has not
+taken them; a full window makes its sender wait, up to `SEND_TIMEOUT`, and is then an error. Who waits
+so takes in what others send it, up to `BACKLOG_BYTES`, so that two who wait for each other go on.
+Nothing is ever dropped but what was meant for a receiver that is gone, and what is no message.
+
+Messages are handed on in the order in which they came, but for those of a sender that floods: that is
+told with each of them, so that they cannot crowd out others'.
 """
 
 import contextlib
 import errno
 import fcntl
 import math
-import mmap
 import os
 import select
-import struct
 import termios
 import time
 from array import array
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import count
 
-from swarmsim.errors import AddressError, LinkClosed, StopRequested, WaitTimeout
+from swarmsim.errors import AddressError, LinkClosed, MessageError, StopRequested, WaitTimeout
 from swarmsim.messaging.address import SharedRooms, directory_of
+from swarmsim.messaging.arrivals import Arrivals
 from swarmsim.messaging.codec import encode
-from swarmsim.messaging.endpoint import Address, HostEndpoint, read_body, tell_address
+from swarmsim.messaging.endpoint import Address, Complaints, HostEndpoint, read_body, tell_address
+from swarmsim.messaging.fragments import Piece, Reader, fragment, id_of_sender, pieces_of, sender_number
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
 from swarmsim.messaging.process import THIS_PROCESS
-from swarmsim.messaging.rooms import COMMAND_ROOM, Rooms, apply_command, receivers
+from swarmsim.messaging.rooms import COMMAND_ROOM, Member, Rooms, apply_command, receivers
+from swarmsim.messaging.windows import (
+    COUNTED_ROOMS,
+    FLOOD_BYTES,
+    MOST_RECEIVERS,
+    WINDOW_BYTES,
+    Acknowledgements,
+    Counters,
+    delivered,
+)
 
 SEND_TIMEOUT = 30.0
 # How long a message is looked for before going to sleep: waking up again costs more than most waits of a step last.
 SPIN_SECONDS = 0.0005
-READ_BYTES = 1 << 16
+# How long a sender sleeps before it looks again whether its window is open: nothing wakes it.
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.0002, 0.002
+READ_BYTES, MOST_READS = 1 << 16, 16
 QUEUE_BYTES = 1 << 20  # asked for; the kernel grants a user only so much for all pipes, and smaller ones work too
-COUNTED_ROOMS = 64
+BACKLOG_BYTES = 1 << 26
+MOST_IN_A_ROW = 64  # messages that one sends without asking for one itself; who sends more floods
 
-_FRAGMENT = struct.Struct("<H??IH")  # payload bytes, whether first and last of its message, sender's pid and number
-_PAYLOAD = select.PIPE_BUF - _FRAGMENT.size
-_RECEIVER_IS_GONE = (errno.EPIPE, errno.ENXIO, errno.ENOENT)
+_RECEIVER_IS_GONE = (errno.EPIPE, errno.ENXIO, errno.ENOENT, errno.EBADF)
 _numbers = count()
+
+
+@dataclass(slots=True)
+class _Outlet:
+    """Another client's queue, opened to write.
+
+    Attributes:
+        slot: where that client tells what it has taken.
+        sent: how many bytes were sent there.
+        free_up_to: how many can be sent at least until it is to be seen what was taken meanwhile.
+    """
+
+    descriptor: int
+    slot: int
+    sent: int = 0
+    free_up_to: int = FLOOD_BYTES
 
 
 class QueuesEndpoint(HostEndpoint):
@@ -62,9 +95,8 @@ class QueuesEndpoint(HostEndpoint):
             raise AddressError(
                 f"no swarm runs at {tell_address(address)}: start its Server first, or check the address"
             ) from None
-        number = next(_numbers) % (1 << 16)
-        super().__init__(f"{os.getpid()}-{number}")
-        self._sender = (os.getpid(), number)
+        self._number = sender_number(os.getpid(), next(_numbers))
+        super().__init__(id_of_sender(self._number))
         self._known = Rooms()
         inbox = self._directory / "inbox" / self.id
         os.mkfifo(inbox, 0o600)
@@ -72,23 +104,19 @@ class QueuesEndpoint(HostEndpoint):
         self._own_writer = os.open(inbox, os.O_WRONLY | os.O_NONBLOCK)  # so that the queue never ends
         with contextlib.suppress(OSError):
             fcntl.fcntl(self._inbox, fcntl.F_SETPIPE_SZ, QUEUE_BYTES)
-        self._counts, self._counts_map = self._shared_counts()
-        self._writers: dict[str, int] = {}
-        self._arrived: deque[Message] = deque()
-        self._buffer = memoryview(bytearray(READ_BYTES))
-        self._unread = b""
-        self._partial: dict[tuple[int, int], list[bytes]] = {}
+        self._counters = Counters(self._directory / "counts" / self.id, own=True)
+        self._slots = count()
+        self._outlets: dict[str, _Outlet] = {}
+        self._in_a_row = 0
+        self._acknowledgements = Acknowledgements(self._directory / "counts")
+        self.complaints = Complaints(name)
+        self._reader = Reader(self.complaints.say)
+        self._arrivals = Arrivals()
         self._poll = select.poll()
         for source in (self._inbox, THIS_PROCESS.fileno()):
             self._poll.register(source, select.POLLIN)
         self._poll.register(self._alive, 0)
         THIS_PROCESS.own(self, self._let_go)
-
-    def _shared_counts(self) -> tuple[memoryview, mmap.mmap]:
-        with (self._directory / "counts" / self.id).open("w+b") as file:
-            file.truncate(8 * COUNTED_ROOMS)
-            shared = mmap.mmap(file.fileno(), 8 * COUNTED_ROOMS)
-        return memoryview(shared).cast("Q"), shared
 
     # --- who is where
 
@@ -99,8 +127,8 @@ class QueuesEndpoint(HostEndpoint):
             raise self.gone() from None
         if table is not self._known:
             self._known = table
-            for departed in self._writers.keys() - table.members.keys():
-                self._close_writer(departed)
+            for departed in self._outlets.keys() - table.members.keys():
+                self._close_outlet(departed)
         return table
 
     def update_rooms(self, change: Callable[[Rooms], Rooms]) -> Rooms:
@@ -118,122 +146,179 @@ class QueuesEndpoint(HostEndpoint):
     def deliver(self, table: Rooms, message: Message, to: Sequence[str], body: bytes) -> None:
         room = message.get("TO_ROOM")
         slot = 0 if room is None else min(table.rooms.index(room) + 1, COUNTED_ROOMS - 1)
-        self._counts[slot] += len(to)  # before the first is written, so that nobody finds an effect uncounted
-        fragments = _fragments(body, self._sender)
+        self._counters.deliveries[slot] += len(to)  # before any is written, so that nobody finds an effect uncounted
+        self._in_a_row += 1
+        pieces, size = pieces_of(body), len(body)
         for receiver in to:
             try:
-                for fragment in fragments:
-                    self._write(table, receiver, fragment)
+                self._put(table, receiver, pieces, size)
             except OSError as error:
                 if error.errno not in _RECEIVER_IS_GONE:
                     raise
-                self._counts[slot] -= 1
+                self._counters.deliveries[slot] -= 1
                 self._forget(receiver)
 
-    def _write(self, table: Rooms, receiver: str, fragment: bytes) -> None:
-        writer = self._writers.get(receiver)
-        if writer is None:
-            writer = os.open(self._directory / "inbox" / receiver, os.O_WRONLY | os.O_NONBLOCK)
-            self._writers[receiver] = writer
-        deadline = None
-        while True:
-            try:
-                os.write(writer, fragment)
-                return
-            except BlockingIOError:
-                deadline = deadline or time.monotonic() + SEND_TIMEOUT
-                self._wait_for_room(writer, deadline, table.members[receiver].name)
+    def _put(self, table: Rooms, receiver: str, pieces: Sequence[Piece], size: int) -> None:
+        """Write a message of `size` bytes into a queue, once its window is open and as fast as it takes the pieces."""
+        outlet = self._outlets.get(receiver) or self._open(receiver)
+        if outlet.sent + size > outlet.free_up_to and not self._has_room(outlet, size):
+            self._wait(table, receiver, partial(self._has_room, outlet, size), 0)
+        position = outlet.sent + size
+        floods = self._in_a_row > MOST_IN_A_ROW
+        for piece in pieces:
+            data = fragment(piece, self._number, outlet.slot, position, floods)
+            if not _is_written(outlet, data):
+                self._wait(table, receiver, partial(_is_written, outlet, data), select.POLLOUT)
+        outlet.sent = position  # only now: what was cut short will never be taken
 
-    def _wait_for_room(self, writer: int, deadline: float, receiver_name: str) -> None:
-        """Wait until `writer` takes a fragment; take in what comes meanwhile, since its sender may be our receiver."""
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise WaitTimeout(
-                f"{self._name!r} waited {SEND_TIMEOUT:g} s to send to {receiver_name!r}: its queue is full"
+    def _open(self, receiver: str) -> _Outlet:
+        descriptor = os.open(self._directory / "inbox" / receiver, os.O_WRONLY | os.O_NONBLOCK)
+        slot = next(self._slots)
+        if slot >= MOST_RECEIVERS:
+            os.close(descriptor)
+            raise MessageError(
+                f"{self._name!r} has sent to {MOST_RECEIVERS:,} clients, and can send to no further ones"
             )
-        poll = select.poll()
-        poll.register(writer, select.POLLOUT)
-        poll.register(self._inbox, select.POLLIN)
-        poll.register(THIS_PROCESS.fileno(), select.POLLIN)
-        poll.poll(left * 1000)
-        THIS_PROCESS.notice()
-        self._read()
+        self._counters.taken[slot] = 0
+        outlet = self._outlets[receiver] = _Outlet(descriptor, slot)
+        return outlet
+
+    def _has_room(self, outlet: _Outlet, size: int) -> bool:
+        """Tell whether the window is open for so many bytes more; it is for any number where nothing is under way.
+
+        Who finds it half full floods, until it asks for a message itself.
+        """
+        taken = self._counters.taken[outlet.slot]
+        outlet.free_up_to = taken + FLOOD_BYTES
+        if taken >= outlet.sent or outlet.sent + size <= outlet.free_up_to:
+            return True
+        self._in_a_row += MOST_IN_A_ROW
+        return outlet.sent + size <= taken + WINDOW_BYTES
+
+    def _wait(self, table: Rooms, receiver: str, until: Callable[[], bool], wakes: int) -> None:
+        """Wait until `until()`: until one of these events of the receiver's queue, or for a pause where there are none.
+
+        What comes meanwhile is taken in, since its sender may be our receiver.
+        """
+        deadline, pause = time.monotonic() + SEND_TIMEOUT, SHORTEST_PAUSE
+        while not until():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                name = table.members[receiver].name
+                raise WaitTimeout(f"{self._name!r} waited {SEND_TIMEOUT:g} s to send to {name!r}: its queue is full")
+            if not wakes:
+                time.sleep(min(pause, left))
+                pause = min(2 * pause, LONGEST_PAUSE)
+            queue = (self._outlets.get(receiver) or self._open(receiver)).descriptor
+            poll = select.poll()
+            for source, events in ((queue, wakes), (self._alive, 0), (self._inbox, select.POLLIN)):
+                poll.register(source, events)
+            poll.register(THIS_PROCESS.fileno(), select.POLLIN)
+            ready = dict(poll.poll(left * 1000 if wakes else 0))
+            if ready.pop(queue, 0) & select.POLLERR:
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+            self._attend(ready.items())
+            self._take_in()
+
+    def _take_in(self) -> None:
+        """Let go on whoever waits for messages here to be taken, unless far too many lie here already."""
+        if self._arrivals.size <= BACKLOG_BYTES:
+            for sender, slot, position, *_ in self._arrivals.last_of_each():
+                self._acknowledgements.tell(sender, slot, position)
+
+    def take_out(self, process_id: int) -> None:
+        ids = f"{process_id}-"
+        for member_id in [key for key in self.rooms().members if key.startswith(ids)]:
+            self._forget(member_id)
+        for inbox in (self._directory / "inbox").glob(f"{ids}*"):
+            inbox.unlink(missing_ok=True)
 
     def _forget(self, receiver: str) -> None:
         """Take a receiver that is gone without a word out of the rooms, and tell all that are left."""
-        self._close_writer(receiver)
-        member = self.rooms().members.get(receiver)
-        if member is None:
+        self._close_outlet(receiver)
+        if receiver not in self.rooms().members:
             return
-        farewell: Message = {
-            "TYPE": MESSAGE_TYPE.COMMAND.DISCONNECT.id,
-            "ID": f"{self.id}.farewell.{receiver}",
-            "TO_ROOM": COMMAND_ROOM,
-            "SENT_BY": member.name,
-            "COMPONENTS": list(member.components),
-        }
-        table = self.update_rooms(lambda rooms: apply_command(rooms, farewell, receiver))
-        (self._directory / "inbox" / receiver).unlink(missing_ok=True)
-        self.deliver(table, farewell, receivers(table, farewell, receiver), encode(farewell))
+        farewell = {"TYPE": MESSAGE_TYPE.COMMAND.DISCONNECT.id, "TO_ROOM": COMMAND_ROOM}
+        forgotten: list[Member] = []  # by this client, and not by another one at the same time
 
-    def _close_writer(self, receiver: str) -> None:
-        writer = self._writers.pop(receiver, None)
-        if writer is not None:
-            os.close(writer)
+        def without_it(rooms: Rooms) -> Rooms:
+            forgotten.extend(member for member in (rooms.members.get(receiver),) if member is not None)
+            return apply_command(rooms, farewell, receiver)
+
+        table = self.update_rooms(without_it)
+        (self._directory / "inbox" / receiver).unlink(missing_ok=True)
+        for member in forgotten:
+            message = {
+                **farewell,
+                "ID": f"{self.id}.farewell.{receiver}",
+                "SENT_BY": member.name,
+                "COMPONENTS": list(member.components),
+            }
+            self.deliver(table, message, receivers(table, message, receiver), encode(message))
+
+    def _close_outlet(self, receiver: str) -> None:
+        outlet = self._outlets.pop(receiver, None)
+        if outlet is not None:
+            os.close(outlet.descriptor)
+            outlet.descriptor = -1
 
     # --- receiving
 
     def receive(self, timeout: float) -> Message:
+        self._in_a_row = 0
         deadline = time.monotonic() + timeout
-        while not self._arrived:
-            if self.closed:
-                raise self.gone()
+        if self._arrivals.line and not self.closed:
+            self._attend(self._poll.poll(0))  # so that others get into line before it is worked off
+        while not self.closed:
+            message = self._next()
+            if message is not None:
+                return message
             left = deadline - time.monotonic()
             if left <= 0:
                 raise WaitTimeout(f"{self._name!r} waited {timeout:g} s for a message and none came")
-            for source, event in self._ready(left):
-                if source == self._inbox:
-                    self._read()
-                elif source == self._alive and event:
-                    raise self.gone()
-                else:
-                    THIS_PROCESS.notice()
-        return self._arrived.popleft()
+            self._attend(self._ready(left))
+        raise self.gone()
+
+    def _next(self) -> Message | None:
+        """Take out and return the next of what has come that is a message."""
+        while self._arrivals.line:
+            sender, slot, position, body, _ = self._arrivals.take()
+            self._acknowledgements.tell(sender, slot, position)
+            message = read_body(body, self.complaints)
+            if message is not None:
+                return message
+        return None
+
+    def _attend(self, ready: Iterable[tuple[int, int]]) -> None:
+        for source, _ in ready:
+            if source == self._inbox:
+                self._read()
+            elif source == self._alive:
+                raise self.gone()
+            else:
+                THIS_PROCESS.notice()
 
     def _ready(self, seconds: float) -> list[tuple[int, int]]:
         """Return what asks for attention, within `seconds`; look for it a moment before going to sleep."""
+        if self._reader.kept:
+            return [(self._inbox, select.POLLIN)]
         end = time.monotonic() + SPIN_SECONDS
         while not (ready := self._poll.poll(0)) and time.monotonic() < end:
             os.sched_yield()
         return ready or self._poll.poll(None if seconds == math.inf else seconds * 1000)
 
     def _read(self) -> None:
-        try:
-            size = os.readv(self._inbox, (self._buffer,))
-        except BlockingIOError:
-            return
-        start, unread = 0, self._unread + self._buffer[:size]
-        while len(unread) - start >= _FRAGMENT.size:
-            size, first, last, *sender = _FRAGMENT.unpack_from(unread, start)
-            end = start + _FRAGMENT.size + size
-            if end > len(unread):
-                break
-            payload = unread[start + _FRAGMENT.size : end]
-            start = end
-            body = self._completed((sender[0], sender[1]), payload, first=first, last=last)
-            message = None if body is None else read_body(body, self._name)
-            if message is not None:
-                self._arrived.append(message)
-        self._unread = unread[start:]
-
-    def _completed(self, sender: tuple[int, int], payload: bytes, *, first: bool, last: bool) -> bytes | None:
-        """Return the message that this fragment completes; a first one begins anew, since a sender can be cut short."""
-        if first and last:
-            return payload
-        fragments = [] if first else self._partial.get(sender, [])
-        fragments.append(payload)
-        self._partial[sender] = fragments
-        return b"".join(self._partial.pop(sender)) if last else None
+        """Put what lies in the queue into line; a read that fills the buffer may have left some."""
+        for _ in range(MOST_READS):
+            try:
+                chunk = os.read(self._inbox, READ_BYTES)
+            except BlockingIOError:
+                chunk = b""
+            emptied = len(chunk) < READ_BYTES
+            for arrival in self._reader.read(chunk, emptied=emptied):
+                self._arrivals.add(arrival)
+            if emptied:
+                return
 
     def behind(self) -> list[str]:
         names = []
@@ -260,16 +345,18 @@ class QueuesEndpoint(HostEndpoint):
         self.closed = True
         THIS_PROCESS.disown(self)
         (self._directory / "inbox" / self.id).unlink(missing_ok=True)
+        self.complaints.close()
         self._let_go()
 
     def _let_go(self) -> None:
         self.closed = True
-        for descriptor in (self._inbox, self._own_writer, self._alive, *self._writers.values()):
+        for receiver in list(self._outlets):
+            self._close_outlet(receiver)
+        for descriptor in (self._inbox, self._own_writer, self._alive):
             os.close(descriptor)
-        self._writers.clear()
         self._rooms.close()
-        self._counts.release()
-        self._counts_map.close()
+        self._counters.close()
+        self._acknowledgements.close()
 
 
 def deliveries(address: Address) -> dict[str, int]:
@@ -280,14 +367,15 @@ def deliveries(address: Address) -> dict[str, int]:
     shared.close()
     totals = [0] * COUNTED_ROOMS
     for counts in (directory / "counts").iterdir():
-        for slot, number in enumerate(memoryview(counts.read_bytes()).cast("Q")):
+        for slot, number in enumerate(delivered(counts)):
             totals[slot] += number
     return dict(zip(names, totals, strict=False))
 
 
-def _fragments(body: bytes, sender: tuple[int, int]) -> list[bytes]:
-    fragments = []
-    for start in range(0, len(body), _PAYLOAD):
-        payload = body[start : start + _PAYLOAD]
-        fragments.append(_FRAGMENT.pack(len(payload), start == 0, start + _PAYLOAD >= len(body), *sender) + payload)
-    return fragments
+def _is_written(outlet: _Outlet, data: bytes) -> bool:
+    """Write a fragment into a queue, if it has room for it."""
+    try:
+        os.write(outlet.descriptor, data)
+    except BlockingIOError:
+        return False
+    return True

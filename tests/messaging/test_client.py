@@ -253,3 +253,13 @@ def test_inside_one_process_a_failing_handler_names_its_component():
             next_data(bob)
         assert "1 / 0" in caught.value.traceback_text
     served.close()
+
+
+@pytest.mark.parametrize("message", [{"SENT_BY": "nobody"}, {"SENT_BY": "bob"}])
+def test_an_asker_who_gives_a_wrong_name_gets_no_answer_and_does_no_harm(address, message, caplog):
+    with Client("bob", *address) as bob, Client("ann", *address) as ann:
+        bob.add_eventHandler(lambda m: {"TO": m["SENT_BY"], "X": 1}, CUSTOM, trigger=Trigger(CUSTOM, "hall", False))
+        ann.send({**say("hall"), **message})
+        asked = next_data(bob)
+        bob._handle(asked)
+    assert ("bob left an answer out: nobody is called 'nobody'" in caplog.text) == (message["SENT_BY"] == "nobody")

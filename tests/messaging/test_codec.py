@@ -1,10 +1,16 @@
+import contextlib
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from swarmsim.errors import MessageError
+from swarmsim.messaging import codec
 from swarmsim.messaging.codec import decode, encode
+from swarmsim.messaging.message import validate
 
 
 def test_a_message_comes_back_as_it_was():
@@ -78,8 +84,111 @@ def test_arrays_hold_what_is_not_finite():
         body_of(b'{"x": {"__array__": ["<f4"]}}', b"x" * 8),
         body_of(b'{"x": {"__array__": 3}}', b"x" * 8),
         body_of(b'{"x": 1}', b"x" * 8),
+        encode({"x": 1}) + b"more",
+        encode({"x": np.arange(4)}) + b"more",
+        struct.pack("<II", 2**32 - 1, 2**32 - 1) + b"{}",
+        struct.pack("<II", 2, 2**32 - 1) + b"{}",
+        body_of(b"[" * 10**5 + b"]" * 10**5),
+        body_of(b'{"x": {"__array__": ["<f4", [1%s]]}}' % (b"0" * 30), b"x" * 8),
+        body_of(b'{"x": {"__array__": ["<f4", [18446744073709551615]]}}', b"x" * 8),
+        body_of(b'{"x": {"__array__": ["<f4", [9223372036854775807, 0]]}}', b"x" * 8),
+        body_of(b'{"x": {"__array__": ["<f4", [%s]]}}' % b", ".join([b"1"] * 100), b"x" * 8),
+        body_of(b'{"x": {"__array__": [["<f4"], [1]]}}', b"x" * 8),
+        body_of(b'{"x": {"__array__": [{}, [1]]}}', b"x" * 8),
+        body_of(b'{"x": {"__array__": ["<f8", "1"]}}', b"x" * 8),
+        body_of(b'{"x": {"__array__": ["<f8", ""]}}', b"x" * 8),
+        body_of(b'{"x": {"__array__": ["<f8", [1], 0]}}', b"x" * 8),
+        body_of(b'{"x": {"__array__": ["<f8", [true]]}}', b"x" * 8),
+        body_of(b'{"x": {"__array__": ["<f8", [1]], "y": 2}}', b"x" * 8),
+        body_of(b'{"x": {"__array__": ["<f8", [%s1%s]]}}' % (b"[" * 900, b"]" * 900), b"x" * 8),
     ],
 )
 def test_what_is_no_body_is_told_as_such(body):
-    with pytest.raises(MessageError):
+    tracemalloc.start()
+    with pytest.raises(MessageError) as caught:
         decode(body)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
+    assert len(str(caught.value)) < 300
+
+
+def test_an_array_of_nothing_can_be_as_long_as_its_sender_says():
+    text = b'{"x": {"__array__": ["<f4", [0, 1000000000000000000]]}}'
+    assert decode(struct.pack("<II", len(text), 1) + text)["x"].shape == (0, 10**18)
+
+
+def test_a_message_that_is_too_long_is_its_senders_error(monkeypatch):
+    monkeypatch.setattr(codec, "MAX_MESSAGE_BYTES", 100)
+    with pytest.raises(MessageError, match=r"a message of 1,0\d\d bytes cannot be sent: 100 bytes at most"):
+        encode({"x": np.zeros(125)})
+
+
+def test_the_key_that_tells_of_arrays_is_no_key_of_a_users_beside_them():
+    alone = {"__array__": ["<f8", [1]], "TEXT": '{"__array__": 1}'}
+    assert decode(encode(alone)) == alone
+    beside = {"TEXT": '{"__array__": 1}', "x": np.arange(3)}
+    assert decode(encode(beside))["TEXT"] == beside["TEXT"]
+    with pytest.raises(MessageError, match="with arrays cannot be sent with a key '__array__' of its own"):
+        encode({**alone, "x": np.arange(3)})
+
+
+# --- any bytes and any dict at all
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8")),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner),
+    max_leaves=20,
+)
+DTYPES = st.sampled_from(["?", "<i8", "<f4", "<f8", "<u2"])
+ARRAYS = st.builds(lambda dtype, shape: np.ones(shape, dtype), DTYPES, st.lists(st.integers(0, 3), max_size=3))
+KEYS = st.sampled_from(["TYPE", "TO", "TO_ROOM", "ID", "ROOT_ID", "SENT_BY", "MODEL_STATUS", "DATA", "X", "__array__"])
+MESSAGES = st.dictionaries(KEYS, VALUES | ARRAYS | st.sampled_from(["DATA/CUSTOM", "DATA/TEXT", "COMMAND/REGISTER"]))
+
+
+def look_at(body):
+    """Fail where a body is neither a valid message, whose common keys can be compared, nor told to be none."""
+    try:
+        message = decode(body)
+        validate(message)
+    except MessageError:
+        return
+    for key in ("ID", "ROOT_ID", "MODEL_STATUS"):
+        assert message.get(key) == message.get(key)  # which is no truth value for an array
+    assert all(isinstance(message.get(key, ""), str) for key in ("TYPE", "TO", "TO_ROOM", "SENT_BY"))
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200), st.binary(max_size=60), st.integers(0, 3))
+def test_any_bytes_are_a_message_or_are_told_to_be_none(body, text, n_arrays):
+    look_at(body)
+    look_at(struct.pack("<II", len(text), n_arrays) + text + body)
+
+
+@settings(deadline=None)
+@given(MESSAGES, st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), max_size=4), st.integers(0, 2**16))
+def test_any_change_of_a_body_leaves_a_message_or_none(message, changes, length):
+    with contextlib.suppress(MessageError):
+        body = bytearray(encode({"TYPE": "DATA/CUSTOM", "TO": "x", "A": np.arange(3), **message}))
+        for place, byte in changes:
+            body[place % len(body)] = byte
+        look_at(bytes(body))
+        look_at(bytes(body[: length % len(body)]))
+
+
+@settings(deadline=None)
+@given(MESSAGES)
+def test_what_can_be_sent_comes_back_as_it_was(message):
+    if any(isinstance(value, np.ndarray) for value in message.values()):
+        message.pop("__array__", None)
+    back = decode(encode(message))
+    assert back.keys() == message.keys()
+    for key, value in message.items():
+        if isinstance(value, np.ndarray):
+            assert (back[key].dtype, back[key].shape) == (value.dtype, value.shape)
+            assert np.array_equal(back[key], value)
+        else:
+            assert back[key] == value

@@ -17,7 +17,8 @@ from swarmsim.messaging import address as address_module
 from swarmsim.messaging import queues
 from swarmsim.messaging.address import directory_of
 from swarmsim.messaging.codec import encode
-from swarmsim.messaging.links import serve_any
+from swarmsim.messaging.inprocess import find_hub
+from swarmsim.messaging.links import private_directory, serve_any
 from swarmsim.messaging.process import THIS_PROCESS
 from tests.messaging.test_client import next_data, say
 
@@ -150,6 +151,60 @@ def test_a_receiver_that_died_is_taken_out_of_the_rooms_and_all_are_told(queues_
             assert message["COMPONENTS"] == ["mortal1", "mortal2"]
             assert message["SENT_BY"] == "mortal"
         ann.send(say("hall"))
+
+
+def mortal_pair(address):
+    for name in ("left", "right"):
+        Client(name, *address).join_room("hall")
+    os._exit(3)
+
+
+def test_all_clients_of_a_process_that_died_are_taken_out_at_once(queues_address):
+    with Client("ann", *queues_address) as ann, Client("bob", *queues_address) as bob:
+        process = in_other_process(mortal_pair, queues_address)
+        process.join(10)
+        assert ann.components_in("hall") == ["left", "right"]
+        ann.take_out(process.pid)
+        assert ann.components_in("hall") == []
+        assert len(list((directory_of(queues_address) / "inbox").iterdir())) == 2
+        for client in (ann, bob):
+            gone = []
+            while len(gone) < 2:
+                message = client.receive(timeout=5)
+                gone += [message["SENT_BY"]] if message["TYPE"] == "COMMAND/DISCONNECT" else []
+            assert gone == ["left", "right"]
+        for _ in range(2):
+            bob.take_out(process.pid)
+            ann.take_out(1)
+        for client in (ann, bob):
+            with pytest.raises(WaitTimeout):
+                client.receive(timeout=0.01)
+
+
+def test_a_dead_member_that_two_find_at_once_is_told_once(queues_address, monkeypatch):
+    with Client("ann", *queues_address) as ann, Client("bob", *queues_address) as bob:
+        process = in_other_process(die, queues_address)
+        process.join(10)
+        first_look = ann.rooms()
+        bob.take_out(process.pid)
+        end = ann._endpoint
+        monkeypatch.setattr(end, "rooms", lambda: first_look)
+        ann.take_out(process.pid)
+        monkeypatch.undo()
+        goodbyes = []
+        with pytest.raises(WaitTimeout):
+            while True:
+                message = ann.receive(timeout=0.05)
+                goodbyes += [message["SENT_BY"]] if message["TYPE"] == "COMMAND/DISCONNECT" else []
+        assert goodbyes == ["mortal"]
+
+
+def test_a_swarm_of_this_host_has_a_directory_of_its_own_that_goes_with_it(address):
+    directory = private_directory(address)
+    if directory is not None:
+        (directory / "kept" / "note").write_text("here")
+        assert directory.stat().st_mode & 0o077 == 0
+    assert (directory is None) == (find_hub(address) is not None)
 
 
 def test_what_is_no_message_is_left_out_with_a_line_in_the_log(queues_address, caplog):

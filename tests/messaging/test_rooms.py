@@ -1,7 +1,14 @@
+import contextlib
+import json
+
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from swarmsim.errors import MessageError
-from swarmsim.messaging.rooms import Rooms, apply_command, from_plain, receivers, to_plain
+from swarmsim.messaging import rooms
+from swarmsim.messaging.rooms import CHANGES_ROOMS, Rooms, apply_command, from_plain, receivers, to_plain
 
 
 def after(*commands: tuple[str, dict]) -> Rooms:
@@ -87,6 +94,16 @@ def test_what_a_member_announces_is_kept():
         ([("1", register(""))], "NAME is the component's name"),
         ([("1", register("a", COMPONENTS="abc"))], "COMPONENTS is a list"),
         ([("1", register("a")), ("1", join(5))], "ROOM is a room's name"),
+        ([("1", register("a")), ("1", join(["b"]))], "ROOM is a room's name, .* not list"),
+        ([("1", register("a")), ("1", {"TYPE": "LEAVEROOM"})], "ROOM is a room's name, .* not NoneType"),
+        ([("1", {"TYPE": "REGISTER"})], "NAME is the component's name, .* not NoneType"),
+        ([("1", register(np.arange(3)))], "NAME is the component's name, .* not ndarray"),
+        ([("1", register("x" * 10**7))], "a text of 1 to 1,000 characters, not 10,000,000 of them"),
+        ([("1", register("a", COMPONENTS=["b", 3]))], "each of COMPONENTS is a component's name, .* not int"),
+        ([("1", register("a", COMPONENTS=["b"] * 100_001))], "100,000 components of one member at most, not 100,001"),
+        ([("1", register("a", X=np.arange(3)))], "what COMMAND/REGISTER announces has to be JSON values: .*ndarray"),
+        ([("1", register("a", X=[{1, 2}]))], "what COMMAND/REGISTER announces has to be JSON values"),
+        ([("1", register("a", X="x" * 10**6))], "1,000,000 characters of JSON announced at most"),
     ],
 )
 def test_a_command_that_cannot_be_followed_is_told(commands, sentence):
@@ -96,3 +113,40 @@ def test_a_command_that_cannot_be_followed_is_told(commands, sentence):
 
 def test_a_table_survives_being_written_and_read():
     assert from_plain(to_plain(TABLE)) == TABLE
+
+
+def test_members_rooms_and_the_memory_of_the_departed_are_bounded(monkeypatch):
+    monkeypatch.setattr(rooms, "MOST_MEMBERS", 2)
+    monkeypatch.setattr(rooms, "MOST_ROOMS", 4)
+    monkeypatch.setattr(rooms, "MOST_DEPARTED", 3)
+    table = after(("1", register("a")), ("2", register("b")), ("1", join("x")), ("1", join("y")), ("2", join("y")))
+    with pytest.raises(MessageError, match="there can be 2 members in a swarm at most, not 3"):
+        apply_command(table, {"TYPE": "COMMAND/REGISTER", "NAME": "c"}, "3")
+    with pytest.raises(MessageError, match="there can be 4 rooms in a swarm at most, not 5"):
+        apply_command(table, {"TYPE": "COMMAND/JOINROOM", "ROOM": "z"}, "1")
+    for number in range(5):
+        table = apply_command(table, {"TYPE": "COMMAND/DISCONNECT"}, "2")
+        table = apply_command(table, {"TYPE": "COMMAND/REGISTER", "NAME": f"b{number}"}, "2")
+    assert table.departed == ("b1", "b2", "b3")
+
+
+VALUES = st.recursive(
+    st.none() | st.integers() | st.floats() | st.text() | st.binary() | st.just(np.arange(3)) | st.just(object()),
+    lambda inner: st.lists(inner) | st.dictionaries(st.one_of(st.text(), st.integers()), inner),
+    max_leaves=5,
+)
+COMMANDS = st.fixed_dictionaries(
+    {"TYPE": st.sampled_from([*CHANGES_ROOMS, "DATA/CUSTOM"]) | VALUES},
+    optional={key: st.sampled_from(["a", ["b"]]) | VALUES for key in ("NAME", "ROOM", "COMPONENTS", "X")},
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(COMMANDS, st.sampled_from(["1", "2"]))))
+def test_any_command_leaves_a_table_that_can_be_written_or_is_told(commands):
+    table = Rooms()
+    for command, member_id in commands:
+        with contextlib.suppress(MessageError):
+            table = apply_command(table, command, member_id)
+        written = json.dumps(to_plain(table))
+        assert json.dumps(to_plain(from_plain(json.loads(written)))) == written
