@@ -65,7 +65,7 @@ def swarm(link: Link, receivers: int = 1) -> Iterator[Peer]:
     with Swarm(None, link=link) as components:
         address = components.serve()
         for number in range(receivers):
-            components.add_role(Role(f"listener{number}", lambda client: client, listens), address)
+            components.add_role(Role(f"listener{number}", lambda client, _: client, listens), address)
         components.start()
         with Client(CALLER, *address) as client:
             client.join_room("answers")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from measuring import machine, table
 
-from swarmsim.components.episodes import shape_of
+from swarmsim.components.gym import shape_of
 from swarmsim.components.main_job import main_job
 from swarmsim.components.role import Role
 from swarmsim.config import Config, make_config

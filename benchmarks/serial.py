@@ -8,13 +8,15 @@ import time
 
 from threadpoolctl import threadpool_limits
 
-from swarmsim.components.aggregation import Ledger
 from swarmsim.components.environment import episode_seed
-from swarmsim.components.episodes import Episodes, make_env, shape_of
+from swarmsim.components.episodes import Episodes
+from swarmsim.components.gym import make_env, shape_of
+from swarmsim.components.ledger import Ledger
 from swarmsim.config import Config
-from swarmsim.learning.a2c import A2C, Transition
+from swarmsim.learning.a2c import A2C
 from swarmsim.learning.aggregate import chosen, softmax, summed
 from swarmsim.learning.policy import Architecture
+from swarmsim.learning.rollout import Transition
 from swarmsim.learning.seeding import generator
 
 

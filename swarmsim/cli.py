@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
-from swarmsim.config import DEFAULT_FILE, Config, make_config, merged, read_file
+from swarmsim.config import DEFAULT_FILE, Config, make_config, merged, read_file, resumed_config
 from swarmsim.errors import ComponentFailed, SettingsError, SwarmError, unknown
 from swarmsim.settings import checked_value
 
@@ -48,7 +49,9 @@ def make_parser() -> Parser:
                 help=f"{field.metadata['help']} (default: {field.default})",
             )
     parser.add_argument("--config", metavar="FILE", help=f"settings file (default: {DEFAULT_FILE}, where there is one)")
-    parser.add_argument("--resume", metavar="DIR", help="not there yet")
+    parser.add_argument(
+        "--resume", metavar="DIR", help="go on from that run's last checkpoint until --rounds in all are done"
+    )
     parser.add_argument("--no-progress", action="store_true", help="no bars")
     return parser
 
@@ -57,8 +60,8 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def parse(arguments: Sequence[str] | None = None) -> Config:
-    """Return the settings of a command line, over those of its settings file.
+def parse(arguments: Sequence[str] | None = None) -> tuple[Config, bool]:
+    """Return the settings of a command line, over those of its settings file, and whether a run is to be resumed.
 
     Raises:
         SettingsError: a flag, a key or a value that cannot be used.
@@ -68,19 +71,21 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     if rest:
         is_flag = rest[0].startswith("-")
         raise SettingsError(unknown("flag", rest[0], parser.flags(), show=0) if is_flag else f"what is {rest[0]!r}?")
-    if given.resume is not None:
-        raise SettingsError("--resume is not there yet: a run starts anew")
     if given.link == "sockets":
         raise SettingsError("--link sockets is not there yet: queues and inprocess are")
     over = _checked_flags(given)
     if given.no_progress:
         over["progress"] = False
+    if given.resume is not None:
+        if given.config is not None:
+            raise SettingsError(f"--config: the run in {given.resume} has its settings, with which --resume goes on")
+        return resumed_config(given.resume, over), True
     path = given.config or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
     if path is None:
-        return make_config(over, "flags")
+        return make_config(over, "flags"), False
     values = read_file(path)
     make_config(values, path)
-    return make_config(merged(values, over), "flags")
+    return make_config(merged(values, over), "flags"), False
 
 
 def _checked_flags(given: argparse.Namespace) -> dict[str, Any]:
@@ -95,11 +100,11 @@ def _checked_flags(given: argparse.Namespace) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for, and return the exit status."""
     try:
-        config = parse(arguments)
+        config, resume = parse(arguments)
         if config.rounds == 0:
             print("0 rounds: nothing to do")
             return DONE
-        return _run(config)
+        return _run(config, resume)
     except SettingsError as error:
         print(f"swarmsim: {error}", file=sys.stderr)
         return WRONG_USAGE
@@ -110,11 +115,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _run(config: Config) -> int:
+def _run(config: Config, resume: bool) -> int:
     from swarmsim.experiment import Experiment
     from swarmsim.terminal import TerminalReport
 
-    experiment = Experiment(config, TerminalReport(config.progress))
+    experiment = Experiment(config, TerminalReport(config.progress), resume=resume)
     status = DONE
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -134,4 +139,8 @@ def _run(config: Config) -> int:
         print(f"\n{history}")
     if history.directory is not None:
         print(f"\nresults in {history.directory}")
+        if status != DONE and experiment.checkpoint is not None:
+            print(f"last checkpoint: {experiment.checkpoint}")
+        if status != DONE:
+            print(f"go on with: python run.py --resume {shlex.quote(str(history.directory))}")
     return status

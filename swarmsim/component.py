@@ -19,7 +19,7 @@ from swarmsim.errors import ComponentFailed, WaitTimeout
 from swarmsim.launch import Script, component_process, foreign_script
 from swarmsim.messaging.process import THIS_PROCESS
 
-START_SECONDS, TERMINATE_SECONDS, KILL_SECONDS = 60.0, 1.0, 5.0
+START_SECONDS, KILL_SECONDS = 60.0, 5.0
 
 StartMethod = Literal["fork", "spawn"]
 State = Literal["new", "starting", "ready", "left", "failed", "stopped"]
@@ -33,6 +33,7 @@ class Component(ABC):
         delay: seconds to wait after its start.
         state: `left` is the end of a script that had itself closed its clients.
         failure: how it failed, where it did.
+        on_failure: told of a failure after its start; None has it raised by what this process waits in.
     """
 
     def __init__(self, name: str, target: Script | Callable[[], None], delay: float) -> None:
@@ -41,6 +42,12 @@ class Component(ABC):
         self.delay = delay
         self.state: State = "new"
         self.failure: ComponentFailed | None = None
+        self.on_failure: Callable[[Component], None] | None = None
+
+    @property
+    def process_id(self) -> int | None:
+        """The process that it runs in; None where that is this one."""
+        return None
 
     @property
     def main(self) -> Callable[[], None]:
@@ -67,12 +74,20 @@ class Component(ABC):
         """
 
     @abstractmethod
+    def kill(self, error_type: str, message: str) -> None:
+        """End it at once, wherever it is, as one that has failed."""
+
+    @abstractmethod
     def ask_to_stop(self, deadline: float) -> None:
         """Ask it to stop, and wait for that until `deadline` (as `time.monotonic`)."""
 
     @abstractmethod
+    def terminate(self, deadline: float) -> None:
+        """Have it end after `deadline`, as far as it lets itself."""
+
+    @abstractmethod
     def end(self, deadline: float) -> None:
-        """Have nothing of it left, whatever it does after `deadline`."""
+        """Have nothing of it left after `deadline`."""
 
 
 class LocalComponent(Component):
@@ -93,7 +108,13 @@ class LocalComponent(Component):
             raise self.fail("ProcessEnded", "it ended before it waited for a message")
         self.state = "ready"
 
+    def kill(self, error_type: str, message: str) -> None:
+        raise self.fail(error_type, message)
+
     def ask_to_stop(self, deadline: float) -> None:
+        self.end(deadline)
+
+    def terminate(self, deadline: float) -> None:
         self.end(deadline)
 
     def end(self, deadline: float) -> None:
@@ -111,6 +132,7 @@ class ProcessComponent(Component):
         self._context: ForkContext | SpawnContext = (
             multiprocessing.get_context("fork") if start_method == "fork" else multiprocessing.get_context("spawn")
         )
+        self._is_script = isinstance(target, Script)
         self._is_foreign = isinstance(target, Script) and target.is_foreign
         self._watched: tuple[int, ...] = ()
 
@@ -145,7 +167,8 @@ class ProcessComponent(Component):
     def _make_process(self, reports: Connection, lifeline: Connection) -> BaseProcess:
         run: Callable[..., None] = foreign_script if self._is_foreign else component_process
         what = self.target if self._is_foreign else self.main
-        return self._context.Process(target=run, args=(what, reports, lifeline), name=f"swarmsim-{self.name}")
+        arguments = (what, reports, lifeline) if self._is_foreign else (what, reports, lifeline, self._is_script)
+        return self._context.Process(target=run, args=arguments, name=f"swarmsim-{self.name}")
 
     def _read_reports(self) -> None:
         """Take in what the process tells of itself."""
@@ -158,11 +181,24 @@ class ProcessComponent(Component):
     def _take(self, told: dict[str, str]) -> None:
         event = told.pop("event")
         if event == "failed":
-            raise self.fail(**told)
-        if event == "ready":
+            self._failed(**told)
+        elif event == "ready":
             self.state = "ready"
-        elif self.state == "ready":
+        elif event == "left" and self.state == "ready":
             self.state = "left"
+
+    def _failed(self, error_type: str, message: str, traceback_text: str = "") -> None:
+        """Tell of a failure: whoever waits for the start, or else whom it concerns."""
+        was_starting = self.state == "starting"
+        failure = self.fail(error_type, message, traceback_text)
+        if was_starting or self.on_failure is None:
+            raise failure
+        self._unwatch()
+        self.on_failure(self)
+
+    def _unwatch(self) -> None:
+        for source in self._watched:
+            THIS_PROCESS.unwatch(source)
 
     def _process_ended(self) -> None:
         """Raise how the process ended, at every notice until the component is stopped."""
@@ -175,13 +211,21 @@ class ProcessComponent(Component):
         if self.failure is None:
             self.process.join(KILL_SECONDS)
             when = "before it waited for a message" if self.state == "starting" else "without leaving the swarm"
-            self.fail("ProcessEnded", f"its process {_how_it_ended(self.process.exitcode)} {when}")
-        assert self.failure is not None
-        raise self.failure
+            self._failed("ProcessEnded", f"its process {_how_it_ended(self.process.exitcode)} {when}")
+        elif self.on_failure is None:
+            raise self.failure
+
+    @property
+    def process_id(self) -> int | None:
+        return self.process.pid
+
+    def kill(self, error_type: str, message: str) -> None:
+        self.process.kill()
+        if self.failure is None:
+            self._failed(error_type, message)
 
     def ask_to_stop(self, deadline: float) -> None:
-        for source in self._watched:
-            THIS_PROCESS.unwatch(source)
+        self._unwatch()
         THIS_PROCESS.disown(self._lifeline)
         self._lifeline.close()
         self._wait_until(deadline)
@@ -190,13 +234,17 @@ class ProcessComponent(Component):
         if self._watched and self.state != "failed":
             self.process.join(max(deadline - time.monotonic(), 0.0))
 
+    def terminate(self, deadline: float) -> None:
+        self._wait_until(deadline)
+        if self.process.is_alive():
+            self.process.terminate()
+
     def end(self, deadline: float) -> None:
         pid = self.process.pid
-        self._wait_until(deadline)
-        for send, seconds in ((self.process.terminate, TERMINATE_SECONDS), (self.process.kill, KILL_SECONDS)):
-            if self.process.is_alive():
-                send()
-                self.process.join(seconds)
+        self.process.join(max(deadline - time.monotonic(), 0.0))
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join(KILL_SECONDS)
         if self._is_foreign and pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)

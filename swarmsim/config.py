@@ -9,9 +9,11 @@ import yaml
 
 from swarmsim.errors import SettingsError
 from swarmsim.learning.hyperparameters import A2CSettings, GeneticSettings
+from swarmsim.results.run_directory import read_settings
 from swarmsim.settings import checked, setting
 
 DEFAULT_FILE = "swarm.yaml"
+CHANGEABLE = "rounds", "link", "progress"  # of a run that is gone on with
 Preset = Literal["default", "reference"]
 
 
@@ -55,7 +57,18 @@ class Config:
     out: str | None = setting("auto", "run directory; auto is runs/ENV-DATE-TIME")
     start_method: Literal["fork", "spawn"] = setting("fork", "how component processes are made")
     progress: bool = setting(True, "bars while it runs, where stderr is a terminal")
-    timeout: float = setting(60.0, "seconds without a word from a component before the run fails", minimum=0.1)
+    timeout: float = setting(
+        60.0,
+        "seconds without a word in a phase before components that give no sign of life are taken for dead",
+        minimum=0.1,
+    )
+    restart: Literal["on-failure", "never"] = setting(
+        "on-failure", "whether a component that died is replaced: on-failure or never"
+    )
+    max_restarts: int = setting(
+        3, "times that one component is replaced within a round before the run fails", minimum=0
+    )
+    checkpoints: int = setting(3, "checkpoints kept, one a round", minimum=1)
     a2c: A2CSettings = field(default_factory=A2CSettings, metadata={"help": "learning"})
     evolution: GeneticSettings = field(default_factory=GeneticSettings, metadata={"help": "evolution"})
     settings: ScriptSettings = field(default_factory=ScriptSettings, metadata={"help": "how Swarm runs scripts"})
@@ -134,3 +147,17 @@ def merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
         if isinstance(values.get(key), Mapping) and isinstance(over.get(key), Mapping):
             result[key] = {**values[key], **over[key]}
     return result
+
+
+def resumed_config(directory: str | Path, over: Mapping[str, Any]) -> Config:
+    """Return the settings of the run that lies in `directory`, to go on with it, with those of `over` laid over them.
+
+    Raises:
+        SettingsError: no run lies there, or `over` holds more than a resumed run may change.
+    """
+    for key in over:
+        if key not in CHANGEABLE:
+            raise SettingsError(
+                f"{key} is settled by the run in {directory}; going on with it, one may give {', '.join(CHANGEABLE)}"
+            )
+    return make_config({**read_settings(Path(directory)), **over, "out": str(directory)}, str(directory))

@@ -1,7 +1,7 @@
 """The main job: train → evaluate → evolve → evaluate, round by round, and the History of it."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -9,74 +9,76 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from swarmsim.components.control import Control, EvolutionResult, RunResult
-from swarmsim.components.episodes import Shape, shape_of
+from swarmsim.components.care import Care
+from swarmsim.components.control import Control, Interrupted
+from swarmsim.components.gym import Shape, shape_of
 from swarmsim.components.main_job import CONTROL, OBSERVATION, main_job, n_workers
+from swarmsim.components.model import Models
+from swarmsim.components.outcomes import EvolutionResult, RunResult
 from swarmsim.components.role import Role
-from swarmsim.config import Config, make_config, merged, read_file
-from swarmsim.errors import SettingsError
+from swarmsim.config import Config, make_config, merged, read_file, resumed_config
+from swarmsim.errors import ComponentFailed, SettingsError, SwarmError
+from swarmsim.interrupts import noted_interrupts
 from swarmsim.messaging.client import Client
+from swarmsim.messaging.message import Message
+from swarmsim.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, Report, Result
 from swarmsim.results.history import History, Round
 from swarmsim.results.run_directory import RunDirectory
+from swarmsim.supervision import Policy, Supervisor, Told
 from swarmsim.swarm import Swarm
 
-TRAIN, EVALUATE, EVOLVE, EVALUATE_EVOLVED = "train", "evaluate", "evolve", "evaluate again"
+PAUSE_SECONDS, STATES_SECONDS = 1.0, 0.7
 
 
-class Report:
-    """What an experiment tells while it runs; this one says nothing."""
+def start_main_job(
+    stack: ExitStack, config: Config, roles: Iterable[Role], tell: Told = lambda *_: None
+) -> tuple[Swarm, Control]:
+    """Start `roles`, all components but control, which is this process, and have them stopped with `stack`.
 
-    def began(self, history: History, n_rounds: int) -> None:
-        """The swarm stands."""
-
-    def phase_began(self, round_number: int, phase: str, n_episodes: int) -> None:
-        """A phase of a round begins; an evolution has no episodes."""
-
-    def episodes_ended(self, returns: Iterable[float], n_steps: int) -> None:
-        """Episodes of this phase ended with these returns, after `n_steps` steps of it in all."""
-
-    def phase_ended(self, round_number: int, phase: str, result: RunResult | EvolutionResult) -> None:
-        """A phase of a round is done."""
-
-    def round_ended(self, record: Round) -> None:
-        """A round is done, and kept."""
-
-    def close(self) -> None:
-        """Nothing more will be told."""
-
-
-def start_main_job(stack: ExitStack, config: Config, roles: Iterable[Role]) -> tuple[Swarm, Control]:
-    """Start `roles`, all components but control, which is this process, and have them stopped with `stack`."""
+    Args:
+        tell: is told of each component that fails, and what becomes of it.
+    """
     assert config.link != "sockets"
     if config.link == "inprocess":
         stack.enter_context(threadpool_limits(1))
     swarm = stack.enter_context(Swarm(None, link=config.link, start_method=config.start_method))
     address = swarm.serve()
     client = stack.enter_context(Client("control", *address))
-    control = Control(client, CONTROL, OBSERVATION, config.timeout)
+    roles = list(roles)
     for role in roles:
         swarm.add_role(role, address)
+    care = Care(list(swarm.components))
+    if config.link != "inprocess":
+        models = [role.name for role in roles if role.component is Models]
+        care = Supervisor(swarm, client, Policy(config.restart, config.max_restarts), models, tell)
+    control = Control(client, CONTROL, OBSERVATION, config.timeout, care)
     swarm.start()
+    care.begin()
     return swarm, control
 
 
 class Experiment:
     """One run of the main job.
 
+    Args:
+        resume: whether to go on with the run that lies in `config.out`; without a checkpoint there, it begins anew.
+
     Attributes:
         history: the rounds done so far; it stays where a run fails or is interrupted.
+        checkpoint: the last one written, or gone on from.
 
     Raises:
         SettingsError: what was asked for cannot be run.
     """
 
-    def __init__(self, config: Config, report: Report | None = None) -> None:
+    def __init__(self, config: Config, report: Report | None = None, *, resume: bool = False) -> None:
         if config.link == "sockets":
             raise SettingsError("link: sockets is not there yet; queues and inprocess are")
         if config.components:
             raise SettingsError("components: these scripts are for Swarm(config_file); the main job brings its own")
         self.config = config
         self.report = report or Report()
+        self.resume = resume
         self.shape: Shape = shape_of(config.env)
         self.workers = n_workers(config.workers, config.population, config.envs)
         self.history = History(
@@ -89,52 +91,178 @@ class Experiment:
                 "preset": config.preset,
             }
         )
+        self.checkpoint: Path | None = None
+        self._directory: RunDirectory | None = None
+        self._states: Mapping[str, Any] = {}
+        self._results: dict[str, Result] = {}
+        self._request: Message | None = None
+        self._phase = ""
+        self._began = time.monotonic()
 
     def run(self) -> History:
-        """Run all rounds, and return their history.
+        """Run all rounds that are not done yet, and return their history.
 
         Raises:
             SettingsError: the run directory cannot be used.
-            ComponentFailed: a component failed; the rounds before are kept.
-            WaitTimeout: a component said nothing for longer than `timeout`.
+            ComponentFailed: a component failed, and could not be healed; the rounds before are kept.
+            WaitTimeout: no component said anything for longer than `timeout`, though all still answer.
+            KeyboardInterrupt: interrupted; what was learned until then is in a checkpoint.
         """
         if self.config.rounds == 0:
             return self.history
-        began = time.monotonic()
         with ExitStack() as stack:
-            directory = self._directory()
-            if directory is not None:
-                self.history.directory = directory.path
-                stack.callback(directory.close, self.history)
+            self._open_directory(stack)
             stack.callback(self.report.close)
-            stack.callback(lambda: setattr(self.history, "wall_seconds", time.monotonic() - began))
-            _, control = start_main_job(stack, self.config, main_job(self.config, self.shape))
+            self._began = time.monotonic() - self.history.wall_seconds
+            stack.callback(self._tell_wall_seconds)
+            if len(self.history) >= self.config.rounds:
+                self.report.noted(f"{len(self.history)} rounds are done already, which is all that was asked for")
+                return self.history
+            roles = main_job(self.config, self.shape, self._states)
+            _, control = start_main_job(stack, self.config, roles, self._tell_failure)
             self.report.began(self.history, self.config.rounds)
-            for number in range(1, self.config.rounds + 1):
-                record = self._round(number, control)
-                self.history.rounds.append(record)
-                if directory is not None:
-                    directory.add_round(record)
-                    directory.save_weights(number, control.weights())
-                self.report.round_ended(record)
+            with noted_interrupts() as is_interrupted:
+                control.is_interrupted = is_interrupted
+                try:
+                    while len(self.history) < self.config.rounds:
+                        self._round(control)
+                except Interrupted:
+                    self._save_where_it_stands(control, roles)
+                    raise KeyboardInterrupt from None
+                except SwarmError as error:
+                    if isinstance(error, ComponentFailed):
+                        self._tell_failure(error, None)
+                    if control.care.failed is not None or not isinstance(error, ComponentFailed):
+                        self._save_where_it_stands(control, roles)
+                    raise
         return self.history
 
-    def _directory(self) -> RunDirectory | None:
-        if self.config.out is None:
-            return None
-        settings = {**asdict(self.config), "workers": self.workers}
-        for of_swarm in ("settings", "components"):
-            del settings[of_swarm]
-        settings["a2c"]["hidden"] = list(self.config.a2c.hidden)
-        return RunDirectory.create(self.config.out, self.config.env, settings)
+    def _tell_wall_seconds(self) -> None:
+        self.history.wall_seconds = time.monotonic() - self._began
 
-    def _round(self, number: int, control: Control) -> Round:
-        train = self._play(number, TRAIN, control)
-        evaluation = self._play(number, EVALUATE, control)
+    # --- what it leaves behind
+
+    def _open_directory(self, stack: ExitStack) -> None:
+        if self.config.out is None:
+            return
+        keep = self.config.checkpoints
+        if self.resume:
+            self._directory = RunDirectory.resume(Path(self.config.out), keep)
+        else:
+            settings = {**asdict(self.config), "workers": self.workers}
+            for of_swarm in ("settings", "components"):
+                del settings[of_swarm]
+            settings["a2c"]["hidden"] = list(self.config.a2c.hidden)
+            self._directory = RunDirectory.create(self.config.out, self.config.env, settings, keep)
+        directory = self._directory
+        if self.resume:
+            self._go_on_from(directory)
+        self.history.directory = directory.path
+        stack.callback(lambda: directory.close(self.history))
+
+    def _go_on_from(self, directory: RunDirectory) -> None:
+        newest = directory.newest(lambda damaged: self.report.noted(f"{damaged}; the one before it is used"))
+        if newest is None:
+            self.report.noted(f"{directory.path} holds no checkpoint yet: the run begins anew")
+        else:
+            self.checkpoint, state = newest
+            self.history = History.from_state(state["history"], self.history.settings, directory.path)
+            self._results = {
+                phase: (EvolutionResult if phase == EVOLVE else RunResult)(**told)
+                for phase, told in state["results"].items()
+            }
+            self._states, self._request = state["components"], state["request"]
+        directory.restore(self.history)
+
+    def _save(self, states: Mapping[str, Any], *, complete: bool) -> None:
+        if self._directory is None:
+            return
+        self._tell_wall_seconds()
+        state = {
+            "history": self.history.to_state(),
+            "results": {phase: asdict(result) for phase, result in self._results.items()},
+            "request": self._request,
+            "components": states,
+        }
+        number = len(self.history) + (not complete)
+        self.checkpoint = self._directory.save(number, state, complete=complete)
+
+    def _save_where_it_stands(self, control: Control, roles: Iterable[Role]) -> None:
+        """Keep what was learned in a round that cannot end now, as far as it can be had soon."""
+        if self._directory is None:
+            return
+        self._request = control.request
+        try:
+            if not control.care.failed:
+                control.pause(PAUSE_SECONDS)
+            states = control.states(STATES_SECONDS)
+            for role in roles:
+                if role.name not in states:
+                    states[role.name] = role.left_behind(control.client.address)
+            self._save(states, complete=False)
+        except SwarmError as error:
+            self.report.noted(f"of this moment no checkpoint could be made: {error}")
+
+    def _tell_failure(self, failure: ComponentFailed, fate: str | None) -> None:
+        self.history.failures.append(
+            {
+                "round": len(self.history) + 1,
+                "phase": self._phase,
+                "component": failure.component,
+                "error": failure.error_type,
+                "message": failure.message,
+                "traceback": failure.traceback_text,
+                "healed": fate is not None,
+            }
+        )
+        if fate is not None:
+            self.report.noted(f"{failure}; {fate}")
+
+    # --- a round
+
+    def _round(self, control: Control) -> None:
+        number = len(self.history) + 1
+        control.care.begin_round()
+        for phase in (TRAIN, EVALUATE, EVOLVE, EVALUATE_EVOLVED):
+            if phase not in self._results:
+                self._phase = phase
+                self._results[phase] = self._evolve(number, control) if phase == EVOLVE else self._play(number, control)
+                if control.is_interrupted():
+                    raise Interrupted
+        record = self._record(number)
+        self._results = {}
+        self.history.rounds.append(record)
+        self._save(control.states(), complete=True)
+        if self._directory is not None:
+            self._directory.add_round(record)
+        self.report.round_ended(record)
+
+    def _play(self, number: int, control: Control) -> RunResult:
+        phase = self._phase
+        n_episodes = self.config.episodes if phase == TRAIN else self.config.eval_episodes
+        self.report.phase_began(number, phase, n_episodes)
+        again, self._request = self._request, None
+        result = control.run(
+            n_episodes, deterministic=phase != TRAIN, on_progress=self.report.episodes_ended, again=again
+        )
+        self.report.phase_ended(number, phase, result)
+        return result
+
+    def _evolve(self, number: int, control: Control) -> EvolutionResult:
         self.report.phase_began(number, EVOLVE, 0)
-        evolution = control.evolve()
-        self.report.phase_ended(number, EVOLVE, evolution)
-        evaluation_evolved = self._play(number, EVALUATE_EVOLVED, control)
+        again, self._request = self._request, None
+        result = control.evolve(again=again)
+        self.report.phase_ended(number, EVOLVE, result)
+        return result
+
+    def _record(self, number: int) -> Round:
+        train, evaluation, evolution, evaluation_evolved = (
+            self._results[phase] for phase in (TRAIN, EVALUATE, EVOLVE, EVALUATE_EVOLVED)
+        )
+        assert isinstance(train, RunResult)
+        assert isinstance(evaluation, RunResult)
+        assert isinstance(evolution, EvolutionResult)
+        assert isinstance(evaluation_evolved, RunResult)
         return Round(
             round=number,
             train_score=train.score,
@@ -153,27 +281,31 @@ class Experiment:
             },
         )
 
-    def _play(self, number: int, phase: str, control: Control) -> RunResult:
-        n_episodes = self.config.episodes if phase == TRAIN else self.config.eval_episodes
-        self.report.phase_began(number, phase, n_episodes)
-        result = control.run(n_episodes, deterministic=phase != TRAIN, on_progress=self.report.episodes_ended)
-        self.report.phase_ended(number, phase, result)
-        return result
 
-
-def run(config_file: str | Path | None = None, *, report: Report | None = None, **settings: Any) -> History:
+def run(
+    config_file: str | Path | None = None,
+    *,
+    resume: str | Path | None = None,
+    report: Report | None = None,
+    **settings: Any,
+) -> History:
     """Run the main job, and return its History.
 
     Args:
         config_file: YAML settings to start from, such as swarm.yaml.
+        resume: the directory of a run to go on with, until `rounds` in all are done; it keeps its settings.
         report: is told what happens while it runs.
         settings: any keys of swarm.yaml, over those of the file: `run(rounds=5, population=20, seed=1)`;
             sections are mappings: `run(a2c={"learning_rate": 0.002})`.
 
     Raises:
         SettingsError: a setting is unknown or cannot be used.
-        ComponentFailed, WaitTimeout: as `Experiment.run`.
+        ComponentFailed, WaitTimeout, KeyboardInterrupt: as `Experiment.run`.
     """
+    if resume is not None:
+        if config_file is not None:
+            raise SettingsError("a resumed run has its settings in its directory: give no settings file")
+        return Experiment(resumed_config(resume, settings), report, resume=True).run()
     values = {} if config_file is None else read_file(config_file)
     if config_file is not None:
         make_config(values, str(config_file))

@@ -1,6 +1,7 @@
 """Inside a component's own process: run it, tell the launcher when it is ready, and how it failed."""
 
 import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -20,6 +21,10 @@ from threadpoolctl import threadpool_limits
 
 from swarmsim.errors import StopRequested
 from swarmsim.messaging.process import THIS_PROCESS
+
+PR_SET_PDEATHSIG = 1
+# Short enough for a report to be written at once: a launcher never waits for its second half.
+LONGEST_MESSAGE, LONGEST_TRACEBACK = 1500, 6000
 
 FOREIGN_MAIN = "from swarmsim.launch import main; main()"
 
@@ -69,13 +74,19 @@ class Script:
         ]
 
 
-def component_process(target: Callable[[], None], reports: Connection, lifeline: Connection) -> None:
+def component_process(
+    target: Callable[[], None], reports: Connection, lifeline: Connection, outlives_launcher: bool = True
+) -> None:
     """Run `target` as a component, in a process forked or spawned for it; end the process where it fails.
 
     Args:
         reports: what this process tells its launcher goes in here.
         lifeline: its other end is closed when the launcher wants this component to stop, or is gone.
+        outlives_launcher: for as long as it takes to tidy up; otherwise it is killed at once where the launcher is,
+            even if it is stuck or stopped.
     """
+    if not outlives_launcher:
+        _die_with_the_launcher(lifeline)
     gc.freeze()  # collecting what the launcher made would copy its pages into every process
     _leave_signals_to_the_launcher()
     THIS_PROCESS.begin_child(on_ready=lambda: _report(reports, event="ready"))
@@ -92,8 +103,8 @@ def component_process(target: Callable[[], None], reports: Connection, lifeline:
             reports,
             event="failed",
             error_type=type(error).__name__,
-            message=str(error),
-            traceback_text="".join(traceback.format_exception(error)),
+            message=str(error)[:LONGEST_MESSAGE],
+            traceback_text="".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:],
         )
         sys.stdout.flush()
         os._exit(1)
@@ -119,6 +130,14 @@ def foreign_script(script: Script, reports: Connection, lifeline: Connection) ->
         _report(reports, event="failed", error_type=type(error).__name__, message=str(error), traceback_text="")
         os._exit(1)
     os._exit(process.wait() & 0xFF)
+
+
+def _die_with_the_launcher(lifeline: Connection) -> None:
+    """Have the kernel kill this process when its launcher ends, however that happens; Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if lifeline.poll():  # it was gone before that
+            os._exit(1)
 
 
 def _leave_signals_to_the_launcher() -> None:

@@ -18,7 +18,7 @@ from swarmsim.messaging.endpoint import Address
 from swarmsim.messaging.links import Link, Served, serve_any, serving_on
 from swarmsim.messaging.process import THIS_PROCESS
 
-STOP_SECONDS, STOP_SECONDS_AFTER_AN_ERROR, LAST_SECONDS = 5.0, 0.5, 1.0
+STOP_SECONDS, STOP_SECONDS_AFTER_AN_ERROR, LAST_SECONDS, TERMINATE_SECONDS = 5.0, 0.5, 0.3, 0.5
 
 
 class Swarm:
@@ -175,6 +175,9 @@ class Swarm:
         for component in reversed(components):
             component.ask_to_stop(deadline)
         deadline = max(deadline, time.monotonic() + LAST_SECONDS)
+        for component in reversed(components):
+            component.terminate(deadline)
+        deadline = time.monotonic() + TERMINATE_SECONDS
         for component in reversed(components):
             component.end(deadline)
             self._started.remove(component)

@@ -8,8 +8,8 @@ from typing import Never
 
 from tqdm import tqdm
 
-from swarmsim.components.control import EvolutionResult, RunResult
-from swarmsim.experiment import EVALUATE_EVOLVED, EVOLVE, TRAIN, Report
+from swarmsim.components.outcomes import EvolutionResult
+from swarmsim.report import EVALUATE_EVOLVED, EVOLVE, TRAIN, Report, Result
 from swarmsim.results.history import History, Round
 
 
@@ -55,7 +55,7 @@ class TerminalReport(Report):
         self._episodes.set_postfix_str(f"score {score:.1f}, {speed:,.0f} steps/s", refresh=False)
         self._episodes.update(len(new))
 
-    def phase_ended(self, round_number: int, phase: str, result: RunResult | EvolutionResult) -> None:
+    def phase_ended(self, round_number: int, phase: str, result: Result) -> None:
         if self._episodes is not None:
             self._episodes.close()
             self._episodes = None
@@ -76,6 +76,10 @@ class TerminalReport(Report):
     def round_ended(self, record: Round) -> None:
         if self._rounds is not None:
             self._rounds.update()
+
+    def noted(self, sentence: str) -> None:
+        with tqdm.external_write_mode(file=sys.stderr):
+            print(f"swarmsim: {sentence}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         for bar in (self._episodes, self._rounds):

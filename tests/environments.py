@@ -65,14 +65,22 @@ class Counting(gymnasium.Env):
 class Breaking(Bandit):
     """Raises at its third step."""
 
+    BREAKS_AT = 3
     n_steps = 0
 
     def step(self, action):
         self.n_steps += 1
-        if self.n_steps == 3:
+        if self.n_steps == self.BREAKS_AT:
             raise RuntimeError("the pole is broken")
         return super().step(action)
 
 
-for name in ("Bandit", "Corridor", "Counting", "Breaking"):
+class Broken(Bandit):
+    """Raises at its first step."""
+
+    def step(self, action):
+        raise RuntimeError("the pole is broken")
+
+
+for name in ("Broken", "Bandit", "Corridor", "Counting", "Breaking"):
     gymnasium.register(f"{name}-v0", entry_point=f"tests.environments:{name}")

@@ -33,8 +33,11 @@ def test_the_serial_learning_that_swarms_are_measured_against_is_the_same_learni
 
 
 COMMANDS = {
+    "chaos.py": ["--trials", "1"],
+    "cycles.py": ["--cycles", "3"],
     "speed.py": ["--repeats", "1", "--share", "0.01"],
     "messaging.py": ["--repeats", "1", "--messages", "100"],
+    "flood.py": ["--repeats", "1", "--steps", "100"],
     "scaling.py": ["--repeats", "1", "--share", "0.1", "--largest", "10"],
     "startup.py": ["--repeats", "1", "--population", "3"],
     "profiles.py": ["--episodes", "3", "--population", "3"],

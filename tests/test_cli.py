@@ -13,7 +13,7 @@ import yaml
 
 from swarmsim.cli import main, make_parser
 from swarmsim.config import Config
-from swarmsim.results.run_directory import load_weights
+from swarmsim.results.checkpoint import load_weights
 from tests.conftest import ROOT
 
 ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -40,7 +40,14 @@ def test_a_small_run_prints_its_results_and_leaves_its_files(tmp_path, program):
 
     out = tmp_path / "out"
     files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
-    assert files == ["checkpoint/round-0002.npz", "config.yaml", "metrics.jsonl", "scores.png", "summary.json"]
+    assert files == [
+        "checkpoint/round-0001.npz",
+        "checkpoint/round-0002.npz",
+        "config.yaml",
+        "metrics.jsonl",
+        "scores.png",
+        "summary.json",
+    ]
     assert (out / "scores.png").read_bytes().startswith(b"\x89PNG")
     config = yaml.safe_load((out / "config.yaml").read_text())
     assert (config["seed"], config["workers"], config["a2c"]["gamma"]) == (7, 1, 0.99)
@@ -68,8 +75,8 @@ def test_the_files_of_a_run_hold_what_they_promise(tmp_path):
 
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert list(summary) == [
-        "final_score", "best_score", "env_steps", "train_seconds", "steps_per_second", "wall_seconds", "seed", "env",
-        "population", "workers", "link", "preset",
+        "final_score", "best_score", "env_steps", "train_seconds", "steps_per_second", "wall_seconds", "failures",
+        "seed", "env", "population", "workers", "link", "preset",
     ]  # fmt: skip
     assert summary["final_score"] == rounds[1]["eval_score_evolved"]
     assert summary["best_score"] == max(s for r in rounds for s in (r["eval_score"], r["eval_score_evolved"]))
@@ -111,7 +118,10 @@ def test_no_rounds_do_nothing_and_say_so(in_tmp_path, capsys):
             "--link must be 'queues' or 'inprocess' or 'sockets', not 'socket'; did you mean 'sockets'",
         ),
         (["--link", "sockets"], "--link sockets is not there yet"),
-        (["--resume", "runs/x"], "--resume is not there yet"),
+        (["--resume", "runs/x"], "runs/x: there is no such directory"),
+        (["--resume", "."], ". is no run directory: one has config.yaml, metrics.jsonl and checkpoint/"),
+        (["--resume", "x", "--config", "my.yaml"], "--config: the run in x has its settings"),
+        (["--resume", "x", "--seed", "3"], "seed is settled by the run in x; going on with it, one may give rounds"),
         (["--preset", "fast"], "--preset must be 'default' or 'reference', not 'fast'"),
         (["--env", "CartPoole-v1"], "unknown environment 'CartPoole-v1'; did you mean 'CartPole-v1'"),
         (["--env", "Pendulum-v1"], "a Box and a Discrete space are needed"),
@@ -175,12 +185,21 @@ def test_a_directory_that_cannot_be_written_is_told(in_tmp_path, capsys, out):
 
 
 def test_a_failing_component_ends_the_run_with_status_1_its_name_its_traceback_and_what_was_done(tmp_path):
+    (tmp_path / "swarm.yaml").write_text("restart: never")
     done = run("--env", "tests.environments:Breaking-v0", "--population", "2", "--episodes", "2",
                "--rounds", "3", "--out", "out", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.rstrip().endswith("swarmsim: component 'environment' failed: RuntimeError: the pole is broken")
     assert 'raise RuntimeError("the pole is broken")' in done.stderr
-    assert done.stdout.rstrip().endswith("results in out")
+    assert done.stdout.splitlines()[-3:] == [
+        "results in out",
+        "last checkpoint: out/checkpoint/round-0002-begun.npz",
+        "go on with: python run.py --resume out",
+    ]
+    (failure,) = json.loads((tmp_path / "out" / "summary.json").read_text())["failures"]
+    assert (failure["component"], failure["round"], failure["phase"], failure["healed"]) == (
+        "environment", 2, "train", False,
+    )  # fmt: skip
     kept = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["round"] for line in kept] == [1]
     assert "    1 " in done.stdout
@@ -211,7 +230,7 @@ def test_an_interrupt_ends_with_status_130_and_the_table_so_far(tmp_path, name):
     assert process.returncode == 130
     assert err == "\nswarmsim: interrupted\n"
     assert "    1 " in out
-    assert out.rstrip().endswith("results in out")
+    assert "results in out" in out
 
 
 def test_help_tells_every_flag_with_its_default(capsys):

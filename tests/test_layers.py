@@ -15,6 +15,7 @@ LAYERS = [
     ["swarmsim.terminal"],
     ["swarmsim"],  # the public names alone, which nothing of the house imports
     ["swarmsim.experiment"],
+    ["swarmsim.supervision", "swarmsim.interrupts", "swarmsim.report"],
     ["swarmsim.swarm"],
     ["swarmsim.component"],
     ["swarmsim.launch"],

@@ -284,7 +284,7 @@ client.listen()
 
 def test_a_component_that_does_not_stop_is_killed_within_a_bound(forked, script, monkeypatch):
     monkeypatch.setattr(swarm_module, "STOP_SECONDS", 0.2)
-    monkeypatch.setattr(component_module, "TERMINATE_SECONDS", 0.2)
+    monkeypatch.setattr(swarm_module, "TERMINATE_SECONDS", 0.2)
     forked.add("stubborn", script("stubborn.py", STUBBORN))
     forked.start()
     began = time.monotonic()

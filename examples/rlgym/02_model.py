@@ -6,9 +6,10 @@ import sys
 import numpy as np
 
 from swarmsim import MESSAGE_TYPE, Client, Trigger
-from swarmsim.learning.a2c import A2C, Transition
+from swarmsim.learning.a2c import A2C
 from swarmsim.learning.hyperparameters import A2CSettings
 from swarmsim.learning.policy import Architecture
+from swarmsim.learning.rollout import Transition
 from swarmsim.learning.seeding import generator
 
 NAME = sys.argv[1] if len(sys.argv) > 1 else "model"  # a swarm tells each of its scripts its name

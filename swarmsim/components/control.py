@@ -1,116 +1,198 @@
 """Control: asks for runs and evolutions, and waits for what came of them."""
 
+import math
+import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from swarmsim.components.care import Care
 from swarmsim.components.fields import component_order
-from swarmsim.errors import WaitTimeout
+from swarmsim.components.outcomes import EvolutionResult, RunResult
+from swarmsim.errors import Stalled, WaitTimeout
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
 
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run of episodes gave: the return and the length of each, and the seconds that they took."""
-
-    returns: list[float]
-    lengths: list[int]
-    seconds: float
-
-    @property
-    def score(self) -> float:
-        """The mean return."""
-        return sum(self.returns) / len(self.returns)
-
-    @property
-    def n_steps(self) -> int:
-        return sum(self.lengths)
-
-
-@dataclass(frozen=True)
-class EvolutionResult:
-    """What an evolution was based on (shares by model, which sum to 1; mean distance of opinions), and what it did."""
-
-    contribution: dict[str, float]
-    diversity: float
-    parents_kept: int
-    crossovers: int
-    mutations: int
-
-
 Progress = Callable[[list[float], int], None]  # returns of episodes ended since the last call, steps so far
+
+LOOK_SECONDS, EVOLVE_SECONDS = 0.05, 1.0
+
+
+class Interrupted(Exception):
+    """Control was asked to stop waiting; the request that it waited for stays open."""
 
 
 class Control:
     """Drives a swarm from a client that has joined the control room.
 
-    Every wait is bounded by `timeout` seconds without a word.
+    A wait without a word is bounded by `timeout` seconds. Halfway all components are asked for a sign of life; those
+    that give none by the end of it are left to `care`. A request is repeated, with its ROOT_ID, once somebody was
+    replaced: who knows it goes on with it, who does not begins it.
 
-    Raises (every method):
+    Attributes:
+        request: the message whose answer is waited for, if any.
+        is_interrupted: whether to stop waiting for a run, by raising Interrupted.
+
+    Raises (every method that asks for something):
         WaitTimeout: the component waited for said nothing for that long.
-        ComponentFailed: a component of this launcher failed meanwhile.
+        ComponentFailed: a component of this launcher failed meanwhile, and cannot be healed.
     """
 
-    def __init__(self, client: Client, control_room: str, models_room: str, timeout: float) -> None:
+    def __init__(
+        self,
+        client: Client,
+        control_room: str,
+        models_room: str,
+        timeout: float,
+        care: Care | None = None,
+        is_interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.client = client
         self.control_room = control_room
         self.models_room = models_room
         self.timeout = timeout
+        self.care = care or Care([])
+        self.is_interrupted = is_interrupted
+        self.request: Message | None = None
         client.join_room(control_room)
 
-    def run(self, n_episodes: int, *, deterministic: bool, on_progress: Progress | None = None) -> RunResult:
-        """Have the swarm play `n_episodes`: learning from them, or `deterministic`."""
-        root_id = self._ask(self.control_room, NR_OF_EPISODE=n_episodes, DETERMINISTIC=deterministic, PROGRESS=True)
-        what = f"the environment while it {'evaluates' if deterministic else 'trains'}"
-        while True:
-            message = self._answer(root_id, what)
-            if message.get("STATUS") == "ENV_DONE":
-                return RunResult(message["RETURNS"], message["LENGTHS"], message["SECONDS"])
-            if message.get("STATUS") == "ENV_PROGRESS" and on_progress is not None:
-                on_progress(message["RETURNS"], message["STEPS"])
+    def run(
+        self,
+        n_episodes: int,
+        *,
+        deterministic: bool,
+        on_progress: Progress | None = None,
+        again: Message | None = None,
+    ) -> RunResult:
+        """Have the swarm play `n_episodes`: learning from them, or `deterministic`.
 
-    def evolve(self) -> EvolutionResult:
-        """Have the models replaced by their next generation."""
-        root_id = self._ask(self.control_room, EVOLUTION=True)
-        while True:
-            message = self._answer(root_id, "the evolution")
-            if message.get("STATUS") == "EVO_DONE":
-                return EvolutionResult(
-                    contribution=message.get("CONTRIBUTION", {}),
-                    diversity=message.get("DIVERSITY", 0.0),
-                    parents_kept=message.get("PARENTS_KEPT", 0),
-                    crossovers=message.get("CROSSOVERS", 0),
-                    mutations=message.get("MUTATIONS", 0),
-                )
+        Args:
+            again: the request of a run that was interrupted, to have it go on.
+
+        Raises:
+            Interrupted: as asked; `request` is the one to give as `again`.
+        """
+        wanted: Message = {"NR_OF_EPISODE": n_episodes, "DETERMINISTIC": deterministic, "PROGRESS": True}
+        what = f"the environment while it {'evaluates' if deterministic else 'trains'}"
+        with self._asking(again or self._message(self.control_room, **wanted)):
+            while True:
+                message = self._answer(what, heeds_after=0.0)
+                if message.get("STATUS") == "ENV_DONE":
+                    return RunResult(message["RETURNS"], message["LENGTHS"], message["SECONDS"])
+                if message.get("STATUS") == "ENV_PROGRESS" and on_progress is not None:
+                    on_progress(message["RETURNS"], message["STEPS"])
+
+    def evolve(self, *, again: Message | None = None) -> EvolutionResult:
+        """Have the models replaced by their next generation; an interrupt has it finish, unless that takes long.
+
+        Args and raises: as `run`.
+        """
+        with self._asking(again or self._message(self.control_room, EVOLUTION=True)):
+            while True:
+                message = self._answer("the evolution", heeds_after=EVOLVE_SECONDS)
+                if message.get("STATUS") == "EVO_DONE":
+                    return EvolutionResult(
+                        contribution=message.get("CONTRIBUTION", {}),
+                        diversity=message.get("DIVERSITY", 0.0),
+                        parents_kept=message.get("PARENTS_KEPT", 0),
+                        crossovers=message.get("CROSSOVERS", 0),
+                        mutations=message.get("MUTATIONS", 0),
+                    )
+
+    def pause(self, timeout: float) -> None:
+        """Have the environment stop after the step that it is making, until its run is asked for again."""
+        with self._asking(self._message(self.control_room, CMD="PAUSE")):
+            while self._answer("the environment to pause", bound=timeout).get("STATUS") != "PAUSED":
+                pass
+
+    def states(self, timeout: float | None = None) -> dict[str, Any]:
+        """Return what every component is, by its name; all within `timeout`, where it is given."""
+        found: dict[str, Any] = {}
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for name in self.care.names:
+            with self._asking({**self._message(None, MESSAGE_TYPE.COMMAND.CUSTOM.id, CMD="SAVESTATE"), "TO": name}):
+                while name not in found:
+                    left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+                    message = self._answer(f"the state of {name!r}", bound=left)
+                    if "STATE" in message:
+                        found[name] = message["STATE"]
+        return found
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """Return every model's weights (G,), by its name."""
         missing = set(self.client.components_in(self.models_room))
-        root_id = self._ask(self.models_room, type_id=MESSAGE_TYPE.COMMAND.SAVEMODELWEIGHTS.id)
         found: dict[str, NDArray[np.float32]] = {}
-        while missing:
-            message = self._answer(root_id, f"the weights of {', '.join(sorted(missing, key=component_order)[:5])}")
-            if message["TYPE"] == MESSAGE_TYPE.LOG.MODELWEIGHTS.id:
-                found.update(zip(message["COMPONENT"], message["WEIGHTS"], strict=True))
-                missing -= found.keys()
+        with self._asking(self._message(self.models_room, MESSAGE_TYPE.COMMAND.SAVEMODELWEIGHTS.id)):
+            while missing:
+                message = self._answer(f"the weights of {', '.join(sorted(missing, key=component_order)[:5])}")
+                if message["TYPE"] == MESSAGE_TYPE.LOG.MODELWEIGHTS.id:
+                    found.update(zip(message["COMPONENT"], message["WEIGHTS"], strict=True))
+                    missing -= found.keys()
         return {name: found[name] for name in sorted(found, key=component_order)}
 
-    def _ask(self, room: str, type_id: str = MESSAGE_TYPE.DATA.CUSTOM.id, **fields: object) -> str:
-        root_id = uuid.uuid4().hex
-        self.client.send({"TYPE": type_id, "TO_ROOM": room, "ROOT_ID": root_id, **fields})
-        return root_id
+    @staticmethod
+    def _message(room: str | None, type_id: str = MESSAGE_TYPE.DATA.CUSTOM.id, **fields: object) -> Message:
+        to = {} if room is None else {"TO_ROOM": room}
+        return {"TYPE": type_id, "ROOT_ID": uuid.uuid4().hex, **to, **fields}
 
-    def _answer(self, root_id: str, waited_for: str) -> Message:
+    @contextmanager
+    def _asking(self, request: Message) -> Iterator[None]:
+        """Send a request, which is open within; it stays so where the wait for its answer fails."""
+        self.request = request
+        self.client.send(request)
+        yield
+        self.request = None
+
+    def _answer(self, waited_for: str, *, bound: float | None = None, heeds_after: float = math.inf) -> Message:
+        """Return the next answer to the open request.
+
+        Args:
+            bound: seconds after which to give up, and heal nobody; None for those of a phase.
+            heeds_after: seconds of waiting after which an interrupt is heeded.
+        """
+        assert self.request is not None
+        began = time.monotonic()
+        limit = self.timeout if bound is None else bound
+        answered: set[str] | None = None
         while True:
-            try:
-                message = self.client.receive(self.timeout)
-            except WaitTimeout:
-                behind = ", ".join(self.client.behind())
-                hint = f"; messages lie unread with {behind}" if behind else ""
-                raise WaitTimeout(f"waited {self.timeout:g} s for a word from {waited_for}{hint}") from None
-            if message.get("ROOT_ID") == root_id:
+            silence = time.monotonic() - began
+            if silence >= heeds_after and self.is_interrupted():
+                raise Interrupted
+            if bound is None and self.care.look():
+                self.client.send(self.request)
+                began, answered = time.monotonic(), None
+            elif bound is None and answered is None and silence > limit / 2:
+                answered = self._ask_for_a_sign_of_life()
+            elif silence > limit:
+                self._end_the_silent(waited_for, limit, answered)
+            message = self._next()
+            if message.get("ROOT_ID") == self.request["ROOT_ID"]:
                 return message
+            if answered is not None and message.get("STATUS") == "PONG":
+                answered.add(message["SENT_BY"])
+
+    def _next(self) -> Message:
+        """Return the next message, or an empty one, now and then, where none comes."""
+        try:
+            return self.client.receive(LOOK_SECONDS)
+        except Stalled:
+            raise
+        except WaitTimeout:
+            return {}
+
+    def _ask_for_a_sign_of_life(self) -> set[str]:
+        for name in self.care.names:
+            self.client.send({"TYPE": MESSAGE_TYPE.COMMAND.CUSTOM.id, "TO": name, "CMD": "PING"})
+        return set()
+
+    def _end_the_silent(self, waited_for: str, seconds: float, answered: set[str] | None) -> None:
+        silent = [] if answered is None else [name for name in self.care.names if name not in answered]
+        why = f"waited {seconds:g} s for a word from {waited_for}"
+        if not silent:
+            behind = ", ".join(self.client.behind())
+            raise WaitTimeout(why + (f"; messages lie unread with {behind}" if behind else ""))
+        self.care.end(silent, f"it gave no sign of life in {seconds / 2:g} s, when the launcher {why}")

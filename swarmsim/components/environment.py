@@ -2,45 +2,30 @@
 
 import time
 from collections import deque
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from swarmsim.components.episodes import Episodes, Step, make_env
-from swarmsim.components.fields import by_environment
+from swarmsim.components.episodes import Episodes, Step
+from swarmsim.components.fields import choices, flag, text, whole
+from swarmsim.components.gym import make_env
+from swarmsim.components.kept import Kept
+from swarmsim.components.run import Run
 from swarmsim.learning.seeding import generator
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE, MODEL_STATUS, Message, root_id
 
-PROGRESS_SECONDS = 0.25
-
-
-@dataclass
-class Run:
-    """The episodes that one message of control asked for."""
-
-    asked: Message
-    episodes: Episodes
-    step: int = 0
-    began: float = field(default_factory=time.monotonic)
-    told: int = 0
-    told_at: float = field(default_factory=time.monotonic)
-
-    @cached_property
-    def root_id(self) -> str:
-        return str(root_id(self.asked))
-
-    @property
-    def deterministic(self) -> bool:
-        return bool(self.asked.get("DETERMINISTIC", False))
+PROGRESS_SECONDS, KEEP_SECONDS = 0.25, 0.1
 
 
 class Environment:
     """Plays one run at a time; a run asked for meanwhile follows it.
 
     Training and evaluation have environments and episode seeds of their own, so neither changes the other.
+    The episodes that had ended, up to `KEEP_SECONDS` ago, are taken up by the process that follows its own; those that
+    ran then are lost, and played again.
 
     Args:
         env_id: of Gymnasium.
@@ -55,6 +40,7 @@ class Environment:
     def __init__(
         self,
         client: Client,
+        kept: Kept,
         env_id: str,
         n_envs: int,
         n_models: int,
@@ -65,6 +51,7 @@ class Environment:
         control_room: str,
     ) -> None:
         self.client = client
+        self.kept = kept
         self.n_models = n_models
         self.seed = seed
         self.timeout = timeout
@@ -75,13 +62,62 @@ class Environment:
         self._n_begun = {"train": 0, "evaluate": 0}
         self._asked: deque[Message] = deque()
         self._run: Run | None = None
+        self._done: Message = {}
+        self._pause: Message | None = None
+        earlier = kept.load()
+        self._kept_at = time.monotonic()
+        if earlier is not None:
+            self._take_up(earlier, replay=False)
+            self._keep()  # the number of this attempt, in case that it is not the last
+
+    def state(self) -> dict[str, Any]:
+        """Return where it stands between two steps."""
+        return {
+            "n_begun": self._n_begun,
+            "asked": list(self._asked),
+            "done": self._done,
+            "run": None if self._run is None else self._run.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was told, once control asks for the same run again."""
+        self._take_up(state, replay=True)
+
+    def _take_up(self, state: Mapping[str, Any], *, replay: bool) -> None:
+        self._n_begun, self._asked, self._done = dict(state["n_begun"]), deque(state["asked"]), state["done"]
+        told = state["run"]
+        if told is None:
+            return
+        mode = "evaluate" if told["asked"].get("DETERMINISTIC") else "train"
+        episodes = Episodes(self._envs[mode], ())
+        episodes.restore(told["episodes"], replay=replay)
+        self._run = Run(told["asked"], episodes, told["step"], told["seconds"], told["attempt"])
+        self._run.wait(told["untold"] if replay else None)
+        if not replay:
+            self._run.attempt += 1
+            self._run.step = 0
 
     def ask(self, message: Message) -> None:
-        """Begin the run of NR_OF_EPISODE episodes that control asks for, once those before it are done."""
+        """Begin the run of NR_OF_EPISODE episodes that control asks for, once those before it are done.
+
+        Asked for once more, a run that waits goes on, and one that is done is told to be so.
+        """
         if "NR_OF_EPISODE" not in message:
             return
-        if not isinstance(message["NR_OF_EPISODE"], int) or message["NR_OF_EPISODE"] < 1:
-            raise ValueError(f"NR_OF_EPISODE is a number of episodes from 1, not {message['NR_OF_EPISODE']!r}")
+        whole(message, "NR_OF_EPISODE", minimum=1)
+        flag(message, "DETERMINISTIC", default=False)
+        text(message, "SENT_BY")
+        run = self._run
+        if run is not None and run.root_id == root_id(message):
+            if run.waits:
+                self._await_the_swarm()
+                self._tell(run, run.go_on())
+            return
+        if self._done and self._done["ROOT_ID"] == root_id(message):
+            self.client.send(self._done)
+            return
+        if run is not None and run.waits:
+            self._run = None  # whoever asked for it has other wishes now
         self._asked.append(message)
         self._begin_next()
 
@@ -89,11 +125,16 @@ class Environment:
         if self._run is not None or not self._asked:
             return
         asked = self._asked.popleft()
-        self.client.await_components(self.models_room, self.n_models, self.timeout)
-        self.client.await_components(self.aggregation_room, 1, self.timeout)
+        self._await_the_swarm()
         mode = "evaluate" if asked.get("DETERMINISTIC") else "train"
         self._run = Run(asked, Episodes(self._envs[mode], self._episode_seeds(mode, asked["NR_OF_EPISODE"])))
-        self._observe(self._run)
+        self._keep()
+        self._tell(self._run, {})
+
+    def _await_the_swarm(self) -> None:
+        self.client.await_components(self.models_room, self.n_models, self.timeout)
+        self.client.await_components(self.aggregation_room, 1, self.timeout)
+        self.n_models = 1  # from now on, those that are lost for good are not waited for
 
     def _episode_seeds(self, mode: str, n_episodes: int) -> list[int]:
         """Return the seeds of a run; training numbers its episodes through, evaluation its runs."""
@@ -105,44 +146,82 @@ class Environment:
     def act(self, message: Message) -> None:
         """Take the swarm's ACTION, and tell what came of it."""
         run = self._run
-        if run is None or message.get("ROOT_ID") != run.root_id or message.get("STEP", run.step) != run.step:
+        if run is None or run.waits or message.get("ROOT_ID") != run.conversation:
             return  # an answer that came too late
-        actions = by_environment(message["ACTION"], np.int64)
+        if whole(message, "STEP", default=run.step) != run.step:
+            return
+        actions = choices(message, "ACTION", len(run.episodes.active), run.episodes.n_actions)
         active = run.episodes.active.copy()
         came = run.episodes.step(actions)
         run.step += 1
-        self._observe(run, **_told(actions, came, active))
+        untold = _told(actions, came, active)
+        if self._pause is None:
+            self._tell(run, untold)
+        else:
+            run.wait(untold)
+            self._tell_paused(self._pause)
+
+    def pause(self, message: Message) -> None:
+        """Stop after the step that is being made, until control asks for the run once more."""
+        if message.get("CMD") != "PAUSE":
+            return
+        if self._run is None or self._run.waits:
+            self._tell_paused(message)
+        else:
+            self._pause = message
+
+    def _tell_paused(self, asked: Message) -> None:
+        self._pause = None
+        self._say(root_id(asked), TO=text(asked, "SENT_BY"), STATUS="PAUSED")
+
+    def welcome(self, message: Message) -> None:
+        """Show a newcomer among the models where the run stands; all of them, where there is a new aggregation."""
+        run = self._run
+        if run is None or run.waits or run.episodes.done:
+            return
+        if message.get("ROOM") == self.models_room:
+            self._observe(run, TO=text(message, "SENT_BY"))
+        elif message.get("ROOM") == self.aggregation_room:
+            self._observe(run, TO_ROOM=self.models_room)
+
+    def _tell(self, run: Run, untold: Mapping[str, object]) -> None:
+        """Show the models where the run stands, and what brought it there."""
+        self._observe(run, TO_ROOM=self.models_room, **untold)
         if run.episodes.done:
             self._end(run)
-        elif run.asked.get("PROGRESS"):
+            return
+        now = time.monotonic()
+        if run.asked.get("PROGRESS") and now - run.told_at > PROGRESS_SECONDS:
             self._tell_progress(run)
+        if now - self._kept_at > KEEP_SECONDS:
+            self._keep()
 
-    def _observe(self, run: Run, **transition: object) -> None:
-        """Show the models where the run stands; nobody answers once its last episode has ended."""
+    def _keep(self) -> None:
+        self.kept.save(self.state())
+        self._kept_at = time.monotonic()
+
+    def _observe(self, run: Run, **fields: object) -> None:
+        """Show the run's observations; nobody answers once its last episode has ended."""
         observations = run.episodes.observations
         shown = {
-            "TO_ROOM": self.models_room,
             "MODEL_STATUS": (MODEL_STATUS.VALIDATE if run.deterministic else MODEL_STATUS.TRAIN).id,
             "OBSERVATION": observations[0] if len(observations) == 1 else observations,
             "DETERMINISTIC": run.deterministic,
             "STEP": run.step,
-            **transition,
+            **fields,
         }
         if len(observations) > 1:
             shown["ACTIVE"] = run.episodes.active
         if run.episodes.done:
             shown["LAST"] = True
-        self._say(run, **shown)
+        self._say(run.conversation, **shown)
 
     def _tell_progress(self, run: Run) -> None:
-        """Tell the asker, now and then, which episodes have ended since."""
-        now = time.monotonic()
-        if now - run.told_at < PROGRESS_SECONDS:
-            return
+        """Tell the asker which episodes have ended since it was told last."""
         ended = run.episodes.ended[run.told :]
-        run.told, run.told_at = len(run.episodes.ended), now
+        run.told, run.told_at = len(run.episodes.ended), time.monotonic()
         self._say(
-            run,
+            run.root_id,
             TO=run.asked["SENT_BY"],
             STATUS="ENV_PROGRESS",
             RETURNS=[run.episodes.returns[n] for n in ended],
@@ -150,21 +229,26 @@ class Environment:
         )
 
     def _end(self, run: Run) -> None:
-        self._run = None
         returns = run.episodes.returns
-        self._say(
-            run,
-            TO_ROOM=self.control_room,
-            STATUS="ENV_DONE",
-            AVG_SCORE=float(np.mean(returns)),
-            RETURNS=returns,
-            LENGTHS=run.episodes.lengths,
-            SECONDS=time.monotonic() - run.began,
-        )
+        self._done = {
+            "TYPE": MESSAGE_TYPE.DATA.CUSTOM.id,
+            "ROOT_ID": run.root_id,
+            "TO_ROOM": self.control_room,
+            "STATUS": "ENV_DONE",
+            "AVG_SCORE": float(np.mean(returns)),
+            "RETURNS": returns,
+            "LENGTHS": run.episodes.lengths,
+            "SECONDS": run.seconds,
+        }
+        self._run = None
+        self._keep()  # before it is told: whoever follows can tell it again, but not undo it
+        self.client.send(self._done)
+        if self._pause is not None:
+            self._tell_paused(self._pause)
         self._begin_next()
 
-    def _say(self, run: Run, **fields: object) -> None:
-        self.client.send({"TYPE": MESSAGE_TYPE.DATA.CUSTOM.id, "ROOT_ID": run.root_id, **fields})
+    def _say(self, conversation: object, **fields: object) -> None:
+        self.client.send({"TYPE": MESSAGE_TYPE.DATA.CUSTOM.id, "ROOT_ID": conversation, **fields})
 
 
 def episode_seed(seed: int, mode: str, *number: int) -> int:

@@ -1,54 +1,13 @@
-"""Gymnasium environments as the main job needs them: made by id, checked, and played side by side."""
+"""Episodes of several environments, played side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.wrappers import FlattenObservation
 from numpy.typing import NDArray
-
-from swarmsim.errors import SettingsError, unknown
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What the models must know of an environment."""
-
-    n_inputs: int
-    n_actions: int
-
-
-def make_env(env_id: str) -> gymnasium.Env[NDArray[np.float32], np.int64]:
-    """Return the environment of a Gymnasium id, its observations flattened to a vector.
-
-    Raises:
-        SettingsError: there is none of that id, it cannot be made here, or its spaces are not supported.
-    """
-    try:
-        env = gymnasium.make(env_id)
-    except gymnasium.error.UnregisteredEnv:
-        raise SettingsError(unknown("environment", env_id, gymnasium.registry, show=0)) from None
-    except ModuleNotFoundError as error:
-        raise SettingsError(f"environment {env_id!r}: {error}") from None
-    except (gymnasium.error.Error, ImportError) as error:
-        first_line = str(error).strip().partition("\n")[0]
-        raise SettingsError(f"environment {env_id!r} cannot be made: {first_line}") from None
-    if not isinstance(env.observation_space, spaces.Box) or not isinstance(env.action_space, spaces.Discrete):
-        told = f"{env.observation_space} as observations and {env.action_space} as actions"
-        env.close()
-        raise SettingsError(f"environment {env_id!r} has {told}; a Box and a Discrete space are needed")
-    return env if len(env.observation_space.shape) == 1 else FlattenObservation(env)
-
-
-def shape_of(env_id: str) -> Shape:
-    """Return the shape of an environment; raises as `make_env`."""
-    env = make_env(env_id)
-    observations, actions = env.observation_space, env.action_space
-    env.close()
-    assert isinstance(actions, spaces.Discrete)
-    return Shape(int(np.prod(observations.shape or (1,))), int(actions.n))
 
 
 @dataclass(frozen=True)
@@ -81,9 +40,10 @@ class Episodes:
 
     def __init__(self, envs: Sequence[gymnasium.Env[NDArray[np.float32], np.int64]], seeds: Sequence[int]) -> None:
         self._envs = envs
-        self._seeds = seeds
-        self._begun = 0
+        self._seeds = list(seeds)
+        self._waiting = list(range(len(seeds)))
         self._numbers = [-1] * len(envs)
+        self._actions: list[list[int]] = [[] for _ in envs]
         first = envs[0].action_space
         assert isinstance(first, spaces.Discrete)
         self._first_action = int(first.start)
@@ -95,10 +55,47 @@ class Episodes:
         for slot in range(len(envs)):
             self._begin_next(slot)
 
+    def state(self) -> dict[str, Any]:
+        """Return what has been played: of running episodes every action, which with its seed makes it again."""
+        return {
+            "seeds": self._seeds,
+            "returns": self.returns,
+            "lengths": self.lengths,
+            "ended": self.ended,
+            "waiting": self._waiting,
+            "running": [
+                [number, actions] if plays else None
+                for number, actions, plays in zip(self._numbers, self._actions, self.active.tolist(), strict=True)
+            ],
+        }
+
+    def restore(self, state: Mapping[str, Any], *, replay: bool) -> None:
+        """Become what `state` told, the running episodes played again up to there, or else begun anew."""
+        self._seeds, self._waiting = list(state["seeds"]), list(state["waiting"])
+        self.returns, self.lengths, self.ended = list(state["returns"]), list(state["lengths"]), list(state["ended"])
+        for slot, running in enumerate(state["running"]):
+            self.active[slot] = running is not None
+            if running is None:
+                continue
+            number, actions = running
+            self._begin(slot, number)
+            if replay:
+                self._actions[slot] = list(actions)
+                for action in actions:
+                    self.observations[slot], *_ = self._envs[slot].step(np.int64(action))
+            else:
+                self.returns[number], self.lengths[number] = 0.0, 0
+
     @property
     def done(self) -> bool:
         """Whether all episodes have ended."""
         return len(self.ended) == len(self._seeds)
+
+    @property
+    def n_actions(self) -> int:
+        space = self._envs[0].action_space
+        assert isinstance(space, spaces.Discrete)
+        return int(space.n)
 
     @property
     def n_steps(self) -> int:
@@ -106,11 +103,16 @@ class Episodes:
         return sum(self.lengths)
 
     def _begin_next(self, slot: int) -> None:
-        self.active[slot] = self._begun < len(self._seeds)
-        if self.active[slot]:
-            self._numbers[slot] = self._begun
-            self.observations[slot], _ = self._envs[slot].reset(seed=self._seeds[self._begun])
-            self._begun += 1
+        if self._waiting:
+            self._begin(slot, self._waiting.pop(0))
+        else:
+            self.active[slot] = False
+
+    def _begin(self, slot: int, number: int) -> None:
+        self.active[slot] = True
+        self._numbers[slot] = number
+        self._actions[slot] = []
+        self.observations[slot], _ = self._envs[slot].reset(seed=self._seeds[number])
 
     def step(self, actions: NDArray[np.int64]) -> Step:
         """Take `actions` (N,), counted from 0, in the environments that play; `observations` and `active` move on."""
@@ -122,8 +124,9 @@ class Episodes:
         for slot, plays in enumerate(self.active.tolist()):
             if not plays:
                 continue
-            action = np.int64(self._first_action + actions[slot])
-            observation, reward, ended, cut_off, _ = self._envs[slot].step(action)
+            action = self._first_action + int(actions[slot])
+            self._actions[slot].append(action)
+            observation, reward, ended, cut_off, _ = self._envs[slot].step(np.int64(action))
             number = self._numbers[slot]
             self.observations[slot] = observation
             rewards[slot] = reward

@@ -1,48 +1,41 @@
 """Evolution: gathers genomes and contributions, makes the next generation, and hands it out."""
 
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from swarmsim.components.fields import component_ids, component_order
-from swarmsim.learning.genetic import Generation, evolved
+from swarmsim.components.fields import (
+    are_finite,
+    by_component,
+    component_ids,
+    component_order,
+    number,
+    numbers,
+    refused,
+    text,
+    texts,
+)
+from swarmsim.components.gathering import Gathering
+from swarmsim.components.kept import Kept
+from swarmsim.learning.genetic import evolved
 from swarmsim.learning.hyperparameters import GeneticSettings
-from swarmsim.learning.seeding import generator
+from swarmsim.learning.seeding import generator, restore, saved
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, root_id
-
-
-@dataclass
-class Gathering:
-    """What one evolution has heard so far; nothing of it is left for the next."""
-
-    root_id: str
-    models: frozenset[str]
-    n_aggregations: int
-    genomes: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    shares: dict[str, float] = field(default_factory=dict)
-    diversity: float = 0.0
-    n_reports: int = 0
-    generation: Generation | None = None
-    confirmed: set[str] = field(default_factory=set)
-
-    @property
-    def has_all_answers(self) -> bool:
-        return self.generation is None and self.genomes.keys() >= self.models and self.n_reports >= self.n_aggregations
-
-    @property
-    def is_confirmed(self) -> bool:
-        return self.generation is not None and self.confirmed >= self.models
 
 
 class Evolution:
     """Runs one evolution at a time; one asked for meanwhile follows it.
 
+    An evolution that lost its process is asked for again, and then draws what it drew at first.
+
     Args:
         genetic: the numbers of the genetic step.
         seed: of the run.
+        timeout: seconds to wait for models to be there.
         models_room, aggregation_room: whose members must answer.
         evolution_room, control_room: where they are asked, and who is told that it is done.
     """
@@ -50,15 +43,19 @@ class Evolution:
     def __init__(
         self,
         client: Client,
+        kept: Kept,
         genetic: GeneticSettings,
         seed: int,
+        timeout: float,
         models_room: str,
         aggregation_room: str,
         evolution_room: str,
         control_room: str,
     ) -> None:
         self.client = client
+        self.kept = kept
         self.genetic = genetic
+        self.timeout = timeout
         self.rng = generator(seed, "evolution")
         self.models_room = models_room
         self.aggregation_room = aggregation_room
@@ -66,10 +63,28 @@ class Evolution:
         self.control_room = control_room
         self._asked: deque[Message] = deque()
         self._gathering: Gathering | None = None
+        self._done: Message = {}
+        earlier = kept.load()
+        if earlier is not None:
+            self.restore(earlier)
+
+    def state(self) -> dict[str, Any]:
+        """Return where it stands between two evolutions."""
+        return {"rng": saved(self.rng), "done": self._done}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was told."""
+        restore(self.rng, state["rng"])
+        self._done = state["done"]
 
     def ask(self, message: Message) -> None:
-        """Begin the evolution that control asks for, once those before it are done."""
-        if message.get("EVOLUTION") is True:
+        """Begin the evolution that control asks for, once those before it are done; once more begins nothing."""
+        if message.get("EVOLUTION") is not True:
+            return
+        if self._done and self._done["ROOT_ID"] == root_id(message):
+            self.client.send(self._done)
+            return
+        if self._gathering is None or self._gathering.root_id != root_id(message):
             self._asked.append(message)
             self._begin_next()
 
@@ -77,12 +92,13 @@ class Evolution:
         if self._gathering is not None or not self._asked:
             return
         asked = self._asked.popleft()
+        self.client.await_components(self.models_room, 1, self.timeout)
         self._gathering = Gathering(
-            root_id=str(root_id(asked)),
+            asked,
             models=frozenset(self.client.components_in(self.models_room)),
             n_aggregations=len(self.client.components_in(self.aggregation_room)),
         )
-        self._say(self._gathering, self.evolution_room, CMD="GET")
+        self._say(self._gathering, CMD="GET", TO_ROOM=self.evolution_room)
 
     def gather(self, message: Message) -> None:
         """Take in an answer to GET or SET; the last one of a kind brings the evolution on."""
@@ -90,23 +106,44 @@ class Evolution:
         if gathering is None or message.get("ROOT_ID") != gathering.root_id:
             return
         if "WEIGHTS" in message and "COMPONENT_ID" in message:
-            gathering.genomes.update(_by_component(message))
+            gathering.genomes.update(self._genomes(gathering, message))
         elif "CONTRIBUTION" in message:
-            gathering.shares.update(message["CONTRIBUTION"])
-            gathering.diversity = float(message.get("DIVERSITY", 0.0))
+            shares, gathering.diversity = _shares(message), number(message, "DIVERSITY", default=0.0)
+            gathering.shares.update(shares)
             gathering.n_reports += 1
         elif message.get("STATUS") == "SET_DONE":
             gathering.confirmed.update(component_ids(message))
         self._go_on(gathering)
 
+    @staticmethod
+    def _genomes(gathering: Gathering, message: Message) -> dict[str, NDArray[np.float32]]:
+        ids = component_ids(message)
+        weights = numbers(message, "WEIGHTS", np.float32)
+        length = next(iter(gathering.genomes.values())).size if gathering.genomes else weights.size // len(ids)
+        if weights.size != len(ids) * length or not length or not are_finite(weights):
+            raise refused(message, "WEIGHTS", f"one genome of finite numbers for each of {len(ids)} component(s)")
+        return dict(zip(ids, weights.reshape(len(ids), -1), strict=True))
+
     def leave(self, message: Message) -> None:
-        """Go on without the components of a process that has gone."""
-        if self._gathering is None:
+        """Go on without the components of a process that has gone; without any model, begin anew once one is there."""
+        gathering = self._gathering
+        if gathering is None:
             return
-        gone = frozenset(message.get("COMPONENTS", ()))
-        self._gathering.models -= gone
-        self._gathering.n_aggregations = len(self.client.components_in(self.aggregation_room))
-        self._go_on(self._gathering)
+        gathering.models -= frozenset(texts(message, "COMPONENTS"))
+        if gathering.models:
+            # the last aggregation is waited for: without its report, nobody would know who contributed
+            gathering.n_aggregations = max(1, len(self.client.components_in(self.aggregation_room)))
+            self._go_on(gathering)
+        else:
+            self._gathering = None
+            self._asked.appendleft(gathering.asked)
+            self._begin_next()
+
+    def welcome(self, message: Message) -> None:
+        """Ask an aggregation that comes during an evolution, since it was not there when all were asked."""
+        gathering = self._gathering
+        if gathering is not None and gathering.generation is None and message.get("ROOM") == self.aggregation_room:
+            self._say(gathering, CMD="GET", TO=text(message, "SENT_BY"))
 
     def _go_on(self, gathering: Gathering) -> None:
         if gathering.has_all_answers:
@@ -115,30 +152,33 @@ class Evolution:
             fitness = np.array([gathering.shares.get(name, 0.0) for name in names])
             gathering.generation = evolved(genomes, fitness, self.genetic, self.rng)
             weights = dict(zip(names, gathering.generation.genomes, strict=True))
-            self._say(gathering, self.evolution_room, CMD="SET", WEIGHTS=weights)
+            self._say(gathering, CMD="SET", WEIGHTS=weights, TO_ROOM=self.evolution_room)
         if gathering.is_confirmed:
             self._end(gathering)
 
     def _end(self, gathering: Gathering) -> None:
         generation = gathering.generation
         assert generation is not None
+        self._done = {
+            "TYPE": MESSAGE_TYPE.DATA.CUSTOM.id,
+            "ROOT_ID": gathering.root_id,
+            "TO_ROOM": self.control_room,
+            "STATUS": "EVO_DONE",
+            "CONTRIBUTION": {name: gathering.shares[name] for name in sorted(gathering.shares, key=component_order)},
+            "DIVERSITY": gathering.diversity,
+            "PARENTS_KEPT": generation.parents_kept,
+            "CROSSOVERS": generation.crossovers,
+            "MUTATIONS": generation.mutations,
+        }
         self._gathering = None
-        self._say(
-            gathering,
-            self.control_room,
-            STATUS="EVO_DONE",
-            CONTRIBUTION={name: gathering.shares[name] for name in sorted(gathering.shares, key=component_order)},
-            DIVERSITY=gathering.diversity,
-            PARENTS_KEPT=generation.parents_kept,
-            CROSSOVERS=generation.crossovers,
-            MUTATIONS=generation.mutations,
-        )
+        self.kept.save(self.state())
+        self.client.send(self._done)
         self._begin_next()
 
-    def _say(self, gathering: Gathering, room: str, **fields: object) -> None:
-        self.client.send({"TYPE": MESSAGE_TYPE.DATA.CUSTOM.id, "TO_ROOM": room, "ROOT_ID": gathering.root_id, **fields})
+    def _say(self, gathering: Gathering, **fields: object) -> None:
+        self.client.send({"TYPE": MESSAGE_TYPE.DATA.CUSTOM.id, "ROOT_ID": gathering.root_id, **fields})
 
 
-def _by_component(message: Message) -> dict[str, NDArray[np.float32]]:
-    ids = component_ids(message)
-    return dict(zip(ids, np.asarray(message["WEIGHTS"], np.float32).reshape(len(ids), -1), strict=True))
+def _shares(message: Message) -> dict[str, float]:
+    shares = by_component(message, "CONTRIBUTION")
+    return {name: number({**message, "CONTRIBUTION": share}, "CONTRIBUTION") for name, share in shares.items()}

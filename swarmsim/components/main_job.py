@@ -1,15 +1,17 @@
 """The wiring of the main job: which component listens in which room, and who starts after whom."""
 
 import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
 from swarmsim.components.aggregation import Aggregation
 from swarmsim.components.environment import Environment
-from swarmsim.components.episodes import Shape
 from swarmsim.components.evolution import Evolution
+from swarmsim.components.gym import Shape
 from swarmsim.components.model import Models
-from swarmsim.components.role import On, Role
+from swarmsim.components.role import On, Role, State
 from swarmsim.config import Config
 from swarmsim.learning.policy import Architecture
 from swarmsim.messaging.message import MESSAGE_TYPE
@@ -17,67 +19,90 @@ from swarmsim.messaging.rooms import COMMAND_ROOM
 
 CONTROL, OBSERVATION, LOGITS, ACTION, EVOLUTION = "control", "observation", "logits", "action", "evolution"
 
+_ROOMS = {"models_room": OBSERVATION, "aggregation_room": LOGITS, "control_room": CONTROL}
 _COMMAND, _LOG = MESSAGE_TYPE.COMMAND, MESSAGE_TYPE.LOG
 
 # A step's work is told in rows, each model's own cost being that of five; measured by benchmarks/speed.py --only grid.
 ROWS_OF_A_MODEL, ROWS_FOR_A_WORKER = 5, 350
 
 
-def main_job(config: Config, shape: Shape) -> list[Role]:
-    """Return all components but control, in the order of their start."""
+def main_job(config: Config, shape: Shape, states: Mapping[str, State] | None = None) -> list[Role]:
+    """Return all components but control, in the order of their start; each goes on from its state, if it has one."""
+    roles = [_aggregation(config), *_models(config, shape), _evolution(config), _environment(config)]
+    return [replace(role, state=(states or {}).get(role.name)) for role in roles]
+
+
+def _aggregation(config: Config) -> Role:
+    return Role(
+        "aggregation",
+        Aggregation,
+        listens=(
+            On(LOGITS, Aggregation.collect, answer_in=ACTION),
+            On(LOGITS, Aggregation.keep_account),
+            On(CONTROL, Aggregation.settle),
+            On(EVOLUTION, Aggregation.report, direct=True),
+            On(COMMAND_ROOM, Aggregation.leave, answer_in=ACTION, type=_COMMAND.DISCONNECT),
+        ),
+        settings={"models_room": OBSERVATION, "seed": config.seed},
+    )
+
+
+def _models(config: Config, shape: Shape) -> Iterator[Role]:
     architecture = Architecture(shape.n_inputs, shape.n_actions, config.a2c.hidden)
-    rooms = {"models_room": OBSERVATION, "aggregation_room": LOGITS, "control_room": CONTROL}
-    return [
-        Role(
-            "aggregation",
-            Aggregation,
+    for names in packed(config.population, n_workers(config.workers, config.population, config.envs)):
+        yield Role(
+            process_name(names),
+            Models,
             listens=(
-                On(LOGITS, Aggregation.collect, answer_in=ACTION),
-                On(LOGITS, Aggregation.keep_account),
-                On(EVOLUTION, Aggregation.report),
-                On(COMMAND_ROOM, Aggregation.leave, answer_in=ACTION, type=_COMMAND.DISCONNECT),
+                On(OBSERVATION, Models.observe, answer_in=LOGITS, direct=True),
+                On(OBSERVATION, Models.learn),
+                On(EVOLUTION, Models.exchange),
+                On(OBSERVATION, Models.save, None, _COMMAND.SAVEMODELWEIGHTS, _LOG.MODELWEIGHTS, direct=True),
             ),
-            settings={"models_room": OBSERVATION, "seed": config.seed},
+            settings={"components": names, "architecture": architecture, "a2c": config.a2c, "seed": config.seed},
+            announce={"COMPONENTS": names},
+        )
+
+
+def _evolution(config: Config) -> Role:
+    return Role(
+        "evolution",
+        Evolution,
+        listens=(
+            On(EVOLUTION, Evolution.gather, direct=True),
+            On(CONTROL, Evolution.ask),
+            On(COMMAND_ROOM, Evolution.leave, type=_COMMAND.DISCONNECT),
+            On(COMMAND_ROOM, Evolution.welcome, type=_COMMAND.JOINROOM),
         ),
-        *(
-            Role(
-                process_name(names),
-                Models,
-                listens=(
-                    On(OBSERVATION, Models.observe, answer_in=LOGITS),
-                    On(OBSERVATION, Models.learn),
-                    On(EVOLUTION, Models.exchange),
-                    On(OBSERVATION, Models.save, None, _COMMAND.SAVEMODELWEIGHTS, _LOG.MODELWEIGHTS, direct=True),
-                ),
-                settings={"components": names, "architecture": architecture, "a2c": config.a2c, "seed": config.seed},
-                announce={"COMPONENTS": names},
-            )
-            for names in packed(config.population, n_workers(config.workers, config.population, config.envs))
+        settings={
+            "genetic": config.evolution,
+            "seed": config.seed,
+            "timeout": config.timeout,
+            "evolution_room": EVOLUTION,
+            **_ROOMS,
+        },
+    )
+
+
+def _environment(config: Config) -> Role:
+    return Role(
+        "environment",
+        Environment,
+        listens=(
+            On(ACTION, Environment.act),
+            On(CONTROL, Environment.ask),
+            On(CONTROL, Environment.pause),
+            On(COMMAND_ROOM, Environment.welcome, type=_COMMAND.JOINROOM),
         ),
-        Role(
-            "evolution",
-            Evolution,
-            listens=(
-                On(EVOLUTION, Evolution.gather, direct=True),
-                On(CONTROL, Evolution.ask),
-                On(COMMAND_ROOM, Evolution.leave, type=_COMMAND.DISCONNECT),
-            ),
-            settings={"genetic": config.evolution, "seed": config.seed, "evolution_room": EVOLUTION, **rooms},
-        ),
-        Role(
-            "environment",
-            Environment,
-            listens=(On(ACTION, Environment.act), On(CONTROL, Environment.ask)),
-            settings={
-                "env_id": config.env,
-                "n_envs": config.envs,
-                "n_models": config.population,
-                "seed": config.seed,
-                "timeout": config.timeout,
-                **rooms,
-            },
-        ),
-    ]
+        settings={
+            "env_id": config.env,
+            "n_envs": config.envs,
+            "n_models": config.population,
+            "seed": config.seed,
+            "timeout": config.timeout,
+            **_ROOMS,
+        },
+    )
 
 
 def n_workers(workers: int | Literal["auto"], population: int, envs: int) -> int:

@@ -3,11 +3,28 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
+from swarmsim.components.fields import text
+from swarmsim.components.kept import Kept
+from swarmsim.errors import MessageRefused
 from swarmsim.messaging.client import Client, Trigger
 from swarmsim.messaging.endpoint import Address
+from swarmsim.messaging.links import private_directory
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, MessageType
+
+State = Mapping[str, Any]
+Handler = Callable[[Message], Message | None]
+
+
+class Stateful(Protocol):
+    """A component that another one can take the place of."""
+
+    def state(self) -> State:
+        """Return all that it is, between two messages: JSON values, and arrays of numbers."""
+
+    def restore(self, state: State) -> None:
+        """Go on where `state` was told."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +45,66 @@ class On:
 
 @dataclass(frozen=True)
 class Role:
-    """One component of the main job; `component(client, **settings)` makes it, in its own process."""
+    """One component of the main job; `component(client, kept, **settings)` makes it, in its own process.
+
+    Attributes:
+        component: makes a `Stateful`, if it is to be looked after.
+        state: where it goes on, unless a process before it has kept something later.
+    """
 
     name: str
-    component: Callable[..., object]
+    component: Callable[..., Any]
     listens: tuple[On, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     announce: Mapping[str, Any] = field(default_factory=dict)
+    state: State | None = None
 
     def run(self, address: Address) -> None:
         """Join the swarm at `address` and serve until asked to stop."""
         client = Client(self.name, *address, announce=self.announce)
-        component = self.component(client, **self.settings)
+        component = self._made(client, address)
         for on in self.listens:
             trigger = Trigger(on.type, on.room, on.direct)
-            client.add_eventHandler(partial(on.handler, component), on.answer_type, on.answer_in, trigger=trigger)
+            handler = _refusing(client, partial(on.handler, component))
+            client.add_eventHandler(handler, on.answer_type, on.answer_in, trigger=trigger)
+        to_itself = Trigger(MESSAGE_TYPE.COMMAND.CUSTOM, rooms=(), directmessage=True)
+        attend = _refusing(client, partial(_attend, component))
+        client.add_eventHandler(attend, MESSAGE_TYPE.COMMAND.CUSTOM, trigger=to_itself)
         client.listen()
+
+    def left_behind(self, address: Address) -> State:
+        """Return the state in which another process would take the place of the one that has gone."""
+        return self._made(None, address).state()
+
+    def _made(self, client: Client | None, address: Address) -> Stateful:
+        directory = private_directory(address)
+        kept = Kept(None if directory is None else directory / "kept" / self.name)
+        is_the_first = not kept.is_taken_up
+        component = self.component(client, kept, **self.settings)
+        if is_the_first and self.state is not None:
+            component.restore(self.state)
+        return component
+
+
+def _refusing(client: Client, handler: Handler) -> Handler:
+    """Return `handler`, but for messages that it cannot use: they are left out, with a line in the log."""
+
+    def handle(message: Message) -> Message | None:
+        try:
+            return handler(message)
+        except MessageRefused as refused:
+            client.complain("left out what it got", str(refused))
+            return None
+
+    return handle
+
+
+def _attend(component: Stateful, message: Message) -> Message | None:
+    """Answer who looks after the components: whether this one still answers, and what it is."""
+    answers: dict[object, Callable[[], Message]] = {
+        "PING": lambda: {"STATUS": "PONG"},
+        "SAVESTATE": lambda: {"STATE": component.state()},
+    }
+    command = message.get("CMD")
+    answer = answers.get(command) if isinstance(command, str) else None
+    return None if answer is None else {**answer(), "TO": text(message, "SENT_BY")}

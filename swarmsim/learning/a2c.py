@@ -5,13 +5,13 @@ synchronous form; the arithmetic is that of Stable-Baselines3's `A2C` with Adam.
 the same transitions; each has its own values, so its own returns and advantages.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from swarmsim.learning.adam import Adam
+from swarmsim.learning.adam import Adam, Memory
 from swarmsim.learning.aggregate import softmax
 from swarmsim.learning.hyperparameters import A2CSettings
 from swarmsim.learning.policy import (
@@ -25,74 +25,10 @@ from swarmsim.learning.policy import (
     forward,
     initial_weights,
 )
+from swarmsim.learning.rollout import Batch, Rollout, Transition
 
 CLIP_EPS = 1e-6
 MODELS_AT_ONCE = 128  # updated together: few enough for their numbers to stay in a core's cache, enough to fill a call
-
-
-@dataclass(frozen=True)
-class Transition:
-    """What came of one action in each of N environments.
-
-    Attributes:
-        actions: (N,) integers.
-        rewards: (N,).
-        terminated: (N,) booleans: the episode ended by the task's own rule.
-        truncated: (N,) booleans: it was cut off, so the value of its last state still counts.
-        final_observations: (N, n_inputs), of which the rows of ended episodes are used; None where none was truncated.
-        active: (N,) booleans: False where an environment had no episode left to play.
-    """
-
-    actions: NDArray[np.int64]
-    rewards: Floats
-    terminated: NDArray[np.bool_]
-    truncated: NDArray[np.bool_]
-    final_observations: Floats | None
-    active: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """B rows that P models learn from: actions (B,), row weights (B,) that sum to 1, and each model's own
-    advantages and returns, both (P, B).
-    """
-
-    actions: NDArray[np.int64]
-    row_weights: Floats
-    advantages: Floats
-    returns: Floats
-
-    def models(self, some: slice) -> "Batch":
-        """Return the same rows for some of the models."""
-        return Batch(self.actions, self.row_weights, self.advantages[some], self.returns[some])
-
-
-def advantages_and_returns(
-    rewards: Floats,
-    values: Floats,
-    dones: NDArray[np.bool_],
-    last_values: Floats,
-    gamma: float,
-    gae_lambda: float,
-) -> tuple[Floats, Floats]:
-    """Return advantages and returns, both (P, T, N), of P models over T steps of N environments.
-
-    Generalised advantage estimation (Schulman et al. 2015, arXiv 1506.02438, eq. 16):
-    A_t = δ_t + γλ A_{t+1}, with δ_t = r_t + γ V(s_{t+1}) − V(s_t), both cut where an episode ended.
-
-    Args:
-        rewards: (T, N), or (P, T, N) where they differ by model.
-        values: (P, T, N), of the states acted in.
-        dones: (T, N), whether step t ended its episode.
-        last_values: (P, N), of the states after the last step.
-    """
-    discount = np.where(dones, np.float32(0), np.float32(gamma))
-    next_values = np.concatenate((values[:, 1:], last_values[:, None]), axis=1)
-    advantages = discount * next_values + rewards - values
-    carried = discount * np.float32(gae_lambda)
-    for t in range(len(dones) - 2, -1, -1):
-        advantages[:, t] += carried[t] * advantages[:, t + 1]
-    return advantages, advantages + values
 
 
 def loss_gradient(
@@ -123,86 +59,6 @@ def clip(gradient: Floats, max_norm: float) -> None:
     gradient *= np.minimum(np.float32(1), np.float32(max_norm) / (norms + np.float32(CLIP_EPS)))[:, None]
 
 
-class Rollout:
-    """Up to T steps of N environments that P models have acted in since their last update, and what came of them.
-
-    Attributes:
-        steps: room for each step's activations, and for those of the step after the last, whose values are
-            the estimate of all that follows.
-        seen: the activations of all steps acted in so far, and of the next one, as rows.
-        bootstraps: (P, N) by step, what is added to the rewards of episodes that were cut off in it.
-    """
-
-    def __init__(self, architecture: Architecture, n_models: int, n_steps: int, n_envs: int) -> None:
-        self.n_envs = n_envs
-        self.n_steps = n_steps
-        self.length = 0
-        self.bootstraps: dict[int, Floats] = {}
-        self._activations = Activations.empty(architecture, n_models, (n_steps + 1) * n_envs)
-        self.steps = [self._activations.rows(t * n_envs, (t + 1) * n_envs) for t in range(n_steps + 1)]
-        self._actions = np.empty((n_steps, n_envs), np.int64)
-        self._rewards = np.empty((n_steps, n_envs), np.float32)
-        self._dones = np.empty((n_steps, n_envs), np.bool_)
-        self._active = np.empty((n_steps, n_envs), np.bool_)
-
-    @property
-    def is_complete(self) -> bool:
-        return self.length == self.n_steps
-
-    @property
-    def next_step(self) -> Activations:
-        """Room for the step that is acted in next."""
-        return self.steps[self.length]
-
-    @property
-    def seen(self) -> Activations:
-        return self._activations.rows(0, (self.length + 1) * self.n_envs)
-
-    def add(self, transition: Transition) -> None:
-        """Take in what came of the step that was acted in last."""
-        self._actions[self.length] = transition.actions
-        self._rewards[self.length] = transition.rewards
-        np.logical_or(transition.terminated, transition.truncated, out=self._dones[self.length])
-        self._active[self.length] = transition.active
-        self.length += 1
-
-    def clear(self) -> None:
-        self.length = 0
-        self.bootstraps.clear()
-
-    def learnt_from(self, settings: A2CSettings) -> tuple[Activations, Batch] | None:
-        """Return the recorded steps as rows, environment by environment within each step; None where none counts.
-
-        The critics must have seen all of them, and the step after them.
-        """
-        n_steps = self.length
-        active = self._active[:n_steps].ravel()
-        n_active = np.count_nonzero(active)
-        if n_active == 0:
-            return None
-        activations = self._activations.rows(0, n_steps * self.n_envs)
-        n_models = len(activations.values)
-        rewards = self._rewards[:n_steps]
-        if self.bootstraps:
-            rewards = np.repeat(rewards[None], n_models, axis=0)
-            for t, values in self.bootstraps.items():
-                rewards[:, t] += values
-        advantages, returns = advantages_and_returns(
-            rewards,
-            values=activations.values.reshape(n_models, n_steps, self.n_envs),
-            dones=self._dones[:n_steps],
-            last_values=self.next_step.values[:, :, 0],
-            gamma=settings.gamma,
-            gae_lambda=settings.gae_lambda,
-        )
-        return activations, Batch(
-            actions=self._actions[:n_steps].ravel(),
-            row_weights=active.astype(np.float32) / np.float32(n_active),
-            advantages=advantages.reshape(n_models, -1),
-            returns=returns.reshape(n_models, -1),
-        )
-
-
 @dataclass(frozen=True)
 class Block:
     """Some of the models, which are updated at once: their weights, and room for their gradient."""
@@ -220,19 +76,29 @@ class A2C:
     observation after them, and only then are they updated: so nobody waits for an update who waits for an
     action. That action is of the weights before the update; what is learnt from it later is of those after it.
 
+    Args:
+        generators: of each model, for its first weights.
+        keep: gets the models' memory as it is at first, and returns the one to use: another place, perhaps, in
+            which it has been kept since an earlier time.
+
     Attributes:
         weights: (P, G); to be changed in place only.
         awaits_outcome: whether the last `act` still waits for its `record`.
     """
 
     def __init__(
-        self, architecture: Architecture, settings: A2CSettings, generators: Sequence[np.random.Generator]
+        self,
+        architecture: Architecture,
+        settings: A2CSettings,
+        generators: Sequence[np.random.Generator],
+        keep: Callable[[Memory], Memory] = lambda memory: memory,
     ) -> None:
         self.architecture = architecture
         self.settings = settings
-        self.weights = initial_weights(architecture, generators)
+        self._memory = keep(Memory.of(initial_weights(architecture, generators)))
+        self.weights = self._memory.weights
         self._networks = Networks(architecture, self.weights)
-        self._adam = Adam(self.weights, settings.learning_rate, settings.adam_eps)
+        self._adam = Adam(self._memory, settings.learning_rate, settings.adam_eps)
         self._blocks = list(_blocks(architecture, self.weights))
         self._rollout = self._empty_rollout(n_envs=1)
         self._looked_at = Activations.empty(architecture, len(self.weights), n_rows=1)
@@ -245,6 +111,24 @@ class A2C:
     def rollout_length(self) -> int:
         """Steps recorded since the last update."""
         return self._rollout.length
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the models are, so that `restore` makes others of the same shape go on as these would."""
+        n_rows = self.rollout_length + self.awaits_outcome
+        return {name: array.copy() for name, array in vars(self._memory).items()} | {
+            "rollout": self._rollout.state(n_rows),
+            "awaits_outcome": self.awaits_outcome,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Become what `state` told."""
+        for name, array in vars(self._memory).items():
+            array[:] = state[name]
+        self._rollout = self._empty_rollout(state["rollout"]["n_envs"])
+        self._rollout.restore(state["rollout"])
+        self.awaits_outcome = state["awaits_outcome"]
+        for step in self._rollout.steps[: self.rollout_length + self.awaits_outcome]:
+            forward(ACTORS, self._networks, step)
 
     def forget_rollout(self) -> None:
         """Drop the steps that no update has used yet."""

@@ -1,39 +1,59 @@
 """Adam for a whole population: each model's weights, a row of (P, G), have moments of their own."""
 
+from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from swarmsim.learning.policy import Floats
 
 BETA1, BETA2 = 0.9, 0.999
 
 
+@dataclass(frozen=True)
+class Memory:
+    """All that learning leaves behind: arrays to be changed in place, wherever they lie.
+
+    Attributes:
+        weights, first_moment, second_moment: (P, G).
+        n_updates: (1,), how many updates were made of them.
+    """
+
+    weights: Floats
+    first_moment: Floats
+    second_moment: Floats
+    n_updates: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, weights: Floats) -> "Memory":
+        """Return the memory of models that have `weights` and have learnt nothing yet."""
+        return cls(weights, np.zeros_like(weights), np.zeros_like(weights), np.zeros(1, np.int64))
+
+
 class Adam:
-    """Adam (Kingma and Ba 2014, arXiv 1412.6980, algorithm 1) on `weights` (P, G), in place.
+    """Adam (Kingma and Ba 2014, arXiv 1412.6980, algorithm 1) on the weights of `memory`, in place.
 
     The moments are kept without their factors 1 − β, which do not change from update to update and so are
     part of the step's size and of epsilon instead: two passes over all weights less.
     """
 
-    def __init__(self, weights: Floats, learning_rate: float, eps: float) -> None:
-        self.weights = weights
+    def __init__(self, memory: Memory, learning_rate: float, eps: float) -> None:
+        self.memory = memory
         self.learning_rate = learning_rate
         self.eps = eps
-        self.n_updates = 0
-        self.first_moment = np.zeros_like(weights)
-        self.second_moment = np.zeros_like(weights)
 
     def begin_update(self) -> None:
         """Count an update; then `step` each model once."""
-        self.n_updates += 1
-        root = sqrt((1 - BETA2) / (1 - BETA2**self.n_updates))
-        self._size = np.float32(self.learning_rate * (1 - BETA1) / (1 - BETA1**self.n_updates) / root)
+        self.memory.n_updates[0] += 1
+        n_updates = int(self.memory.n_updates[0])
+        root = sqrt((1 - BETA2) / (1 - BETA2**n_updates))
+        self._size = np.float32(self.learning_rate * (1 - BETA1) / (1 - BETA1**n_updates) / root)
         self._eps = np.float32(self.eps / root)
 
     def step(self, models: slice, gradient: Floats) -> None:
         """Move the weights of `models` against their `gradient`, which is used up."""
-        first, second = self.first_moment[models], self.second_moment[models]
+        first, second = self.memory.first_moment[models], self.memory.second_moment[models]
         first *= np.float32(BETA1)
         first += gradient
         second *= np.float32(BETA2)
@@ -42,4 +62,4 @@ class Adam:
         root += self._eps
         move = np.divide(first, root, out=gradient)
         move *= self._size
-        self.weights[models] -= move
+        self.memory.weights[models] -= move

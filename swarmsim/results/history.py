@@ -38,6 +38,11 @@ class Round:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Round":
+        """Return the round that `to_dict` told."""
+        return cls(**values)
+
 
 @dataclass
 class History:
@@ -46,13 +51,15 @@ class History:
     Attributes:
         settings: what the run was asked for: seed, env, population, workers, link, preset.
         directory: where the run's files lie, or None where it keeps none.
-        wall_seconds: from the first component's start to the end.
+        wall_seconds: from the first component's start to the end, summed over all processes that went on with the run.
+        failures: of components, in order: round, phase, component, error, message, traceback, and whether it healed.
     """
 
     settings: Mapping[str, Any]
     directory: Path | None = None
     rounds: list[Round] = field(default_factory=list)
     wall_seconds: float = 0.0
+    failures: list[dict[str, Any]] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Round]:
         return iter(self.rounds)
@@ -67,6 +74,28 @@ class History:
     def env_steps(self) -> int:
         return self.rounds[-1].env_steps if self.rounds else 0
 
+    def to_state(self) -> dict[str, Any]:
+        """Return all of it but the directory, for a checkpoint."""
+        return {
+            "settings": dict(self.settings),
+            "rounds": [r.to_dict() for r in self.rounds],
+            "failures": [dict(failure) for failure in self.failures],
+            "wall_seconds": self.wall_seconds,
+        }
+
+    @classmethod
+    def from_state(
+        cls, state: Mapping[str, Any], settings: Mapping[str, Any] | None = None, directory: Path | None = None
+    ) -> "History":
+        """Return the history that `to_state` told, with `settings` in the place of its own where they are given."""
+        return cls(
+            settings=state["settings"] if settings is None else settings,
+            directory=directory,
+            rounds=[Round.from_dict(values) for values in state["rounds"]],
+            wall_seconds=state["wall_seconds"],
+            failures=state["failures"],
+        )
+
     def summary(self) -> dict[str, Any]:
         """Return `summary.json`; scores are None where no round was finished."""
         train_seconds = sum(r.seconds for r in self.rounds)
@@ -78,6 +107,7 @@ class History:
             "train_seconds": train_seconds,
             "steps_per_second": self.env_steps / train_seconds if train_seconds else 0.0,
             "wall_seconds": self.wall_seconds,
+            "failures": self.failures,
             **self.settings,
         }
 

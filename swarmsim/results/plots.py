@@ -1,9 +1,11 @@
 """Pictures of a run."""
 
+import io
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from swarmsim.results.files import write_whole
 from swarmsim.results.history import History
 
 # the colour-blind safe palette of Okabe and Ito
@@ -28,4 +30,6 @@ def plot_scores(history: History, path: Path) -> None:
     axes.set_title("{env}: {population} models acting as one, seed {seed}".format(**history.settings))
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=120)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    write_whole(path, picture.getvalue())

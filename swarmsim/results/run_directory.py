@@ -1,84 +1,165 @@
 """The directory of one run: settings, a line of metrics a round, checkpoints, a summary, a plot."""
 
-import io
+import errno
+import fcntl
 import json
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from swarmsim.errors import SettingsError
+from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, State
+from swarmsim.results.files import write_whole, writing
 from swarmsim.results.history import History, Round
 
 CONFIG, METRICS, SUMMARY, CHECKPOINT, PLOT = (
     "config.yaml", "metrics.jsonl", "summary.json", "checkpoint", "scores.png",
 )  # fmt: skip
 PACKAGES = "numpy", "gymnasium", "swarmsim"
+VERSIONS = "versions"
 
 
 class RunDirectory:
-    """The files of one run; each appears whole or not at all, but for `metrics.jsonl`, which grows by whole lines."""
+    """The files of one run; each appears whole or not at all, but for `metrics.jsonl`, which grows by whole lines.
 
-    def __init__(self, path: Path) -> None:
+    No two processes write one run: a lock on its metrics is this process's alone, and ends with it.
+
+    Raises (`create` and every method):
+        SettingsError: a file cannot be written.
+    """
+
+    def __init__(self, path: Path, metrics: BinaryIO, keep: int) -> None:
         self.path = path
-        self._metrics = (path / METRICS).open("a", encoding="utf-8")
+        self._metrics = metrics
+        self._checkpoints = Checkpoints(path / CHECKPOINT, keep)
 
     @classmethod
-    def create(cls, out: str, env: str, settings: Mapping[str, Any]) -> "RunDirectory":
+    def create(cls, out: str, env: str, settings: Mapping[str, Any], keep: int) -> "RunDirectory":
         """Return the directory of a new run at `out`, or at runs/ENV-DATE-TIME where `out` is "auto".
+
+        Args:
+            keep: how many checkpoints are kept.
 
         Raises:
             SettingsError: there is a run already, or it cannot be written.
         """
-        try:
+        with writing(f"out: {'runs' if out == 'auto' else Path(out)}"):
             path = _new_path(env) if out == "auto" else Path(out)
             if (path / CONFIG).exists() or (path / METRICS).exists():
                 raise SettingsError(f"out: {path} holds a run already; name another directory")
             (path / CHECKPOINT).mkdir(parents=True, exist_ok=True)
-            versions = {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
-            text = yaml.safe_dump({**settings, "versions": versions}, sort_keys=False)
-            _write_whole(path / CONFIG, text.encode())
-            return cls(path)
-        except OSError as error:
-            where = Path("runs") if out == "auto" else Path(out)
-            raise SettingsError(f"out: {where} cannot be written: {error.strerror}") from None
+            metrics = (path / METRICS).open("xb")
+        versions = {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+        text = yaml.safe_dump({**settings, VERSIONS: versions}, sort_keys=False)
+        try:
+            _lock(metrics, path)
+            write_whole(path / CONFIG, text.encode())
+        except SettingsError:
+            metrics.close()
+            (path / METRICS).unlink()
+            raise
+        return cls(path, metrics, keep)
+
+    @classmethod
+    def resume(cls, path: str | Path, keep: int) -> "RunDirectory":
+        """Return the directory of a run that is there, to go on with it; `restore` puts its metrics right.
+
+        Raises:
+            SettingsError: there is no run, another process runs in it, or it cannot be written.
+        """
+        path = Path(path)
+        _require_run(path)
+        with writing(path):
+            (path / CHECKPOINT).mkdir(exist_ok=True)
+            (path / METRICS).touch()
+            metrics = (path / METRICS).open("r+b")
+            metrics.seek(0, os.SEEK_END)
+        _lock(metrics, path)
+        return cls(path, metrics, keep)
+
+    def restore(self, history: History) -> None:
+        """Have the metrics hold the rounds of `history`, and nothing else."""
+        with writing(self.path / METRICS):
+            self._metrics.seek(0)  # written over, as a file in its place would be another one, without the lock
+            for record in history:
+                self._metrics.write(_line(record))
+            self._metrics.truncate()
 
     def add_round(self, record: Round) -> None:
-        self._metrics.write(json.dumps(record.to_dict()) + "\n")
-        self._metrics.flush()
+        with writing(self.path / METRICS):
+            self._metrics.write(_line(record))
+            self._metrics.flush()
 
-    def save_weights(self, round_number: int, weights: Mapping[str, NDArray[np.float32]]) -> Path:
-        """Write every model's weights (G,), by its name, after this round; the round before's go."""
-        path = self.path / CHECKPOINT / f"round-{round_number:04d}.npz"
-        content = io.BytesIO()
-        np.savez(content, **dict(weights))  # type: ignore[arg-type]  # numpy's stub confuses names with its flag
-        _write_whole(path, content.getvalue())
-        for older in path.parent.glob("round-*.npz"):
-            if older != path:
-                older.unlink()
-        return path
+    def save(self, round_number: int, state: State, complete: bool) -> Path:
+        """Write a checkpoint taken after a `complete` round, or within it; the oldest ones go."""
+        return self._checkpoints.save(round_number, state, complete)
+
+    def newest(self, on_damaged: Callable[[CheckpointDamaged], None]) -> tuple[Path, State] | None:
+        """Return the last sound checkpoint and its state; None where there has never been one.
+
+        Args:
+            on_damaged: is told of each later one that is not sound.
+
+        Raises:
+            SettingsError: there are checkpoints, but none is sound.
+        """
+        return self._checkpoints.newest(on_damaged)
 
     def close(self, history: History) -> None:
-        """Write what is known at the end of the run, however it ended."""
-        self._metrics.close()
-        _write_whole(self.path / SUMMARY, (json.dumps(history.summary(), indent=2) + "\n").encode())
-        if history.rounds:
-            from swarmsim.results.plots import plot_scores
+        """Write what is known at the end of the run, however it ended, and let others go on with it."""
+        with writing(self.path / METRICS), self._metrics:
+            write_whole(self.path / SUMMARY, (json.dumps(history.summary(), indent=2) + "\n").encode())
+            if history.rounds:
+                from swarmsim.results.plots import plot_scores
 
-            plot_scores(history, self.path / PLOT)
+                plot_scores(history, self.path / PLOT)
 
 
-def load_weights(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Return the weights that `save_weights` wrote, by the models' names."""
-    with np.load(path, allow_pickle=False) as found:
-        return {name: found[name] for name in found.files}
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """Return the settings of the run at `path`, not yet checked.
+
+    Raises:
+        SettingsError: there is no run, or its settings are damaged.
+    """
+    _require_run(Path(path))
+    file = Path(path) / CONFIG
+    try:
+        settings = yaml.safe_load(file.read_bytes())
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}") from None
+    except Exception as error:  # yaml raises more than its own errors where a value is not what its tag says
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise SettingsError(f"{file} is damaged: {problem}") from None
+    if not isinstance(settings, dict):
+        raise SettingsError(f"{file} is damaged: it holds no settings")
+    return {key: value for key, value in settings.items() if key != VERSIONS}
+
+
+def _require_run(path: Path) -> None:
+    if not path.is_dir():
+        raise SettingsError(f"{path}: there is no such directory")
+    if not (path / CONFIG).is_file():
+        raise SettingsError(f"{path} is no run directory: one has {CONFIG}, {METRICS} and {CHECKPOINT}/")
+
+
+def _lock(metrics: BinaryIO, path: Path) -> None:
+    try:
+        fcntl.lockf(metrics, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        metrics.close()
+        is_taken = error.errno in (errno.EACCES, errno.EAGAIN)
+        reason = "another process runs in it" if is_taken else f"it cannot be locked: {error.strerror}"
+        raise SettingsError(f"{path}: {reason}") from None
+
+
+def _line(record: Round) -> bytes:
+    return json.dumps(record.to_dict()).encode() + b"\n"
 
 
 def _new_path(env: str) -> Path:
@@ -91,15 +172,6 @@ def _new_path(env: str) -> Path:
             return path
         except FileExistsError:
             number += 1
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    beside = path.with_name(path.name + ".new")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def _version(package: str) -> str:

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
-from swarmsim.components.aggregation import Aggregation, Ledger
+from swarmsim.components.aggregation import Aggregation
 from swarmsim.components.fields import component_order
+from swarmsim.components.kept import Kept
+from swarmsim.components.ledger import Ledger
+from swarmsim.errors import MessageRefused
 from swarmsim.learning.aggregate import contributions, diversity, softmax
 
 LOGITS = {"model0": [2.0, 0.0], "model1": [1.0, 0.0], "model10": [0.0, 0.5], "model2": [-1.0, 1.0]}
@@ -21,8 +24,8 @@ class Present:
         return self.names
 
 
-def aggregation(names=LOGITS, seed=0):
-    return Aggregation(Present(names), models_room="observation", seed=seed)
+def aggregation(names=LOGITS, seed=0, kept=None):
+    return Aggregation(Present(names), Kept(kept), models_room="observation", seed=seed)
 
 
 def logits(name, step=0, deterministic=True, run="run", values=None, **more):
@@ -113,16 +116,100 @@ def test_evaluation_adds_nothing_to_contributions():
 
 
 @pytest.mark.parametrize(
-    ("values", "sentence"),
+    ("wrong", "sentence"),
     [
-        ([np.nan, 0.0], "model0 sent logits that are not finite: its learning has diverged"),
-        ([np.inf, 0.0], "not finite"),
-        ([], "model0 sent logits of shape"),
+        ({"LOGITS": [np.nan, 0.0]}, "LOGITS from 'model0' is made of finite numbers, not "),
+        ({"LOGITS": []}, "LOGITS from 'model0' is one set of logits for each of 1 component"),
+        ({"LOGITS": 3.0}, "one set of logits"),
+        ({"LOGITS": [1.0, 2.0, 3.0], "COMPONENT_ID": ["model0", "model1"]}, "for each of 2 component"),
+        ({"LOGITS": ["a", "b"]}, "LOGITS from 'model0' is made of numbers, not"),
+        ({"LOGITS": [[1.0], [1.0, 2.0]]}, "made of numbers"),
+        ({"LOGITS": {}}, "made of numbers"),
+        ({"LOGITS": None}, "made of numbers"),
+        ({"COMPONENT_ID": 7}, "COMPONENT_ID from 'model0' is a component's name or several, not 7"),
+        ({"COMPONENT_ID": []}, "a component's name or several"),
+        ({"COMPONENT_ID": "9" * 5000}, "a component's name"),
+        ({"DETERMINISTIC": "yes"}, "DETERMINISTIC from 'model0' is true or false, not 'yes'"),
+        ({"STEP": -1}, "STEP from 'model0' is a whole number from 0, not -1"),
+        ({"STEP": 1.0}, "a whole number"),
+        ({"ACTIVE": [True, True]}, "ACTIVE from 'model0' is one value for each of 1 environment"),
+        ({"ACTIVE": 3}, "true or false"),
+        ({"LOGITS": [0.0, 1.0, 2.0]}, "for 1 environment.s. of 2 actions"),
     ],
 )
-def test_logits_that_cannot_be_used_name_their_model(values, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        aggregation().collect(logits("model0", values=values))
+def test_a_message_that_cannot_be_used_is_refused_and_changes_nothing(wrong, sentence):
+    swarm = aggregation(["model0", "model1"])
+    swarm.collect(logits("model1"))
+    with pytest.raises(MessageRefused, match=sentence):
+        swarm.collect({**logits("model0"), **wrong})
+    for run in ("run", "another"):
+        with pytest.raises(MessageRefused):
+            swarm.collect({**logits("model0", run=run), "LOGITS": "no"})
+    assert swarm.collect(logits("model0"))["ACTION"] == 0
+
+
+def test_one_that_comes_back_is_waited_for_again_from_the_first_step_for_which_it_speaks():
+    swarm = aggregation(["model0", "model1"])
+    swarm.collect(logits("model0"))
+    assert swarm.leave({"COMPONENTS": ["model1"]})["STEP"] == 0
+    assert swarm.collect(logits("model0", step=1))["STEP"] == 1
+    assert swarm.collect(logits("model1", step=2)) is None
+    assert swarm.collect(logits("model0", step=2))["STEP"] == 2
+    assert swarm.collect(logits("model0", step=3)) is None
+    assert swarm.collect(logits("model1", step=3))["STEP"] == 3
+
+
+def test_one_that_has_gone_and_is_there_again_is_not_waited_for_in_the_step_that_it_did_not_see():
+    swarm = aggregation(["model0", "model1"])
+    swarm.collect(logits("model0"))  # both are in the room, the second one's new process too
+    assert swarm.leave({"COMPONENTS": ["model1"]})["STEP"] == 0
+
+
+def test_models_that_share_a_name_are_counted():
+    swarm = aggregation(["model", "model", "model"])
+    one, two, three = ({**logits("model0"), "COMPONENT_ID": uuid} for uuid in ("a1", "b2", "c3"))
+    assert swarm.collect(one) is None
+    assert swarm.leave({"COMPONENTS": ["model"]}) is None
+    assert swarm.collect(two)["STEP"] == 0
+    assert swarm.collect({**three, "STEP": 1}) is None
+
+
+def decisions(swarm, steps):
+    names = sorted(LOGITS)
+    return [[swarm.collect(logits(name, step, deterministic=False)) for name in names][-1]["ACTION"] for step in steps]
+
+
+def test_one_that_takes_up_the_state_of_another_goes_on_to_the_last_bit():
+    first, second = aggregation(), aggregation(seed=9)
+    decisions(first, range(700))
+    first.keep_account({})
+    decisions(first, range(700, 710))
+    second.restore(first.state())
+    assert decisions(first, range(710, 1500)) == decisions(second, range(710, 1500))
+    asked = {"CMD": "GET", "SENT_BY": "evolution", "ROOT_ID": "e"}
+    assert first.report(asked) == second.report(asked)
+
+
+def test_a_report_is_given_again_to_an_evolution_that_is_repeated_even_by_another_process(tmp_path):
+    swarm = aggregation(kept=tmp_path / "aggregation")
+    decisions(swarm, range(10))
+    asked = {"CMD": "GET", "SENT_BY": "evolution", "ROOT_ID": "first"}
+    report = swarm.report(asked)
+    assert sum(report["CONTRIBUTION"].values()) == pytest.approx(1.0)
+    assert swarm.report(asked) == report
+    assert aggregation(kept=tmp_path / "aggregation").report(asked) == report
+    assert swarm.report({**asked, "ROOT_ID": "second"})["CONTRIBUTION"] == {}
+
+
+def test_what_was_kept_is_taken_up_by_the_next_process(tmp_path, monkeypatch):
+    monkeypatch.setattr("swarmsim.components.aggregation.KEEP_SECONDS", 0.0)
+    swarm = aggregation(kept=tmp_path / "aggregation")
+    decisions(swarm, range(50))
+    swarm.keep_account({})
+    after = aggregation(kept=tmp_path / "aggregation")
+    asked = {"CMD": "GET", "SENT_BY": "evolution", "ROOT_ID": "e"}
+    assert decisions(after, range(50, 80)) == decisions(swarm, range(50, 80))
+    assert after.report(asked) == swarm.report(asked)
 
 
 def test_a_ledger_adds_up_all_steps_of_a_round_however_many():

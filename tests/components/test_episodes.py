@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from swarmsim.components.episodes import Episodes, make_env, shape_of
+from swarmsim.components.episodes import Episodes
+from swarmsim.components.gym import make_env, shape_of
 from swarmsim.errors import SettingsError
 from tests import environments
 

@@ -11,10 +11,11 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 
 from swarmsim.learning import a2c
-from swarmsim.learning.a2c import A2C, Batch, Transition, advantages_and_returns, clip, loss_gradient
-from swarmsim.learning.adam import Adam
+from swarmsim.learning.a2c import A2C, clip, loss_gradient
+from swarmsim.learning.adam import Adam, Memory
 from swarmsim.learning.hyperparameters import A2CSettings
 from swarmsim.learning.policy import ACTORS, CRITICS, Activations, Architecture, Networks, forward
+from swarmsim.learning.rollout import Batch, Transition, advantages_and_returns
 from swarmsim.learning.seeding import generator
 from tests.learning.test_policy import CARTPOLE, as_torch, flat_gradient, population
 
@@ -134,7 +135,7 @@ def test_the_gradient_is_torchs_of_the_loss_as_written():
 def test_adam_and_clipping_are_torchs():
     rng = np.random.default_rng(0)
     weights = rng.standard_normal((2, 30)).astype(np.float32)
-    adam = Adam(weights, 0.01, 1e-5)
+    adam = Adam(Memory.of(weights), 0.01, 1e-5)
     theirs = [torch.nn.Parameter(torch.tensor(w)) for w in weights]
     optimizers = [torch.optim.Adam([w], lr=0.01, eps=1e-5) for w in theirs]
     for size in (0.01, 1.0, 10.0, 0.1):
@@ -256,3 +257,41 @@ def test_learning_comes_after_the_action_and_no_later_than_the_next_record():
         for learner in (first, second):
             learner.record(transition)
         assert np.array_equal(first.weights, second.weights)
+
+
+@pytest.mark.parametrize("n_steps", [0, 1, 3, 5, 7])
+def test_models_that_take_up_the_state_of_others_go_on_as_these_do(n_steps):
+    rng = np.random.default_rng(1)
+
+    def transition():
+        truncated = rng.random(2) < 0.3
+        return Transition(
+            rng.integers(2, size=2),
+            rng.random(2).astype(np.float32),
+            np.zeros(2, np.bool_),
+            truncated,
+            rng.random((2, 4)).astype(np.float32) if truncated.any() else None,
+            np.ones(2, np.bool_),
+        )
+
+    first = A2C(CARTPOLE, SETTINGS, [generator(0, "a"), generator(0, "b")])
+    story = [(rng.random((2, 4)).astype(np.float32), transition()) for _ in range(20)]
+
+    def live(learner, story):
+        answers = []
+        for observations, came in story:
+            answers.append(learner.act(observations).copy())
+            learner.record(came)
+        return answers
+
+    live(first, story[:n_steps])
+    first.act(story[n_steps][0])
+    first.learn()
+    second = A2C(CARTPOLE, SETTINGS, [generator(9, "c"), generator(9, "d")])
+    second.restore(first.state())
+    assert second.awaits_outcome
+    for learner in (first, second):
+        learner.record(story[n_steps][1])
+    for ours, theirs in zip(live(second, story[n_steps + 1 :]), live(first, story[n_steps + 1 :]), strict=True):
+        assert np.array_equal(ours, theirs)
+    assert np.array_equal(first.weights, second.weights)

@@ -1,0 +1,92 @@
+"""The ledger: who contributed how much to the swarm's decisions, and how far opinions differed."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swarmsim.components.fields import component_order
+from swarmsim.learning.aggregate import contributions, diversity
+
+Names = tuple[str, ...]
+Probabilities = NDArray[np.float64]
+
+
+class Ledger:
+    """Who contributed how much, and how far opinions differed, since it was opened."""
+
+    BLOCK = 2000  # opinions reckoned up at once: fewer are not worth the calls, more take long at a time
+
+    def __init__(self) -> None:
+        self._names: Names = ()
+        self._block: list[tuple[Probabilities, NDArray[np.int64]]] = []
+        self._n_opinions = 0
+        self._sums: NDArray[np.float64] = np.zeros(0)
+        self._totals: defaultdict[str, float] = defaultdict(float)
+        self._distance = 0.0
+        self._n_decisions = 0
+
+    def state(self) -> dict[str, Any]:
+        """Return all that it holds, to the last bit: so what is not reckoned up yet stays so."""
+        return {
+            "names": list(self._names),
+            "sums": self._sums.copy(),
+            "totals": dict(self._totals),
+            "distance": self._distance,
+            "n_decisions": self._n_decisions,
+            "probabilities": np.concatenate([p for p, _ in self._block], axis=1) if self._block else None,
+            "actions": np.concatenate([a for _, a in self._block]) if self._block else None,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Become what `state` told."""
+        self._names, self._sums = tuple(state["names"]), np.array(state["sums"])
+        self._totals = defaultdict(float, state["totals"])
+        self._distance, self._n_decisions = state["distance"], state["n_decisions"]
+        self._block, self._n_opinions = [], 0
+        if state["actions"] is not None:
+            self._block.append((np.asarray(state["probabilities"]), np.asarray(state["actions"])))
+            self._n_opinions = len(self._names) * len(state["actions"])
+
+    def add(self, names: Names, probabilities: Probabilities, actions: NDArray[np.int64]) -> None:
+        """Take in what the models `names` (P) thought, (P, B, A), and the actions (B,) that came of it."""
+        if names != self._names:
+            self._close_account()
+            self._names, self._sums = names, np.zeros(len(names))
+        self._block.append((probabilities, actions))
+        self._n_opinions += len(names) * actions.size
+
+    def reckon_up_if_due(self) -> None:
+        """Take time for what has been added, once there is enough of it."""
+        if self._n_opinions >= self.BLOCK:
+            self._reckon_up()
+
+    def _reckon_up(self) -> None:
+        if not self._block:
+            return
+        probabilities = np.concatenate([p for p, _ in self._block], axis=1)
+        actions = np.concatenate([a for _, a in self._block])
+        self._block, self._n_opinions = [], 0
+        self._sums += contributions(probabilities, actions).sum(axis=1)
+        self._distance += float(diversity(probabilities).sum())
+        self._n_decisions += actions.size
+
+    def _close_account(self) -> None:
+        """Book what these models have, before others come."""
+        self._reckon_up()
+        for name, total in zip(self._names, self._sums.tolist(), strict=True):
+            self._totals[name] += total
+        self._sums[:] = 0
+
+    def shares(self) -> dict[str, float]:
+        """Return each model's part of all decisions; the parts sum to 1. Empty where none was made."""
+        self._close_account()
+        names = sorted(self._totals, key=component_order)
+        return {name: self._totals[name] / self._n_decisions for name in names}
+
+    def diversity(self) -> float:
+        """Return the mean over all decisions of the models' mean pairwise distance; 0 where none was made."""
+        self._reckon_up()
+        return self._distance / self._n_decisions if self._n_decisions else 0.0
