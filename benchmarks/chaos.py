@@ -1,0 +1,291 @@
+"""Kill anything at any moment: many small runs, each with a fault at a random moment in a random component.
+
+Each trial starts `run.py` as a user would, in a directory of its own; at a random moment between the swarm's standing
+and the end of such a run it kills, stops, breaks or ends a component, or the launcher. What ended early is resumed.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from measuring import machine, table
+
+from swarmsim.cli import INTERRUPTED
+from swarmsim.results.checkpoint import CheckpointDamaged, read
+from swarmsim.results.run_directory import CHECKPOINT, METRICS
+
+ROUNDS, EPISODES, POPULATION = 3, 40, 6
+HUNG_SECONDS, ORPHAN_SECONDS = 60.0, 5.0
+SETTINGS = f"""
+rounds: {ROUNDS}
+population: {POPULATION}
+episodes: {EPISODES}
+eval_episodes: 5
+timeout: 2
+"""
+
+# Every component inherits the handlers: one breaks what it is doing, the other ends its process without a word.
+VICTIM = """
+import os, signal, sys
+
+def break_down(*_):
+    raise RuntimeError("chaos")
+
+signal.signal(signal.SIGUSR1, break_down)
+signal.signal(signal.SIGUSR2, lambda *_: os._exit(0))
+from swarmsim.cli import main
+sys.exit(main())
+"""
+
+FAULTS = {
+    "SIGKILL": signal.SIGKILL,
+    "SIGSTOP": signal.SIGSTOP,
+    "exception": signal.SIGUSR1,
+    "exit 0": signal.SIGUSR2,
+}
+LAUNCHER_FAULTS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "Ctrl+C": signal.SIGINT}
+COMPONENTS = {"models": "model", "aggregation": "aggregation", "environment": "environment", "evolution": "evolution"}
+KINDS = [(component, fault) for component in COMPONENTS for fault in FAULTS]
+KINDS += [("launcher", fault) for fault in LAUNCHER_FAULTS]
+
+OUTCOMES = "completed", "ended cleanly", "hung", "left processes", "lost a checkpoint"
+
+
+@dataclass
+class Trial:
+    """One run with one fault, and what came of it.
+
+    Attributes:
+        moment: of the fault, as a part of the time that a run takes.
+        struck: whether the run still ran then.
+        seconds_to_end: from an interrupt to the launcher's end.
+        why: what tells of anything but a completed run.
+    """
+
+    seed: int
+    component: str
+    fault: str
+    workers: int
+    moment: float
+    struck: bool = False
+    seconds_to_end: float = 0.0
+    outcomes: set[str] = field(default_factory=set)
+    why: list[str] = field(default_factory=list)
+
+    def fail(self, outcome: str, why: str) -> None:
+        self.outcomes.add(outcome)
+        self.why.append(why)
+
+    def __str__(self) -> str:
+        return (
+            f"seed {self.seed}: {self.fault} in {self.component} at {self.moment:.0%} of the run, "
+            f"{self.workers} model processes: {'; '.join(self.why) or ', '.join(self.outcomes)}"
+        )
+
+
+def trials(number: int, seed: int) -> Iterator[Trial]:
+    """Give as many trials: every kind of fault in turn, all else drawn."""
+    for index in range(number):
+        rng = random.Random(seed * 1_000_003 + index)
+        component, fault = KINDS[index % len(KINDS)]
+        yield Trial(index, component, fault, rng.choice((1, 2, 3)), rng.random())
+
+
+@contextmanager
+def _place(seed: int, workers: int) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        place = Path(folder)
+        (place / "swarm.yaml").write_text(SETTINGS + f"workers: {workers}\nseed: {seed}\n")
+        yield place
+
+
+def seconds_of_a_run(seed: int) -> float:
+    """Return how long a run takes to which nothing happens, from the moment in which its swarm stands."""
+    with _place(seed, workers=2) as place:
+        process = _start(place, "--out", "out")
+        assert process.stdout is not None
+        process.stdout.readline()
+        began = time.monotonic()
+        process.communicate(timeout=HUNG_SECONDS)
+        return time.monotonic() - began
+
+
+def run(trial: Trial, seconds: float) -> Trial:
+    """Carry a trial out, and return it with what came of it; such a run takes `seconds`."""
+    with _place(trial.seed, trial.workers) as place:
+        _carry_out(trial, seconds, place)
+    return trial
+
+
+def _carry_out(trial: Trial, seconds: float, place: Path) -> None:
+    process = _start(place, "--out", "out")
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(trial.moment * seconds)
+    target = process.pid if trial.component == "launcher" else _process_of(trial, place)
+    faults = LAUNCHER_FAULTS if trial.component == "launcher" else FAULTS
+    began = time.monotonic()
+    if target is not None and process.poll() is None:
+        os.kill(target, faults[trial.fault])
+        trial.struck = True
+    status, told = _end(trial, process, place)
+    trial.seconds_to_end = time.monotonic() - began if status == INTERRUPTED else 0.0
+    was_over = (
+        status == -signal.SIGTERM and len(_rounds(place)) == ROUNDS
+    )  # the signal met an interpreter on its way out
+    _look_for_lost_checkpoints(trial, place)
+    if status == 0:
+        trial.outcomes.add("completed")
+    elif status == 1 and "swarmsim: " in told:
+        trial.fail("ended cleanly", told.strip().rpartition("\n")[2])
+    elif status not in (INTERRUPTED, -signal.SIGKILL) and not was_over:
+        trial.fail("hung", f"status {status}: {told[-300:]}")
+    if status != 0 and "hung" not in trial.outcomes:
+        _resume(trial, place)
+
+
+def _resume(trial: Trial, place: Path) -> None:
+    """Whatever ended early can be gone on with, to its end."""
+    status, told = _end(trial, _start(place, "--resume", "out"), place)
+    done = _rounds(place)
+    if status != 0 or [record["round"] for record in done] != list(range(1, ROUNDS + 1)):
+        trial.fail("lost a checkpoint", f"resumed with status {status}, {len(done)} rounds: {told[-300:]}")
+    elif trial.component == "launcher":
+        trial.outcomes.add("completed")
+    if any(len(record["train_returns"]) != EPISODES for record in done):
+        trial.fail("lost a checkpoint", "a round lost episodes")
+
+
+def _start(place: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", VICTIM, "--no-progress", *arguments],
+        cwd=place,
+        env={**os.environ, "TMPDIR": str(place), "CHAOS": str(place)},
+        stdout=subprocess.PIPE,
+        stderr=(place / "stderr").open("w"),
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _end(trial: Trial, process: subprocess.Popen[str], place: Path) -> tuple[int, str]:
+    """Wait for the run's end; return its status and what it said, and see that it left no process."""
+    try:
+        process.communicate(timeout=HUNG_SECONDS)
+    except subprocess.TimeoutExpired:
+        trial.fail("hung", f"no end in {HUNG_SECONDS:g} s")
+        _kill(process.pid)
+        process.communicate()
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    while (left := _processes_of(place)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if left:
+        trial.fail("left processes", f"left {left}")
+        for pid in left:
+            _kill(pid)
+    return process.returncode, (place / "stderr").read_text()
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _processes_of(place: Path) -> list[int]:
+    marker, found = f"CHAOS={place}".encode(), []
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if marker in environ.read_bytes().split(b"\0"):
+                found.append(int(environ.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def _process_of(trial: Trial, place: Path) -> int | None:
+    """Return the process of the trial's component, one of them where it has several; None where it has just gone."""
+    for rooms in place.glob("swarmsim-*/*/rooms.json"):
+        members = json.loads(rooms.read_text())["members"]
+        found = [
+            int(member[0].partition("-")[0]) for member in members if member[1].startswith(COMPONENTS[trial.component])
+        ]
+        if found:
+            return random.Random(trial.seed).choice(found)
+    return None
+
+
+def _rounds(place: Path) -> list[dict]:
+    try:
+        return [json.loads(line) for line in (place / "out" / METRICS).read_text().splitlines() if line.endswith("}")]
+    except FileNotFoundError:
+        return []
+
+
+def _look_for_lost_checkpoints(trial: Trial, place: Path) -> None:
+    """Every round that stands in the metrics is in a checkpoint, and no checkpoint is damaged."""
+    kept = 0
+    for path in sorted((place / "out" / CHECKPOINT).glob("*.npz")):
+        try:
+            kept = max(kept, len(read(path)["history"]["rounds"]))
+        except CheckpointDamaged as damaged:
+            trial.fail("lost a checkpoint", str(damaged))
+    if kept < len(_rounds(place)):
+        trial.fail("lost a checkpoint", f"{len(_rounds(place))} rounds done, {kept} kept")
+
+
+def summary(done: Sequence[Trial]) -> str:
+    """Return the table of outcomes by component and fault."""
+    rows = []
+    for component, fault in KINDS:
+        group = [trial for trial in done if (trial.component, trial.fault) == (component, fault)]
+        counts = Counter(outcome for trial in group for outcome in trial.outcomes)
+        if group:
+            struck = sum(trial.struck for trial in group)
+            rows.append([component, fault, len(group), struck, *(counts[outcome] for outcome in OUTCOMES)])
+    rows.append(["all", "", *(sum(int(str(cell)) for cell in column) for column in list(zip(*rows, strict=True))[2:])])
+    return table(["component", "fault", "trials", "struck in time", *OUTCOMES], rows)
+
+
+def main() -> int:
+    """Run the trials, print the table, and fail where anything hung, was left behind or got lost."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n\n")[0] if __doc__ else "",
+        epilog="Example: python benchmarks/chaos.py --trials 200",
+    )
+    parser.add_argument("--trials", type=int, default=200, help="runs (default: 200)")
+    parser.add_argument("--seed", type=int, default=0, help="of moments and sizes (default: 0)")
+    parser.add_argument("--jobs", type=int, default=2, help="trials at a time (default: 2)")
+    parser.add_argument("--only", type=int, help="this trial alone, by its number")
+    given = parser.parse_args()
+    chosen = [trial for trial in trials(given.trials, given.seed) if given.only in (None, trial.seed)]
+    began, done = time.monotonic(), []
+    with ThreadPoolExecutor(given.jobs) as pool:
+        seconds = min(pool.map(seconds_of_a_run, range(given.jobs)))
+        for trial in pool.map(partial(run, seconds=seconds), chosen):
+            done.append(trial)
+            if trial.why:
+                print(trial, file=sys.stderr, flush=True)
+    print(f"{machine()}; {len(done)} trials in {time.monotonic() - began:.0f} s\n\n{summary(done)}")
+    interrupts = [trial.seconds_to_end for trial in done if trial.seconds_to_end]
+    if interrupts:
+        told = f"{statistics.median(interrupts):.1f} s, the longest {max(interrupts):.1f} s"
+        print(f"\nAn interrupt took {told}, {given.jobs} runs at a time.")
+    return int(any(trial.outcomes & set(OUTCOMES[2:]) for trial in done))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""Twenty runs in which something is killed, stopped or broken: one for each kind of fault in each component."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.mark.timeout(600)
+def test_whatever_is_killed_the_run_goes_on_or_ends_cleanly(tmp_path):
+    program = [sys.executable, ROOT / "benchmarks" / "chaos.py", "--trials", "20"]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if line.startswith("|")
+    ]
+    head, total = rows[0], dict(zip(rows[0], rows[-1], strict=True))
+    assert head[-3:] == ["hung", "left processes", "lost a checkpoint"]
+    assert [total[name] for name in head[-3:]] == ["0", "0", "0"]
+    assert int(total["trials"]) == 20
+    assert int(total["struck in time"]) >= 10
+    assert int(total["completed"]) + int(total["ended cleanly"]) == 20
+    assert len(re.findall(r"^\| (models|aggregation|environment|evolution|launcher)", done.stdout, re.MULTILINE)) == 19

@@ -1,0 +1,17 @@
+"""Swarms started and stopped again and again in one process leave nothing behind."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize("link", ["queues", "inprocess"])
+def test_cycles_leave_nothing_behind(tmp_path, link):
+    program = [sys.executable, ROOT / "benchmarks" / "cycles.py", "--cycles", "25", "--link", link]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    last = [cell.strip() for cell in done.stdout.splitlines()[-1].split("|")[1:-1]]
+    assert last[:2] == ["25", "0"]
