@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from swarmsim.components.care import Care
 from swarmsim.components.control import Control, Interrupted
+from swarmsim.components.environment import Environment
 from swarmsim.components.gym import Shape, shape_of
 from swarmsim.components.main_job import CONTROL, OBSERVATION, main_job, n_workers
 from swarmsim.components.model import Models
@@ -174,9 +175,7 @@ class Experiment:
             self._states, self._request = state["components"], state["request"]
         directory.restore(self.history)
 
-    def _save(self, states: Mapping[str, Any], *, complete: bool) -> None:
-        if self._directory is None:
-            return
+    def _save(self, directory: RunDirectory, states: Mapping[str, Any], *, complete: bool) -> None:
         self._tell_wall_seconds()
         state = {
             "history": self.history.to_state(),
@@ -185,7 +184,7 @@ class Experiment:
             "components": states,
         }
         number = len(self.history) + (not complete)
-        self.checkpoint = self._directory.save(number, state, complete=complete)
+        self.checkpoint = directory.save(number, state, complete=complete)
 
     def _save_where_it_stands(self, control: Control, roles: Iterable[Role]) -> None:
         """Keep what was learned in a round that cannot end now, as far as it can be had soon."""
@@ -193,13 +192,13 @@ class Experiment:
             return
         self._request = control.request
         try:
-            if not control.care.failed:
-                control.pause(PAUSE_SECONDS)
+            # a run that cannot be paused goes on without the episodes that are running, as if its process had died
+            stands = control.care.failed is None and control.pause(PAUSE_SECONDS)
             states = control.states(STATES_SECONDS)
             for role in roles:
-                if role.name not in states:
+                if role.name not in states or (role.component is Environment and not stands):
                     states[role.name] = role.left_behind(control.client.address)
-            self._save(states, complete=False)
+            self._save(self._directory, states, complete=False)
         except SwarmError as error:
             self.report.noted(f"of this moment no checkpoint could be made: {error}")
 
@@ -232,8 +231,8 @@ class Experiment:
         record = self._record(number)
         self._results = {}
         self.history.rounds.append(record)
-        self._save(control.states(), complete=True)
         if self._directory is not None:
+            self._save(self._directory, control.states(), complete=True)
             self._directory.add_round(record)
         self.report.round_ended(record)
 

@@ -4,7 +4,7 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,13 @@ from swarmsim.components.outcomes import EvolutionResult, RunResult
 from swarmsim.errors import Stalled, WaitTimeout
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
+from swarmsim.messaging.rooms import COMMAND_ROOM
 
 Progress = Callable[[list[float], int], None]  # returns of episodes ended since the last call, steps so far
 
 LOOK_SECONDS, EVOLVE_SECONDS = 0.05, 1.0
+
+_CUSTOM_COMMAND = MESSAGE_TYPE.COMMAND.CUSTOM.id
 
 
 class Interrupted(Exception):
@@ -103,24 +106,30 @@ class Control:
                         mutations=message.get("MUTATIONS", 0),
                     )
 
-    def pause(self, timeout: float) -> None:
-        """Have the environment stop after the step that it is making, until its run is asked for again."""
-        with self._asking(self._message(self.control_room, CMD="PAUSE")):
+    def pause(self, timeout: float) -> bool:
+        """Have the environment stop after the step that it is making, until its run is asked for again.
+
+        Returns:
+            Whether it has, within `timeout` seconds.
+        """
+        with suppress(WaitTimeout), self._asking(self._message(self.control_room, CMD="PAUSE")):
             while self._answer("the environment to pause", bound=timeout).get("STATUS") != "PAUSED":
                 pass
+            return True
+        return False
 
     def states(self, timeout: float | None = None) -> dict[str, Any]:
-        """Return what every component is, by its name; all within `timeout`, where it is given."""
+        """Return what every component is, by its name: of those that tell within `timeout`, where it is given."""
         found: dict[str, Any] = {}
         deadline = None if timeout is None else time.monotonic() + timeout
-        for name in self.care.names:
-            with self._asking({**self._message(None, MESSAGE_TYPE.COMMAND.CUSTOM.id, CMD="SAVESTATE"), "TO": name}):
-                while name not in found:
-                    left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
-                    message = self._answer(f"the state of {name!r}", bound=left)
-                    if "STATE" in message:
-                        found[name] = message["STATE"]
-        return found
+        gives_up = () if timeout is None else (WaitTimeout,)
+        with suppress(*gives_up), self._asking(self._message(COMMAND_ROOM, _CUSTOM_COMMAND, CMD="SAVESTATE")):
+            while missing := [name for name in self.care.names if name not in found]:
+                left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+                message = self._answer(f"the state of {', '.join(missing[:5])}", bound=left)
+                if "STATE" in message:
+                    found[message["SENT_BY"]] = message["STATE"]
+        return {name: found[name] for name in self.care.names if name in found}
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """Return every model's weights (G,), by its name."""
@@ -135,9 +144,8 @@ class Control:
         return {name: found[name] for name in sorted(found, key=component_order)}
 
     @staticmethod
-    def _message(room: str | None, type_id: str = MESSAGE_TYPE.DATA.CUSTOM.id, **fields: object) -> Message:
-        to = {} if room is None else {"TO_ROOM": room}
-        return {"TYPE": type_id, "ROOT_ID": uuid.uuid4().hex, **to, **fields}
+    def _message(room: str, type_id: str = MESSAGE_TYPE.DATA.CUSTOM.id, **fields: object) -> Message:
+        return {"TYPE": type_id, "ROOT_ID": uuid.uuid4().hex, "TO_ROOM": room, **fields}
 
     @contextmanager
     def _asking(self, request: Message) -> Iterator[None]:
@@ -185,8 +193,7 @@ class Control:
             return {}
 
     def _ask_for_a_sign_of_life(self) -> set[str]:
-        for name in self.care.names:
-            self.client.send({"TYPE": MESSAGE_TYPE.COMMAND.CUSTOM.id, "TO": name, "CMD": "PING"})
+        self.client.send({"TYPE": _CUSTOM_COMMAND, "TO_ROOM": COMMAND_ROOM, "CMD": "PING"})
         return set()
 
     def _end_the_silent(self, waited_for: str, seconds: float, answered: set[str] | None) -> None:

@@ -90,7 +90,9 @@ class Environment:
             return
         mode = "evaluate" if told["asked"].get("DETERMINISTIC") else "train"
         episodes = Episodes(self._envs[mode], ())
-        episodes.restore(told["episodes"], replay=replay)
+        if not episodes.restore(told["episodes"], replay=replay):
+            what = "playing an episode's actions again came to something else: the run goes on, but not exactly"
+            self.client.complain("does not keep to its seeds", what)
         self._run = Run(told["asked"], episodes, told["step"], told["seconds"], told["attempt"])
         self._run.wait(told["untold"] if replay else None)
         if not replay:

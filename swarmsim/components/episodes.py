@@ -58,19 +58,24 @@ class Episodes:
     def state(self) -> dict[str, Any]:
         """Return what has been played: of running episodes every action, which with its seed makes it again."""
         return {
-            "seeds": self._seeds,
-            "returns": self.returns,
-            "lengths": self.lengths,
-            "ended": self.ended,
-            "waiting": self._waiting,
+            "seeds": list(self._seeds),
+            "returns": list(self.returns),
+            "lengths": list(self.lengths),
+            "ended": list(self.ended),
+            "waiting": list(self._waiting),
+            "observations": self.observations.copy(),
             "running": [
-                [number, actions] if plays else None
+                [number, list(actions)] if plays else None
                 for number, actions, plays in zip(self._numbers, self._actions, self.active.tolist(), strict=True)
             ],
         }
 
-    def restore(self, state: Mapping[str, Any], *, replay: bool) -> None:
-        """Become what `state` told, the running episodes played again up to there, or else begun anew."""
+    def restore(self, state: Mapping[str, Any], *, replay: bool) -> bool:
+        """Become what `state` told, the running episodes played again up to there, or else begun anew.
+
+        Returns:
+            Whether they came to the same observations, as those of an environment do that keeps to its seed.
+        """
         self._seeds, self._waiting = list(state["seeds"]), list(state["waiting"])
         self.returns, self.lengths, self.ended = list(state["returns"]), list(state["lengths"]), list(state["ended"])
         for slot, running in enumerate(state["running"]):
@@ -85,6 +90,7 @@ class Episodes:
                     self.observations[slot], *_ = self._envs[slot].step(np.int64(action))
             else:
                 self.returns[number], self.lengths[number] = 0.0, 0
+        return not replay or np.array_equal(self.observations[self.active], state["observations"][self.active])
 
     @property
     def done(self) -> bool:

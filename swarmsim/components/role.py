@@ -12,6 +12,7 @@ from swarmsim.messaging.client import Client, Trigger
 from swarmsim.messaging.endpoint import Address
 from swarmsim.messaging.links import private_directory
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, MessageType
+from swarmsim.messaging.rooms import COMMAND_ROOM
 
 State = Mapping[str, Any]
 Handler = Callable[[Message], Message | None]
@@ -67,9 +68,9 @@ class Role:
             trigger = Trigger(on.type, on.room, on.direct)
             handler = _refusing(client, partial(on.handler, component))
             client.add_eventHandler(handler, on.answer_type, on.answer_in, trigger=trigger)
-        to_itself = Trigger(MESSAGE_TYPE.COMMAND.CUSTOM, rooms=(), directmessage=True)
+        to_all = Trigger(MESSAGE_TYPE.COMMAND.CUSTOM, COMMAND_ROOM, directmessage=True)
         attend = _refusing(client, partial(_attend, component))
-        client.add_eventHandler(attend, MESSAGE_TYPE.COMMAND.CUSTOM, trigger=to_itself)
+        client.add_eventHandler(attend, MESSAGE_TYPE.COMMAND.CUSTOM, trigger=to_all)
         client.listen()
 
     def left_behind(self, address: Address) -> State:

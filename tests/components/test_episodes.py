@@ -28,6 +28,41 @@ def test_exactly_the_asked_episodes_are_played_to_their_end_whatever_their_lengt
     assert episodes.n_steps == sum(lengths)
 
 
+@pytest.mark.parametrize("n_envs", [1, 3])
+def test_episodes_go_on_where_their_state_was_told_or_begin_anew(n_envs):
+    rng = np.random.default_rng(0)
+    actions = rng.integers(2, size=(60, n_envs))
+    first = Episodes([make_env("CartPole-v1") for _ in range(n_envs)], [5, 6, 7, 8, 9])
+    for action in actions[:25]:
+        first.step(action)
+    second = Episodes([make_env("CartPole-v1") for _ in range(n_envs)], ())
+    state = first.state()
+    assert second.restore(state, replay=True)
+    for action in actions[25:]:
+        if not first.done:
+            assert np.array_equal(first.observations, second.observations)
+            assert first.active.tolist() == second.active.tolist()
+            first.step(action)
+            second.step(action)
+    assert (first.returns, first.lengths, first.ended) == (second.returns, second.lengths, second.ended)
+
+    anew = Episodes([make_env("CartPole-v1") for _ in range(n_envs)], ())
+    anew.restore(state, replay=False)
+    running = [running[0] for running in state["running"] if running]
+    assert all(anew.lengths[number] == 0 for number in running)
+    assert [anew.lengths[number] for number in state["ended"]] == [
+        state["lengths"][number] for number in state["ended"]
+    ]
+
+
+def test_an_environment_that_does_not_keep_to_its_seed_is_found_out():
+    episodes = Episodes([make_env(COUNTING)], [9])
+    episodes.step(np.zeros(1, np.int64))
+    state = episodes.state()
+    state["running"][0][1].append(0)
+    assert not Episodes([make_env(COUNTING)], ()).restore(state, replay=True)
+
+
 def test_idle_environments_are_not_stepped_and_their_rows_tell_nothing():
     episodes = Episodes([make_env(COUNTING) for _ in range(3)], [1, 4])
     assert episodes.active.tolist() == [True, True, False]

@@ -1,5 +1,6 @@
 """The main job's protocol, mostly on the real queues link: who is told what, in which order, and how often."""
 
+import os
 import time
 from contextlib import ExitStack, contextmanager
 
@@ -18,6 +19,7 @@ from swarmsim.messaging.inprocess import InprocessEndpoint
 from swarmsim.messaging.queues import deliveries
 
 CUSTOM = MESSAGE_TYPE.DATA.CUSTOM
+START_METHOD = "SWARMSIM_TESTS_START_METHOD"  # of the processes of these tests
 EVERY_ROOM = "control", "observation", "logits", "action", "evolution"
 
 
@@ -25,7 +27,8 @@ class Running:
     """A main job without an experiment around it."""
 
     def __init__(self, stack: ExitStack, settings: dict) -> None:
-        config = make_config({"population": 4, "timeout": 20, **settings}, "test")
+        defaults = {"population": 4, "timeout": 20, "start_method": os.environ.get(START_METHOD, "fork")}
+        config = make_config({**defaults, **settings}, "test")
         self.swarm, self.control = start_main_job(stack, config, main_job(config, shape_of(config.env)))
         self.client = self.control.client
         self.address = self.client.address
@@ -234,7 +237,7 @@ def test_a_slow_model_holds_the_end_of_an_evolution_back():
     """The evolution itself, with models that answer by hand: no acknowledgement, no end."""
     config = make_config({"population": 2}, "test")
     roles = {role.name: role for role in main_job(config, shape_of(config.env))}
-    with Swarm(None) as swarm:
+    with Swarm(None, start_method=os.environ.get(START_METHOD, "fork")) as swarm:
         address = swarm.serve()
         swarm.add_role(roles["evolution"], address)
         swarm.add_role(roles["aggregation"], address)
@@ -274,7 +277,7 @@ def heard_within(client: Client, seconds: float) -> None:
 def test_the_environment_waits_for_its_models_and_tells_who_is_missing():
     config = make_config({"population": 3, "timeout": 0.3}, "test")
     roles = [r for r in main_job(config, shape_of(config.env)) if not r.name.startswith("model")]
-    with Swarm(None) as swarm:
+    with Swarm(None, start_method=os.environ.get(START_METHOD, "fork")) as swarm:
         address = swarm.serve()
         for role in roles:
             swarm.add_role(role, address)
