@@ -127,9 +127,9 @@ def _run(config: Config, resume: bool) -> int:
     except KeyboardInterrupt:
         print("\nswarmsim: interrupted", file=sys.stderr)
         status = INTERRUPTED
-    except SettingsError:
-        raise
     except SwarmError as error:
+        if isinstance(error, SettingsError) and experiment.history.directory is None:
+            raise
         if isinstance(error, ComponentFailed) and error.traceback_text:
             print(error.traceback_text, file=sys.stderr)
         print(f"swarmsim: {error}", file=sys.stderr)

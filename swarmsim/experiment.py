@@ -96,7 +96,7 @@ class Experiment:
         self._directory: RunDirectory | None = None
         self._states: Mapping[str, Any] = {}
         self._results: dict[str, Result] = {}
-        self._request: Message | None = None
+        self._task: Message | None = None
         self._phase = ""
         self._began = time.monotonic()
 
@@ -172,7 +172,7 @@ class Experiment:
                 phase: (EvolutionResult if phase == EVOLVE else RunResult)(**told)
                 for phase, told in state["results"].items()
             }
-            self._states, self._request = state["components"], state["request"]
+            self._states, self._task = state["components"], state["task"]
         directory.restore(self.history)
 
     def _save(self, directory: RunDirectory, states: Mapping[str, Any], *, complete: bool) -> None:
@@ -180,7 +180,7 @@ class Experiment:
         state = {
             "history": self.history.to_state(),
             "results": {phase: asdict(result) for phase, result in self._results.items()},
-            "request": self._request,
+            "task": self._task,
             "components": states,
         }
         number = len(self.history) + (not complete)
@@ -190,7 +190,7 @@ class Experiment:
         """Keep what was learned in a round that cannot end now, as far as it can be had soon."""
         if self._directory is None:
             return
-        self._request = control.request
+        self._task = control.task
         try:
             # a run that cannot be paused goes on without the episodes that are running, as if its process had died
             stands = control.care.failed is None and control.pause(PAUSE_SECONDS)
@@ -240,7 +240,7 @@ class Experiment:
         phase = self._phase
         n_episodes = self.config.episodes if phase == TRAIN else self.config.eval_episodes
         self.report.phase_began(number, phase, n_episodes)
-        again, self._request = self._request, None
+        again, self._task = self._task, None
         result = control.run(
             n_episodes, deterministic=phase != TRAIN, on_progress=self.report.episodes_ended, again=again
         )
@@ -249,7 +249,7 @@ class Experiment:
 
     def _evolve(self, number: int, control: Control) -> EvolutionResult:
         self.report.phase_began(number, EVOLVE, 0)
-        again, self._request = self._request, None
+        again, self._task = self._task, None
         result = control.evolve(again=again)
         self.report.phase_ended(number, EVOLVE, result)
         return result

@@ -13,7 +13,9 @@ import yaml
 
 from swarmsim.cli import main, make_parser
 from swarmsim.config import Config
+from swarmsim.errors import SettingsError
 from swarmsim.results.checkpoint import load_weights
+from swarmsim.results.run_directory import RunDirectory
 from tests.conftest import ROOT
 
 ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -203,6 +205,27 @@ def test_a_failing_component_ends_the_run_with_status_1_its_name_its_traceback_a
     kept = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["round"] for line in kept] == [1]
     assert "    1 " in done.stdout
+
+
+def test_a_full_disk_ends_the_run_with_status_1_and_what_was_done(in_tmp_path, capsys, monkeypatch):
+    save = RunDirectory.save
+
+    def saved(self, number, state, complete):
+        if number > 1:
+            raise SettingsError("checkpoint cannot be written: No space left on device")
+        return save(self, number, state, complete)
+
+    monkeypatch.setattr(RunDirectory, "save", saved)
+    once = ["--rounds", "3", "--population", "2", "--episodes", "1", "--link", "inprocess", "--out", "here"]
+    assert main(once) == 1
+    told = capsys.readouterr()
+    assert told.err.endswith("swarmsim: checkpoint cannot be written: No space left on device\n")
+    assert told.out.splitlines()[-2:] == [
+        "last checkpoint: here/checkpoint/round-0001.npz",
+        "go on with: python run.py --resume here",
+    ]
+    monkeypatch.undo()
+    assert main(["--resume", str(in_tmp_path / "here")]) == 0
 
 
 def test_a_reader_that_goes_ends_the_run_without_a_traceback(tmp_path):

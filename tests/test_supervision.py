@@ -16,11 +16,12 @@ from swarmsim.components import environment
 from swarmsim.errors import ComponentFailed, WaitTimeout
 from swarmsim.learning.a2c import A2C
 from swarmsim.messaging.address import sweep
+from swarmsim.report import EVALUATE_EVOLVED
 from swarmsim.results.checkpoint import read
 from tests import environments
 from tests.components.test_main_job import heard, is_status, observer, running
 from tests.conftest import ROOT, child_processes
-from tests.test_resume import ARGUMENTS, Interrupting, started, whole, without_times
+from tests.test_resume import ARGUMENTS, Interrupting, metrics, started, whole, without_times
 
 
 def raise_in_the_middle(*_: object) -> None:
@@ -221,7 +222,7 @@ def test_a_request_that_is_repeated_is_not_done_twice(request_of):
 
 def test_a_swarm_that_is_stuck_though_all_answer_ends_with_a_word():
     with running(timeout=1) as job:
-        job.control.request = {"TYPE": "DATA/CUSTOM", "TO_ROOM": "control", "ROOT_ID": "nobody's business"}
+        job.control._request = {"TYPE": "DATA/CUSTOM", "TO_ROOM": "control", "ROOT_ID": "nobody's business"}
         began = time.monotonic()
         with pytest.raises(WaitTimeout, match="waited 1 s for a word from nobody"):
             job.control._answer("nobody")
@@ -274,6 +275,22 @@ def test_what_was_learned_until_a_failure_that_cannot_be_healed_is_kept(in_tmp_p
     assert state["components"]["models0-2"]["rollout"]["actions"].shape == (2, 1)
     monkeypatch.setattr(environments.Breaking, "BREAKS_AT", None)
     assert len(swarmsim.run(resume="out")[0].train_returns) == 5
+
+
+def test_a_failure_after_the_last_phase_of_a_round_loses_nothing_of_it(in_tmp_path):
+    class Killing(Interrupting):
+        def phase_ended(self, round_number, phase, result):
+            if phase == EVALUATE_EVOLVED:
+                for process in multiprocessing.active_children():
+                    if process.name == "swarmsim-evolution":
+                        process.kill()
+
+    settings = {"population": 5, "episodes": 4, "eval_episodes": 2, "seed": 3}
+    with pytest.raises(ComponentFailed, match="'evolution' failed"):
+        swarmsim.run(**settings, rounds=2, out="out", restart="never", report=Killing("never", 0))
+    assert [path.name for path in Path("out/checkpoint").iterdir()] == ["round-0002-begun.npz"]
+    swarmsim.run(resume="out")
+    assert metrics("out") == whole(rounds=2)
 
 
 def test_a_component_that_fails_again_and_again_ends_the_run_with_its_traceback(in_tmp_path):

@@ -37,7 +37,7 @@ class Control:
     replaced: who knows it goes on with it, who does not begins it.
 
     Attributes:
-        request: the message whose answer is waited for, if any.
+        task: the request of a run or an evolution that is not done; it stays where the wait for it fails.
         is_interrupted: whether to stop waiting for a run, by raising Interrupted.
 
     Raises (every method that asks for something):
@@ -60,7 +60,8 @@ class Control:
         self.timeout = timeout
         self.care = care or Care([])
         self.is_interrupted = is_interrupted
-        self.request: Message | None = None
+        self.task: Message | None = None
+        self._request: Message = {}
         client.join_room(control_room)
 
     def run(
@@ -77,11 +78,11 @@ class Control:
             again: the request of a run that was interrupted, to have it go on.
 
         Raises:
-            Interrupted: as asked; `request` is the one to give as `again`.
+            Interrupted: as asked; `task` is the one to give as `again`.
         """
         wanted: Message = {"NR_OF_EPISODE": n_episodes, "DETERMINISTIC": deterministic, "PROGRESS": True}
         what = f"the environment while it {'evaluates' if deterministic else 'trains'}"
-        with self._asking(again or self._message(self.control_room, **wanted)):
+        with self._having_done(again or self._message(self.control_room, **wanted)):
             while True:
                 message = self._answer(what, heeds_after=0.0)
                 if message.get("STATUS") == "ENV_DONE":
@@ -94,7 +95,7 @@ class Control:
 
         Args and raises: as `run`.
         """
-        with self._asking(again or self._message(self.control_room, EVOLUTION=True)):
+        with self._having_done(again or self._message(self.control_room, EVOLUTION=True)):
             while True:
                 message = self._answer("the evolution", heeds_after=EVOLVE_SECONDS)
                 if message.get("STATUS") == "EVO_DONE":
@@ -112,7 +113,8 @@ class Control:
         Returns:
             Whether it has, within `timeout` seconds.
         """
-        with suppress(WaitTimeout), self._asking(self._message(self.control_room, CMD="PAUSE")):
+        self._ask(self._message(self.control_room, CMD="PAUSE"))
+        with suppress(WaitTimeout):
             while self._answer("the environment to pause", bound=timeout).get("STATUS") != "PAUSED":
                 pass
             return True
@@ -123,7 +125,8 @@ class Control:
         found: dict[str, Any] = {}
         deadline = None if timeout is None else time.monotonic() + timeout
         gives_up = () if timeout is None else (WaitTimeout,)
-        with suppress(*gives_up), self._asking(self._message(COMMAND_ROOM, _CUSTOM_COMMAND, CMD="SAVESTATE")):
+        self._ask(self._message(COMMAND_ROOM, _CUSTOM_COMMAND, CMD="SAVESTATE"))
+        with suppress(*gives_up):
             while missing := [name for name in self.care.names if name not in found]:
                 left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
                 message = self._answer(f"the state of {', '.join(missing[:5])}", bound=left)
@@ -135,12 +138,12 @@ class Control:
         """Return every model's weights (G,), by its name."""
         missing = set(self.client.components_in(self.models_room))
         found: dict[str, NDArray[np.float32]] = {}
-        with self._asking(self._message(self.models_room, MESSAGE_TYPE.COMMAND.SAVEMODELWEIGHTS.id)):
-            while missing:
-                message = self._answer(f"the weights of {', '.join(sorted(missing, key=component_order)[:5])}")
-                if message["TYPE"] == MESSAGE_TYPE.LOG.MODELWEIGHTS.id:
-                    found.update(zip(message["COMPONENT"], message["WEIGHTS"], strict=True))
-                    missing -= found.keys()
+        self._ask(self._message(self.models_room, MESSAGE_TYPE.COMMAND.SAVEMODELWEIGHTS.id))
+        while missing:
+            message = self._answer(f"the weights of {', '.join(sorted(missing, key=component_order)[:5])}")
+            if message["TYPE"] == MESSAGE_TYPE.LOG.MODELWEIGHTS.id:
+                found.update(zip(message["COMPONENT"], message["WEIGHTS"], strict=True))
+                missing -= found.keys()
         return {name: found[name] for name in sorted(found, key=component_order)}
 
     @staticmethod
@@ -148,21 +151,24 @@ class Control:
         return {"TYPE": type_id, "ROOT_ID": uuid.uuid4().hex, "TO_ROOM": room, **fields}
 
     @contextmanager
-    def _asking(self, request: Message) -> Iterator[None]:
-        """Send a request, which is open within; it stays so where the wait for its answer fails."""
-        self.request = request
-        self.client.send(request)
+    def _having_done(self, task: Message) -> Iterator[None]:
+        self.task = task
+        self._ask(task)
         yield
-        self.request = None
+        self.task = None
+
+    def _ask(self, request: Message) -> None:
+        """Send a request, whose answers are waited for from now on."""
+        self._request = request
+        self.client.send(request)
 
     def _answer(self, waited_for: str, *, bound: float | None = None, heeds_after: float = math.inf) -> Message:
-        """Return the next answer to the open request.
+        """Return the next answer to the request that was made last.
 
         Args:
             bound: seconds after which to give up, and heal nobody; None for those of a phase.
             heeds_after: seconds of waiting after which an interrupt is heeded.
         """
-        assert self.request is not None
         began = time.monotonic()
         limit = self.timeout if bound is None else bound
         answered: set[str] | None = None
@@ -171,14 +177,14 @@ class Control:
             if silence >= heeds_after and self.is_interrupted():
                 raise Interrupted
             if bound is None and self.care.look():
-                self.client.send(self.request)
+                self.client.send(self._request)
                 began, answered = time.monotonic(), None
             elif bound is None and answered is None and silence > limit / 2:
                 answered = self._ask_for_a_sign_of_life()
             elif silence > limit:
                 self._end_the_silent(waited_for, limit, answered)
             message = self._next()
-            if message.get("ROOT_ID") == self.request["ROOT_ID"]:
+            if message.get("ROOT_ID") == self._request["ROOT_ID"]:
                 return message
             if answered is not None and message.get("STATUS") == "PONG":
                 answered.add(message["SENT_BY"])
