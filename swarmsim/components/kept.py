@@ -48,6 +48,6 @@ class Kept:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(f"{path.name}~")
+    beside = path.with_name(f"~{path.name}")
     beside.write_bytes(content)
     beside.replace(path)

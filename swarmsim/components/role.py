@@ -63,7 +63,11 @@ class Role:
     def run(self, address: Address) -> None:
         """Join the swarm at `address` and serve until asked to stop."""
         client = Client(self.name, *address, announce=self.announce)
-        component = self._made(client, address)
+        kept = self._kept(address)
+        goes_on_from = None if kept.is_taken_up else self.state
+        component = self.component(client, kept, **self.settings)
+        if goes_on_from is not None:
+            component.restore(goes_on_from)
         for on in self.listens:
             trigger = Trigger(on.type, on.room, on.direct)
             handler = _refusing(client, partial(on.handler, component))
@@ -75,16 +79,14 @@ class Role:
 
     def left_behind(self, address: Address) -> State:
         """Return the state in which another process would take the place of the one that has gone."""
-        return self._made(None, address).state()
+        kept = self._kept(address)
+        if self.state is not None and not kept.is_taken_up:
+            return self.state
+        return self.component(None, kept, **self.settings).state()
 
-    def _made(self, client: Client | None, address: Address) -> Stateful:
+    def _kept(self, address: Address) -> Kept:
         directory = private_directory(address)
-        kept = Kept(None if directory is None else directory / "kept" / self.name)
-        is_the_first = not kept.is_taken_up
-        component = self.component(client, kept, **self.settings)
-        if is_the_first and self.state is not None:
-            component.restore(self.state)
-        return component
+        return Kept(None if directory is None else directory / "kept" / self.name)
 
 
 def _refusing(client: Client, handler: Handler) -> Handler:

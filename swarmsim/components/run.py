@@ -15,7 +15,7 @@ class Run:
     Attributes:
         attempt: how often the process that played it has been replaced.
         waits: for control to ask for it once more, as it does after a pause or for a process that was replaced.
-        untold: what came of the last step, where the models have not been told; None where it is lost.
+        untold: what came of the last step, where the models are still to be told; None where nothing is, or it is lost.
     """
 
     asked: Message
@@ -24,7 +24,7 @@ class Run:
     seconds_before: float = 0.0
     attempt: int = 0
     waits: bool = False
-    untold: dict[str, object] | None = field(default_factory=dict)
+    untold: dict[str, object] | None = None
     told: int = 0
     told_at: float = field(default_factory=time.monotonic)
     began: float = field(default_factory=time.monotonic)
@@ -61,5 +61,5 @@ class Run:
 
     def go_on(self) -> dict[str, object]:
         """Return what is to be told now."""
-        self.waits = False
-        return self.untold or {}
+        told, self.waits, self.untold = self.untold or {}, False, None
+        return told
