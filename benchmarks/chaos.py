@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from swarmsim.results.checkpoint import CheckpointDamaged, read
 from swarmsim.results.run_directory import CHECKPOINT, METRICS
 
 ROUNDS, EPISODES, POPULATION = 3, 40, 6
-HUNG_SECONDS, ORPHAN_SECONDS = 60.0, 5.0
+HUNG_SECONDS, ORPHAN_SECONDS, TOGETHER_SECONDS = 60.0, 5.0, 0.3
 SETTINGS = f"""
 rounds: {ROUNDS}
 population: {POPULATION}
@@ -67,9 +67,10 @@ OUTCOMES = "completed", "ended cleanly", "hung", "left processes", "lost a check
 
 @dataclass
 class Trial:
-    """One run with one fault, and what came of it.
+    """One run with one fault, or with others just before it, and what came of it.
 
     Attributes:
+        others: components and faults that strike first, within `TOGETHER_SECONDS`.
         moment: of the fault, as a part of the time that a run takes.
         struck: whether the run still ran then.
         seconds_to_end: from an interrupt to the launcher's end.
@@ -81,6 +82,7 @@ class Trial:
     fault: str
     workers: int
     moment: float
+    others: list[tuple[str, str]] = field(default_factory=list)
     struck: bool = False
     seconds_to_end: float = 0.0
     outcomes: set[str] = field(default_factory=set)
@@ -91,18 +93,20 @@ class Trial:
         self.why.append(why)
 
     def __str__(self) -> str:
+        others = "".join(f"{fault} in {component}, " for component, fault in self.others)
         return (
-            f"seed {self.seed}: {self.fault} in {self.component} at {self.moment:.0%} of the run, "
+            f"seed {self.seed}: {others}{self.fault} in {self.component} at {self.moment:.0%} of the run, "
             f"{self.workers} model processes: {'; '.join(self.why) or ', '.join(self.outcomes)}"
         )
 
 
-def trials(number: int, seed: int) -> Iterator[Trial]:
-    """Give as many trials: every kind of fault in turn, all else drawn."""
+def trials(number: int, seed: int, n_faults: int = 1) -> Iterator[Trial]:
+    """Give as many trials, of `n_faults` each: every kind of the last one in turn, all else drawn."""
     for index in range(number):
         rng = random.Random(seed * 1_000_003 + index)
         component, fault = KINDS[index % len(KINDS)]
-        yield Trial(index, component, fault, rng.choice((1, 2, 3)), rng.random())
+        others = [(rng.choice(list(COMPONENTS)), rng.choice(list(FAULTS))) for _ in range(n_faults - 1)]
+        yield Trial(index, component, fault, rng.choice((1, 2, 3)), rng.random(), others)
 
 
 @contextmanager
@@ -136,17 +140,18 @@ def _carry_out(trial: Trial, seconds: float, place: Path) -> None:
     assert process.stdout is not None
     process.stdout.readline()
     time.sleep(trial.moment * seconds)
-    target = process.pid if trial.component == "launcher" else _process_of(trial, place)
-    faults = LAUNCHER_FAULTS if trial.component == "launcher" else FAULTS
+    for component, fault in trial.others:
+        _strike(_process_of(component, trial.seed, place), FAULTS[fault])
+        time.sleep(random.Random(trial.seed).uniform(0, TOGETHER_SECONDS / len(trial.others)))
     began = time.monotonic()
-    if target is not None and process.poll() is None:
-        os.kill(target, faults[trial.fault])
-        trial.struck = True
+    if process.poll() is None:
+        if trial.component == "launcher":
+            trial.struck = _strike(process.pid, LAUNCHER_FAULTS[trial.fault])
+        else:
+            trial.struck = _strike(_process_of(trial.component, trial.seed, place), FAULTS[trial.fault])
     status, told = _end(trial, process, place)
     trial.seconds_to_end = time.monotonic() - began if status == INTERRUPTED else 0.0
-    was_over = (
-        status == -signal.SIGTERM and len(_rounds(place)) == ROUNDS
-    )  # the signal met an interpreter on its way out
+    was_over = status == -signal.SIGTERM and len(_rounds(place)) == ROUNDS  # met an interpreter on its way out
     _look_for_lost_checkpoints(trial, place)
     if status == 0:
         trial.outcomes.add("completed")
@@ -188,7 +193,7 @@ def _end(trial: Trial, process: subprocess.Popen[str], place: Path) -> tuple[int
         process.communicate(timeout=HUNG_SECONDS)
     except subprocess.TimeoutExpired:
         trial.fail("hung", f"no end in {HUNG_SECONDS:g} s")
-        _kill(process.pid)
+        _strike(process.pid, signal.SIGKILL)
         process.communicate()
     deadline = time.monotonic() + ORPHAN_SECONDS
     while (left := _processes_of(place)) and time.monotonic() < deadline:
@@ -196,13 +201,19 @@ def _end(trial: Trial, process: subprocess.Popen[str], place: Path) -> tuple[int
     if left:
         trial.fail("left processes", f"left {left}")
         for pid in left:
-            _kill(pid)
+            _strike(pid, signal.SIGKILL)
     return process.returncode, (place / "stderr").read_text()
 
 
-def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+def _strike(pid: int | None, number: int) -> bool:
+    """Send a signal to a process; tell whether it was there."""
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _processes_of(place: Path) -> list[int]:
@@ -216,15 +227,13 @@ def _processes_of(place: Path) -> list[int]:
     return found
 
 
-def _process_of(trial: Trial, place: Path) -> int | None:
-    """Return the process of the trial's component, one of them where it has several; None where it has just gone."""
+def _process_of(component: str, seed: int, place: Path) -> int | None:
+    """Return the process of a component, one of them where it has several; None where it has just gone."""
     for rooms in place.glob("swarmsim-*/*/rooms.json"):
         members = json.loads(rooms.read_text())["members"]
-        found = [
-            int(member[0].partition("-")[0]) for member in members if member[1].startswith(COMPONENTS[trial.component])
-        ]
+        found = [int(member[0].partition("-")[0]) for member in members if member[1].startswith(COMPONENTS[component])]
         if found:
-            return random.Random(trial.seed).choice(found)
+            return random.Random(seed).choice(found)
     return None
 
 
@@ -268,10 +277,11 @@ def main() -> int:
     )
     parser.add_argument("--trials", type=int, default=200, help="runs (default: 200)")
     parser.add_argument("--seed", type=int, default=0, help="of moments and sizes (default: 0)")
+    parser.add_argument("--faults", type=int, default=1, help="in each trial, almost at once (default: 1)")
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time (default: 2)")
     parser.add_argument("--only", type=int, help="this trial alone, by its number")
     given = parser.parse_args()
-    chosen = [trial for trial in trials(given.trials, given.seed) if given.only in (None, trial.seed)]
+    chosen = [trial for trial in trials(given.trials, given.seed, given.faults) if given.only in (None, trial.seed)]
     began, done = time.monotonic(), []
     with ThreadPoolExecutor(given.jobs) as pool:
         seconds = min(pool.map(seconds_of_a_run, range(given.jobs)))
