@@ -17,6 +17,7 @@ from swarmsim.components.fields import (
     flag,
     numbers,
     refused,
+    says,
     text,
     texts,
     whole,
@@ -121,7 +122,7 @@ class Aggregation:
 
     def settle(self, message: Message) -> None:
         """Keep all there is at the end of a run, after which nothing may come for long."""
-        if message.get("STATUS") == "ENV_DONE":
+        if says(message, "STATUS", "ENV_DONE"):
             self._keep()
 
     def _keep(self) -> None:
@@ -165,7 +166,7 @@ class Aggregation:
 
         An evolution that is repeated from its start gets the same answer again.
         """
-        if message.get("CMD") != "GET":
+        if not says(message, "CMD", "GET"):
             return None
         asker = text(message, "SENT_BY")
         if root_id(message) is None or self._reported[0] != root_id(message):

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.components.care import Care
-from swarmsim.components.fields import component_order
+from swarmsim.components.fields import by_component, component_order, number, numbers, refused, says, whole
 from swarmsim.components.outcomes import EvolutionResult, RunResult
-from swarmsim.errors import Stalled, WaitTimeout
+from swarmsim.errors import MessageRefused, Stalled, WaitTimeout
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
 from swarmsim.messaging.rooms import COMMAND_ROOM
@@ -85,10 +85,11 @@ class Control:
         with self._having_done(again or self._message(self.control_room, **wanted)):
             while True:
                 message = self._answer(what, heeds_after=0.0)
-                if message.get("STATUS") == "ENV_DONE":
-                    return RunResult(message["RETURNS"], message["LENGTHS"], message["SECONDS"])
-                if message.get("STATUS") == "ENV_PROGRESS" and on_progress is not None:
-                    on_progress(message["RETURNS"], message["STEPS"])
+                with self._refusing():
+                    if says(message, "STATUS", "ENV_DONE"):
+                        return _run_result(message)
+                    if says(message, "STATUS", "ENV_PROGRESS") and on_progress is not None:
+                        on_progress(numbers(message, "RETURNS", np.float64).tolist(), whole(message, "STEPS"))
 
     def evolve(self, *, again: Message | None = None) -> EvolutionResult:
         """Have the models replaced by their next generation; an interrupt has it finish, unless that takes long.
@@ -98,14 +99,9 @@ class Control:
         with self._having_done(again or self._message(self.control_room, EVOLUTION=True)):
             while True:
                 message = self._answer("the evolution", heeds_after=EVOLVE_SECONDS)
-                if message.get("STATUS") == "EVO_DONE":
-                    return EvolutionResult(
-                        contribution=message.get("CONTRIBUTION", {}),
-                        diversity=message.get("DIVERSITY", 0.0),
-                        parents_kept=message.get("PARENTS_KEPT", 0),
-                        crossovers=message.get("CROSSOVERS", 0),
-                        mutations=message.get("MUTATIONS", 0),
-                    )
+                with self._refusing():
+                    if says(message, "STATUS", "EVO_DONE"):
+                        return _evolution_result(message)
 
     def pause(self, timeout: float) -> bool:
         """Have the environment stop after the step that it is making, until its run is asked for again.
@@ -115,7 +111,7 @@ class Control:
         """
         self._ask(self._message(self.control_room, CMD="PAUSE"))
         with suppress(WaitTimeout):
-            while self._answer("the environment to pause", bound=timeout).get("STATUS") != "PAUSED":
+            while not says(self._answer("the environment to pause", bound=timeout), "STATUS", "PAUSED"):
                 pass
             return True
         return False
@@ -157,6 +153,14 @@ class Control:
         yield
         self.task = None
 
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Leave out a message that cannot be used: it is none of those waited for."""
+        try:
+            yield
+        except MessageRefused as error:
+            self.client.complain("left out what it got", str(error))
+
     def _ask(self, request: Message) -> None:
         """Send a request, whose answers are waited for from now on."""
         self._request = request
@@ -186,8 +190,8 @@ class Control:
             message = self._next()
             if message.get("ROOT_ID") == self._request["ROOT_ID"]:
                 return message
-            if answered is not None and message.get("STATUS") == "PONG":
-                answered.add(message["SENT_BY"])
+            if answered is not None and says(message, "STATUS", "PONG"):
+                answered.add(message.get("SENT_BY", ""))
 
     def _next(self) -> Message:
         """Return the next message, or an empty one, now and then, where none comes."""
@@ -209,3 +213,20 @@ class Control:
             behind = ", ".join(self.client.behind())
             raise WaitTimeout(why + (f"; messages lie unread with {behind}" if behind else ""))
         self.care.end(silent, f"it gave no sign of life in {seconds / 2:g} s, when the launcher {why}")
+
+
+def _run_result(message: Message) -> RunResult:
+    returns, lengths = numbers(message, "RETURNS", np.float64), numbers(message, "LENGTHS", np.int64)
+    if returns.ndim != 1 or returns.size == 0 or returns.shape != lengths.shape:
+        raise refused(message, "RETURNS", "a return and a length for each episode")
+    return RunResult(returns.tolist(), lengths.tolist(), number(message, "SECONDS"))
+
+
+def _evolution_result(message: Message) -> EvolutionResult:
+    return EvolutionResult(
+        contribution=by_component({"CONTRIBUTION": {}, **message}, "CONTRIBUTION"),
+        diversity=number(message, "DIVERSITY", default=0.0),
+        parents_kept=whole(message, "PARENTS_KEPT", default=0),
+        crossovers=whole(message, "CROSSOVERS", default=0),
+        mutations=whole(message, "MUTATIONS", default=0),
+    )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.components.episodes import Episodes, Step
-from swarmsim.components.fields import choices, flag, text, whole
+from swarmsim.components.fields import choices, flag, says, text, whole
 from swarmsim.components.gym import make_env
 from swarmsim.components.kept import Kept
 from swarmsim.components.run import Run
@@ -107,7 +107,8 @@ class Environment:
         if "NR_OF_EPISODE" not in message:
             return
         whole(message, "NR_OF_EPISODE", minimum=1)
-        flag(message, "DETERMINISTIC", default=False)
+        for key in ("DETERMINISTIC", "PROGRESS"):
+            flag(message, key, default=False)
         text(message, "SENT_BY")
         run = self._run
         if run is not None and run.root_id == root_id(message):
@@ -165,7 +166,7 @@ class Environment:
 
     def pause(self, message: Message) -> None:
         """Stop after the step that is being made, until control asks for the run once more."""
-        if message.get("CMD") != "PAUSE":
+        if not says(message, "CMD", "PAUSE"):
             return
         if self._run is None or self._run.waits:
             self._tell_paused(message)
@@ -181,9 +182,9 @@ class Environment:
         run = self._run
         if run is None or run.waits or run.episodes.done:
             return
-        if message.get("ROOM") == self.models_room:
+        if says(message, "ROOM", self.models_room):
             self._observe(run, TO=text(message, "SENT_BY"))
-        elif message.get("ROOM") == self.aggregation_room:
+        elif says(message, "ROOM", self.aggregation_room):
             self._observe(run, TO_ROOM=self.models_room)
 
     def _tell(self, run: Run, untold: Mapping[str, object]) -> None:

@@ -15,6 +15,7 @@ from swarmsim.components.fields import (
     number,
     numbers,
     refused,
+    says,
     text,
     texts,
 )
@@ -111,7 +112,7 @@ class Evolution:
             shares, gathering.diversity = _shares(message), number(message, "DIVERSITY", default=0.0)
             gathering.shares.update(shares)
             gathering.n_reports += 1
-        elif message.get("STATUS") == "SET_DONE":
+        elif says(message, "STATUS", "SET_DONE"):
             gathering.confirmed.update(component_ids(message))
         self._go_on(gathering)
 
@@ -142,7 +143,7 @@ class Evolution:
     def welcome(self, message: Message) -> None:
         """Ask an aggregation that comes during an evolution, since it was not there when all were asked."""
         gathering = self._gathering
-        if gathering is not None and gathering.generation is None and message.get("ROOM") == self.aggregation_room:
+        if gathering is not None and gathering.generation is None and says(message, "ROOM", self.aggregation_room):
             self._say(gathering, CMD="GET", TO=text(message, "SENT_BY"))
 
     def _go_on(self, gathering: Gathering) -> None:

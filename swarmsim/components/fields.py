@@ -52,6 +52,12 @@ def text(message: Message, key: str) -> str:
     raise refused(message, key, "a text")
 
 
+def says(message: Message, key: str, wanted: str) -> bool:
+    """Tell whether a field is that text; it may be missing, or hold anything else, arrays too."""
+    value = message.get(key)
+    return isinstance(value, str) and value == wanted
+
+
 def whole(message: Message, key: str, *, minimum: int = 0, default: int | None = None) -> int:
     """Return a field that is a whole number."""
     value = message.get(key, default)

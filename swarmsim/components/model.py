@@ -14,6 +14,7 @@ from swarmsim.components.fields import (
     flag,
     genome,
     rows,
+    says,
     text,
     whole,
 )
@@ -124,12 +125,12 @@ class Models:
 
         An evolution that is repeated from its start gets the weights that it got at first.
         """
-        if message.get("CMD") == "GET":
+        if says(message, "CMD", "GET"):
             self._training = False
             if self._parents[0] != root_id(message):
                 self._parents = root_id(message), self.learner.weights.copy()
             return self._to_asker(message, {"WEIGHTS": self._parents[1], "COMPONENT_ID": self.components})
-        if message.get("CMD") == "SET":
+        if says(message, "CMD", "SET"):
             given = by_component(message, "WEIGHTS", self.components)
             if not given:
                 return None

@@ -20,6 +20,7 @@ NO_FLAG = (None, 1, "yes", [True], {}, 0.5)
 NO_NUMBER = (None, "1", {}, [], [[1], [1, 2]], {"x": [1]}, ["a"])
 NO_STEP = (-1, "3", 2.0, [1], {}, True)
 NO_NAMES = (None, 7, [], ["a", 7], {"a": 1}, "9" * 5000)
+ARRAY = np.zeros(3)
 TEMPLATES = [
     (
         "observation",
@@ -51,15 +52,26 @@ TEMPLATES = [
     (
         "control",
         {"NR_OF_EPISODE": 2, "DETERMINISTIC": False},
-        {"NR_OF_EPISODE": (0, -3, "two", 1.5, [2], True, {}), "DETERMINISTIC": NO_FLAG[1:]},
+        {"NR_OF_EPISODE": (0, -3, "two", 1.5, [2], True, {}), "DETERMINISTIC": NO_FLAG[1:], "PROGRESS": (ARRAY, 1)},
     ),
-    ("control", {"EVOLUTION": True}, {"EVOLUTION": (1, "yes", [True], {}, None)}),
-    ("control", {"CMD": "PAUSE"}, {"CMD": (["PAUSE"], 5, {"PAUSE": 1}, None, "pause")}),
+    ("control", {"EVOLUTION": True}, {"EVOLUTION": (1, "yes", [True], {}, None, ARRAY)}),
+    (
+        "control",
+        {"STATUS": "ENV_DONE", "RETURNS": [1.0], "LENGTHS": [1], "SECONDS": 0.5},
+        {
+            "STATUS": (ARRAY, 5, None),
+            "RETURNS": (*NO_NUMBER, [1.0, 2.0], 1.0),
+            "LENGTHS": (*NO_NUMBER, [1.0]),
+            "SECONDS": (None, "long", [1.0], ARRAY),
+        },
+    ),
+    ("to control", {"STATUS": "ENV_PROGRESS", "RETURNS": [], "STEPS": 3}, {"STEPS": NO_STEP}),
+    ("control", {"CMD": "PAUSE"}, {"CMD": (["PAUSE"], 5, {"PAUSE": 1}, None, "pause", ARRAY)}),
     (
         "evolution",
         {"CMD": "SET", "WEIGHTS": {"model0": [0.0] * N_WEIGHTS}},
         {
-            "CMD": (["SET"], 5, None, "set"),
+            "CMD": (["SET"], 5, None, "set", ARRAY),
             "WEIGHTS": (
                 None,
                 5,
@@ -84,19 +96,19 @@ TEMPLATES = [
     (
         "to evolution",
         {"ROOT_ID": EVOLUTION, "STATUS": "SET_DONE", "COMPONENT_ID": MODELS},
-        {"STATUS": (5, ["SET_DONE"], None), "COMPONENT_ID": NO_NAMES},
+        {"STATUS": (5, ["SET_DONE"], None, ARRAY), "COMPONENT_ID": NO_NAMES},
     ),
     (
         "_command",
         {"TYPE": "COMMAND/DISCONNECT", "COMPONENTS": MODELS},
         {"COMPONENTS": (5, "model0", [5], {"model0": 1})},
     ),
-    ("_command", {"TYPE": "COMMAND/JOINROOM", "ROOM": "observation"}, {"ROOM": (5, ["observation"], {}, None)}),
-    ("_command", {"TYPE": "COMMAND/CUSTOM", "CMD": "PING"}, {"CMD": (5, ["PING"], {}, None)}),
+    ("_command", {"TYPE": "COMMAND/JOINROOM", "ROOM": "observation"}, {"ROOM": (5, ["observation"], {}, None, ARRAY)}),
+    ("_command", {"TYPE": "COMMAND/CUSTOM", "CMD": "PING"}, {"CMD": (5, ["PING"], {}, None, ARRAY)}),
 ]
 
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    st.just(ARRAY) | st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=10,
 )
@@ -129,7 +141,7 @@ def unusable_messages(draw) -> dict:
 
 
 def _json_body(value: object, n_arrays: int = 0, length: int | None = None) -> bytes:
-    text = json.dumps(value).encode("utf-8", "surrogatepass")
+    text = json.dumps(value, default=str).encode("utf-8", "surrogatepass")
     return struct.pack("<II", len(text) if length is None else length, n_arrays) + text
 
 
