@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from swarmsim.messaging.fragments import Arrival
 
-FAIR_SHARE = 8
+FAIR_SHARE = 1
 
 
 class Arrivals:
