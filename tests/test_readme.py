@@ -53,3 +53,17 @@ def test_the_component_greets(tmp_path):
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)]+)\)", README))))
 def test_links_lead_somewhere(link):
     assert (ROOT / link).exists()
+
+
+RELIABILITY = (ROOT / "docs" / "reliability.md").read_text()
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:[a-z]+/)?\w+\.py)", RELIABILITY))))
+def test_the_files_that_the_page_on_reliability_names_are_there(path):
+    assert (ROOT / "tests" / path).exists() or (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("part", sorted(set(re.findall(r"`(?:test_|…)(\w+)…?`", RELIABILITY))))
+def test_the_tests_that_the_page_on_reliability_names_are_there(part):
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert re.search(rf"def test_\w*{part}", tests)
