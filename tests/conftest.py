@@ -22,18 +22,27 @@ def addresses_of_their_own(tmp_path_factory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=["inprocess", "queues"])
+@pytest.fixture(params=["inprocess", "queues", "sockets"])
 def address(request) -> Iterator[Address]:
     """An address that this process serves, once on each link."""
     with serving_on(request.param):
-        served = serve_any("tests")
-        yield served.address
-        served.close()
+        yield from _served("127.0.0.1" if request.param == "sockets" else "tests")
 
 
 @pytest.fixture
 def queues_address() -> Iterator[Address]:
-    served = serve_any("tests")
+    with serving_on("queues"):
+        yield from _served("tests")
+
+
+@pytest.fixture
+def tcp_address() -> Iterator[Address]:
+    yield from _served("127.0.0.1")
+
+
+def _served(server: str) -> Iterator[Address]:
+    served = serve_any(server)
+    served.serve_beside()
     yield served.address
     served.close()
 

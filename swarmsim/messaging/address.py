@@ -7,6 +7,7 @@ with its process, however it ends.
 import contextlib
 import fcntl
 import json
+import math
 import mmap
 import os
 import shutil
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from swarmsim.errors import AddressError, WaitTimeout
+from swarmsim.errors import AddressError, StopRequested, WaitTimeout
 from swarmsim.messaging.endpoint import Address, tell_address
 from swarmsim.messaging.process import THIS_PROCESS
 from swarmsim.messaging.rooms import Rooms, from_plain, to_plain
@@ -50,8 +51,48 @@ def directory_of(address: Address) -> Path:
     return _base() / f"{host}-{port}"
 
 
+def is_served_here(address: Address) -> bool:
+    """Tell whether a swarm of this host's queues runs at `address`.
+
+    Raises:
+        AddressError: it is no address.
+    """
+    return (directory_of(address) / "alive").exists()
+
+
 class Claim:
-    """The right to serve an address, until released or until this process ends.
+    """The right to an address on this host, and a directory for it, until released or until this process ends.
+
+    Raises:
+        AddressError: another process has it.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.directory = directory_of(address)
+        self._lock_path = self.directory.parent / f"{self.directory.name}.lock"
+        self._lock = _lock_of_owner(self._lock_path, tell_address(address))
+        _remove(self.directory)
+        for folder in ("", "kept"):
+            (self.directory / folder).mkdir(mode=0o700)
+        THIS_PROCESS.own(self, self._close_descriptors)
+
+    def _close_descriptors(self) -> None:
+        os.close(self._lock)
+
+    def close(self) -> None:
+        """Release the address; a second call does nothing."""
+        if self._lock < 0:
+            return
+        THIS_PROCESS.disown(self)
+        _remove(self.directory)
+        self._lock_path.unlink(missing_ok=True)
+        self._close_descriptors()
+        self._lock = -1
+
+
+class QueuesServer(Claim):
+    """Serves an address of this host's queues, which needs no more than to be there.
 
     Raises:
         AddressError: another process serves it.
@@ -60,35 +101,33 @@ class Claim:
     takes_a_process = True
 
     def __init__(self, address: Address) -> None:
-        self.address = address
-        self.directory = directory_of(address)
-        self._lock_path = self.directory.parent / f"{self.directory.name}.lock"
-        self._lock = _lock_of_owner(self._lock_path, tell_address(address))
-        _remove(self.directory)
-        for folder in ("", "inbox", "counts", "kept"):
+        super().__init__(address)
+        for folder in ("inbox", "counts"):
             (self.directory / folder).mkdir(mode=0o700)
-        os.mkfifo(self.directory / "alive", 0o600)
-        self._alive = os.open(self.directory / "alive", os.O_RDONLY | os.O_NONBLOCK)
         (self.directory / "lock").touch()
         (self.directory / "version").write_bytes(bytes(_VERSION_BYTES))
         _write_rooms(self.directory, Rooms())
-        THIS_PROCESS.own(self, self._close_descriptors)
+        os.mkfifo(self.directory / "alive", 0o600)  # last: clients take the swarm for complete once this is there
+        self._alive = os.open(self.directory / "alive", os.O_RDONLY | os.O_NONBLOCK)
 
     def _close_descriptors(self) -> None:
+        super()._close_descriptors()
         os.close(self._alive)
-        os.close(self._lock)
+
+    def serve(self) -> None:
+        """Stay until closed, or until this process is asked to stop."""
+        with contextlib.suppress(StopRequested):
+            THIS_PROCESS.wait(math.inf, "the end of the swarm", until=lambda: self._lock < 0)
+
+    def serve_beside(self) -> None:
+        """Do nothing: clients reach each other by themselves."""
 
     def close(self) -> None:
         """Stop serving: clients are told that the link is closed. A second call does nothing."""
-        if self._lock < 0:
-            return
-        THIS_PROCESS.disown(self)
         with contextlib.suppress(FileNotFoundError), (self.directory / "version").open("r+b") as version:
-            version.write(b"\xff" * _VERSION_BYTES)  # so that members look again, and find that it is gone
-        _remove(self.directory)
-        self._lock_path.unlink(missing_ok=True)
-        self._close_descriptors()
-        self._lock = -1
+            if self._lock >= 0:
+                version.write(b"\xff" * _VERSION_BYTES)  # so that members look again, and find that it is gone
+        super().close()
 
 
 def _lock_of_owner(path: Path, address: str) -> int:

@@ -13,6 +13,7 @@ from swarmsim.messaging.links import connect
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, MessageType, root_id, validate
 from swarmsim.messaging.process import THIS_PROCESS
 from swarmsim.messaging.rooms import COMMAND_ROOM, Member, Rooms
+from swarmsim.messaging.wire import Wire
 
 RECEIVE_TIMEOUT = 3600.0
 MOST_REMEMBERED = 256  # types and rooms of messages, of which strangers may think up more
@@ -90,16 +91,21 @@ class EventHandler:
 class Client:
     """One component's end of the swarm at an address; it registers on creation.
 
+    A swarm in this process or on this host's queues is reached by those, any other one by TCP.
+
     Args:
         name: its name, which others may share.
         server, port: the address of a running swarm.
         format, header_length: the wire of the sockets link; links inside a host need neither.
         announce: keys that its REGISTER message carries besides its name, such as COMPONENTS, the
             names of the components that it answers for.
+        secret: that it shares with the server on the sockets link, which then has to prove it too; by default that
+            of the environment's SWARMSIM_SECRET, for a server that asks for one.
         objects: handed to the handlers whose parameters name them.
 
     Raises:
-        AddressError: no swarm runs at that address.
+        AddressError: no swarm runs at that address, or it shares no secret with this client.
+        MessageError: it refuses what this client announces.
     """
 
     def __init__(
@@ -111,6 +117,7 @@ class Client:
         header_length: int = 10,
         *,
         announce: Mapping[str, Any] | None = None,
+        secret: str | None = None,
         **objects: Any,
     ) -> None:
         self.name = name
@@ -122,7 +129,7 @@ class Client:
         self._triggered: dict[tuple[str, str | None], list[EventHandler]] = {}
         self._postponed: deque[Message] = deque()
         self._numbers = count()
-        self._endpoint = connect(self.address, name)
+        self._endpoint = connect(self.address, name, Wire(format, header_length), secret)
         try:
             self._command(MESSAGE_TYPE.COMMAND.REGISTER, NAME=name, **(announce or {}))
         except BaseException:
@@ -152,18 +159,26 @@ class Client:
             raise LinkClosed(f"{self.name!r} is not registered any more")
         return member
 
-    def components_in(self, room: str) -> list[str]:
-        """Return the components that are present in `room`, in the order in which they registered."""
-        return [component for member in self.rooms().in_room(room) for component in member.components]
+    def components_in(self, room: str, *, but_not_in: str | None = None) -> list[str]:
+        """Return the components that are present in `room`, in the order in which they registered.
 
-    def await_components(self, room: str, number: int, timeout: float) -> None:
+        Args:
+            but_not_in: another room, whose members are left out.
+        """
+        members = (member for member in self.rooms().in_room(room) if but_not_in not in member.rooms)
+        return [component for member in members for component in member.components]
+
+    def await_components(self, room: str, number: int, timeout: float, *, but_not_in: str | None = None) -> None:
         """Wait until at least `number` components are present in `room`; other messages are kept for later.
+
+        Args:
+            but_not_in: as of `components_in`.
 
         Raises:
             WaitTimeout: some are still missing after `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
-        while len(present := self.components_in(room)) < number:
+        while len(present := self.components_in(room, but_not_in=but_not_in)) < number:
             if not self._postpone_next(deadline - time.monotonic()):
                 raise WaitTimeout(
                     f"{self.name!r} waited {timeout:g} s for {number} component(s) in room {room!r}; "

@@ -32,6 +32,11 @@ def encode(message: Message) -> bytes:
     Raises:
         MessageError: it holds something that is neither a JSON value nor an array of numbers, or is too long.
     """
+    return joined(*parts(message))
+
+
+def parts(message: Message) -> tuple[bytes, list[bytes]]:
+    """Return a message's JSON, in UTF-8, and the bytes of the arrays that are told in it; raises as `encode`."""
     arrays: list[bytes] = []
     try:
         text = _as_json(message, arrays)
@@ -41,7 +46,12 @@ def encode(message: Message) -> bytes:
         ) from None
     if arrays and text.count(_ARRAY_KEY_AS_JSON) != len(arrays):
         raise MessageError(f"a message with arrays cannot be sent with a key {_ARRAY_KEY!r} of its own")
-    body = b"".join((_HEAD.pack(len(text), len(arrays)), text, *arrays))
+    return text, arrays
+
+
+def joined(text: bytes, arrays: list[bytes], before: bytes = b"") -> bytes:
+    """Return the body of the `parts` of a message, after `before`; raises as `encode`."""
+    body = b"".join((before, _HEAD.pack(len(text), len(arrays)), text, *arrays))
     if len(body) > MAX_MESSAGE_BYTES:
         raise MessageError(f"a message of {len(body):,} bytes cannot be sent: {MAX_MESSAGE_BYTES:,} bytes at most")
     return body

@@ -7,14 +7,12 @@ from collections.abc import Callable, Sequence
 
 from swarmsim.errors import LinkClosed, MessageError
 from swarmsim.messaging.codec import decode, encode
-from swarmsim.messaging.message import MESSAGE_TYPE, Message, validate
-from swarmsim.messaging.rooms import CHANGES_ROOMS, LOGGING_ROOM, Rooms, apply_command, receivers
+from swarmsim.messaging.message import Message, validate
+from swarmsim.messaging.rooms import CHANGES_ROOMS, MIRRORED, Rooms, apply_command, logged, receivers
 
 logger = logging.getLogger("swarmsim")
 
 COMPLAINT_SECONDS = 1.0
-
-_MIRRORED = frozenset((MESSAGE_TYPE.DATA.FORWARD.id, MESSAGE_TYPE.DATA.GRADIENT.id))
 
 Address = tuple[str, int]
 
@@ -121,7 +119,7 @@ class HostEndpoint(Endpoint):
         else:
             table = self.rooms()
         self.deliver(table, message, self._receivers(table, message), body)
-        if message["TYPE"] in _MIRRORED and table.logging:
+        if message["TYPE"] in MIRRORED and table.logging:
             self._mirror(table, message)
 
     def _receivers(self, table: Rooms, message: Message) -> tuple[str, ...]:
@@ -134,14 +132,7 @@ class HostEndpoint(Endpoint):
         return self._routes[address]
 
     def _mirror(self, table: Rooms, message: Message) -> None:
-        log = {
-            "TYPE": MESSAGE_TYPE.LOG.MESSAGE.id,
-            "ID": f"{message.get('ID')}.log",
-            "TO_ROOM": LOGGING_ROOM,
-            "MESSAGE": message,
-            "SENDER": message.get("SENT_BY"),
-            "ROOM": message.get("TO_ROOM"),
-        }
+        log = logged(message)
         to = receivers(table, log, self.id)
         if to:
             self.deliver(table, log, to, encode(log))

@@ -33,6 +33,12 @@ class InprocessHub:
         self.numbers = count()
         _HUBS[address] = self
 
+    def serve(self) -> None:
+        """Do nothing: who waits for a message has the others called."""
+
+    def serve_beside(self) -> None:
+        """Do nothing, as `serve`."""
+
     def close(self) -> None:
         for end in list(self.ends.values()):
             end.close()

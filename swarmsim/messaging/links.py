@@ -9,23 +9,34 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from swarmsim.errors import AddressError
-from swarmsim.messaging.address import Claim, directory_of
+from swarmsim.messaging.address import QueuesServer, directory_of, is_served_here
 from swarmsim.messaging.endpoint import Address, Endpoint
 from swarmsim.messaging.inprocess import InprocessEndpoint, InprocessHub, find_hub
 from swarmsim.messaging.queues import QueuesEndpoint
+from swarmsim.messaging.socket_server import SocketServer
+from swarmsim.messaging.sockets import SocketsEndpoint
+from swarmsim.messaging.wire import Wire
 
-Link = Literal["inprocess", "queues"]
+Link = Literal["inprocess", "queues", "sockets"]
 
-_SERVED_LINK: ContextVar[Link] = ContextVar("served_link", default="queues")
+# A program that nobody launched is one of several that find each other by TCP.
+_SERVED_LINK: ContextVar[Link] = ContextVar("served_link", default="sockets")
 
 
 class Served(Protocol):
-    """An address held by this process; whether holding it takes a process that stays."""
+    """An address that is held; whether to serve it takes a process that stays."""
 
     address: Address
     takes_a_process: bool
 
-    def close(self) -> None: ...
+    def serve(self) -> None:
+        """Serve until closed, or until this process is asked to stop."""
+
+    def serve_beside(self) -> None:
+        """Serve until closed, beside what this process does otherwise."""
+
+    def close(self) -> None:
+        """Let go of the address; a second call does nothing."""
 
 
 @contextmanager
@@ -38,37 +49,61 @@ def serving_on(link: Link) -> Iterator[None]:
         _SERVED_LINK.reset(token)
 
 
-def serve(address: Address) -> Served:
+def serve_on(link: Link) -> None:
+    """Have every `Server` made from now on serve on `link`."""
+    _SERVED_LINK.set(link)
+
+
+def served_link() -> Link:
+    """Return the link that a `Server` made now serves on."""
+    return _SERVED_LINK.get()
+
+
+def serve(address: Address, wire: Wire | None = None, secret: str | None = None, *, insecure: bool = False) -> Served:
     """Hold `address` on the link that this process serves on.
 
+    Args:
+        wire, secret, insecure: of the sockets link, as `SocketServer` has them; other links need none.
+
     Raises:
-        AddressError: it is held already.
+        AddressError: it is held already, or must not be served as it stands.
     """
-    return InprocessHub(address) if _SERVED_LINK.get() == "inprocess" else Claim(address)
+    match served_link():
+        case "inprocess":
+            return InprocessHub(address)
+        case "queues":
+            return QueuesServer(address)
+        case "sockets":
+            return SocketServer(address, wire, secret=secret, insecure=insecure)
 
 
 def serve_any(server: str) -> Served:
     """Hold an address of `server` that nobody holds, on the link that this process serves on."""
+    if served_link() == "sockets":
+        return serve((server, 0))
     for port in count(os.getpid()):
         with suppress(AddressError):
             return serve((server, port))
     raise AssertionError("count() never ends")
 
 
-def connect(address: Address, name: str) -> Endpoint:
-    """Return an end of the swarm that runs at `address`: in this process, else on this host.
+def connect(address: Address, name: str, wire: Wire, secret: str | None = None) -> Endpoint:
+    """Return an end of the swarm that runs at `address`: in this process, else on this host, else by TCP.
 
     Raises:
         AddressError: no swarm runs there.
     """
     hub = find_hub(address)
-    return QueuesEndpoint(address, name) if hub is None else InprocessEndpoint(hub, name)
+    if hub is not None:
+        return InprocessEndpoint(hub, name)
+    return QueuesEndpoint(address, name) if is_served_here(address) else SocketsEndpoint(address, name, wire, secret)
 
 
 def private_directory(address: Address) -> Path | None:
-    """Return the directory on this host that belongs to the swarm at `address` and goes with it; None inside a process.
+    """Return the directory on this host that belongs to the swarm at `address` and goes with it; None where none does.
 
     Raises:
         AddressError: it is no address.
     """
-    return directory_of(address) if find_hub(address) is None else None
+    directory = directory_of(address)
+    return directory if find_hub(address) is None and (directory / "kept").is_dir() else None

@@ -251,8 +251,7 @@ class QueuesEndpoint(HostEndpoint):
             message = {
                 **farewell,
                 "ID": f"{self.id}.farewell.{receiver}",
-                "SENT_BY": member.name,
-                "COMPONENTS": list(member.components),
+                **member.farewell(),
             }
             self.deliver(table, message, receivers(table, message, receiver), encode(message))
 

@@ -29,6 +29,7 @@ CHANGES_ROOMS = frozenset(
         _COMMAND.DISABLELOGGING,
     )
 )
+MIRRORED = frozenset((MESSAGE_TYPE.DATA.FORWARD.id, MESSAGE_TYPE.DATA.GRADIENT.id))
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,10 @@ class Member:
     components: tuple[str, ...]
     rooms: frozenset[str] = frozenset((COMMAND_ROOM,))
     announced: Mapping[str, Any] = field(default_factory=dict)
+
+    def farewell(self) -> dict[str, Any]:
+        """Return what its DISCONNECT message tells of it."""
+        return {"SENT_BY": self.name, "COMPONENTS": list(self.components)}
 
     @property
     def answers_for_somebody(self) -> bool:
@@ -128,7 +133,7 @@ def _registered(table: Rooms, command: Mapping[str, Any], member_id: str) -> Roo
 
 def _announced(command: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a REGISTER message carries beyond the protocol, which the rooms' file has to hold."""
-    protocol_keys = {"TYPE", "ID", "ROOT_ID", "TO_ROOM", "SENT_BY", "NAME", "COMPONENTS"}
+    protocol_keys = {"TYPE", "ID", "ROOT_ID", "TO_ROOM", "SENT_BY", "NAME", "COMPONENTS", "MEMBER"}
     announced = {key: value for key, value in command.items() if key not in protocol_keys}
     try:
         length = len(json.dumps(announced))
@@ -174,6 +179,18 @@ def receivers(table: Rooms, message: Mapping[str, Any], sender_id: str) -> tuple
             raise MessageError(unknown("component", name[:NAME_LENGTH], _component_names(table)))
         found.update((member_id, None) for member_id in addressed)
     return tuple(found)
+
+
+def logged(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the mirror of a message in the room `_logging`, for types that are MIRRORED while logging is enabled."""
+    return {
+        "TYPE": MESSAGE_TYPE.LOG.MESSAGE.id,
+        "ID": f"{message.get('ID')}.log",
+        "TO_ROOM": LOGGING_ROOM,
+        "MESSAGE": message,
+        "SENDER": message.get("SENT_BY"),
+        "ROOM": message.get("TO_ROOM"),
+    }
 
 
 def _component_names(table: Rooms) -> set[str]:

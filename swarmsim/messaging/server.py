@@ -1,26 +1,46 @@
 """`Server`: holds an address, so that clients find the swarm there."""
 
-import math
 from typing import Self
 
 from swarmsim.errors import StopRequested
 from swarmsim.messaging.links import Served, serve
 from swarmsim.messaging.process import THIS_PROCESS
+from swarmsim.messaging.wire import Wire
 
 
 class Server:
-    """Serve the swarm of one address on this host.
+    """Serve the swarm of one address: on this host's queues where a launcher of such started this program, else by TCP.
 
-    `format` and `header_length` describe the wire of the sockets link; links inside a host need neither.
+    By TCP clients can connect from the moment of its creation, and are served by `start`, or within a `with` block.
+
+    Args:
+        server, port: the address; on the sockets link port 0 is one that is free, told by `address`.
+        format, header_length: the wire of the sockets link; links inside a host need neither.
+        secret: what clients have to share on the sockets link; by default that of the environment's SWARMSIM_SECRET,
+            if it has one. Other machines are let in only with a secret, or with `insecure`.
+        insecure: let in whoever comes, such as clients of the reference.
+
+    Attributes:
+        address: where it serves.
 
     Raises:
-        AddressError: another process serves this address already.
+        AddressError: another process serves this address already, or other machines reach it and no secret is set.
     """
 
-    def __init__(self, server: str, port: int, format: str = "utf-8", header_length: int = 10) -> None:
+    def __init__(
+        self,
+        server: str,
+        port: int,
+        format: str = "utf-8",
+        header_length: int = 10,
+        *,
+        secret: str | None = None,
+        insecure: bool = False,
+    ) -> None:
         self.format = format
         self.header_length = header_length
-        self._served: Served | None = serve((server, port))
+        self._served: Served | None = serve((server, port), Wire(format, header_length), secret, insecure=insecure)
+        self.address = self._served.address
         THIS_PROCESS.promise(self, self.stop)
 
     def start(self) -> None:
@@ -29,7 +49,8 @@ class Server:
             return
         THIS_PROCESS.ready()
         try:
-            THIS_PROCESS.wait(math.inf, "the end of the swarm", until=lambda: self._served is None)
+            if self._served is not None:
+                self._served.serve()
         except StopRequested:
             pass
         finally:
@@ -43,6 +64,8 @@ class Server:
             THIS_PROCESS.keep(self)
 
     def __enter__(self) -> Self:
+        if self._served is not None:
+            self._served.serve_beside()
         return self
 
     def __exit__(self, *_: object) -> None:

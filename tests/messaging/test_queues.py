@@ -15,12 +15,18 @@ from swarmsim import MESSAGE_TYPE, Client, Server, Trigger
 from swarmsim.errors import AddressError, LinkClosed, WaitTimeout
 from swarmsim.messaging import address as address_module
 from swarmsim.messaging import queues
-from swarmsim.messaging.address import directory_of
+from swarmsim.messaging.address import directory_of, is_served_here
 from swarmsim.messaging.codec import encode
-from swarmsim.messaging.inprocess import find_hub
-from swarmsim.messaging.links import private_directory, serve_any
+from swarmsim.messaging.links import private_directory, serve_any, serving_on
 from swarmsim.messaging.process import THIS_PROCESS
 from tests.messaging.test_client import next_data, say
+
+
+@pytest.fixture(autouse=True)
+def servers_of_queues():
+    with serving_on("queues"):
+        yield
+
 
 fork = multiprocessing.get_context("fork")
 CUSTOM = MESSAGE_TYPE.DATA.CUSTOM
@@ -199,12 +205,12 @@ def test_a_dead_member_that_two_find_at_once_is_told_once(queues_address, monkey
         assert goodbyes == ["mortal"]
 
 
-def test_a_swarm_of_this_host_has_a_directory_of_its_own_that_goes_with_it(address):
+def test_a_swarm_of_this_hosts_queues_has_a_directory_of_its_own_and_others_have_none(address):
     directory = private_directory(address)
+    assert (directory is not None) == is_served_here(address)
     if directory is not None:
         (directory / "kept" / "note").write_text("here")
         assert directory.stat().st_mode & 0o077 == 0
-    assert (directory is None) == (find_hub(address) is not None)
 
 
 def test_what_is_no_message_is_left_out_with_a_line_in_the_log(queues_address, caplog):
@@ -260,7 +266,15 @@ def test_swarms_of_two_addresses_do_not_hear_each_other():
             ann.receive(timeout=0.05)
 
 
-SERVER_PROGRAM = "from swarmsim import Server; s = Server('tests', 3); print('serves', flush=True); s.start()"
+SERVER_PROGRAM = """
+from swarmsim import Server
+from swarmsim.messaging.links import serve_on
+
+serve_on("queues")
+server = Server("tests", 3)
+print("serves", flush=True)
+server.start()
+"""
 
 
 def test_a_client_of_another_program_finds_the_swarm_and_notices_when_its_server_is_killed():
