@@ -54,7 +54,9 @@ def main() -> int:
         epilog="Example: python benchmarks/cycles.py --cycles 1000 --link queues",
     )
     parser.add_argument("--cycles", type=int, default=1000, help="starts and stops (default: 1000)")
-    parser.add_argument("--link", default="queues", choices=("queues", "inprocess"), help="(default: queues)")
+    parser.add_argument(
+        "--link", default="queues", choices=("queues", "inprocess", "sockets"), help="(default: queues)"
+    )
     given = parser.parse_args()
     config = make_config({"population": 2, "workers": 1, "link": given.link}, "benchmark")
     looks = sorted({0, 1, max(1, int(given.cycles * WARM_UP)), given.cycles // 2, given.cycles})

@@ -37,8 +37,8 @@ class Talker(Role):
 
     component: Callable[..., Any]
 
-    def run(self, address: Address) -> None:
-        self.component(Client(self.name, *address))
+    def run(self, address: Address, secret: str | None = None) -> None:
+        self.component(Client(self.name, *address, secret=secret))
 
 
 def answer(client: Client) -> None:

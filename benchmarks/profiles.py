@@ -31,10 +31,10 @@ class Profiled(Role):
 
     folder: Path = Path()
 
-    def run(self, address: Address) -> None:
+    def run(self, address: Address, secret: str | None = None) -> None:
         profiler = cProfile.Profile()
         try:
-            profiler.runcall(super().run, address)
+            profiler.runcall(super().run, address, secret)
         finally:
             profiler.dump_stats(self.folder / self.name)
 

@@ -1,35 +1,22 @@
 """The command line: flags → Config → Experiment → exit status."""
 
-import argparse
 import os
 import shlex
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
-from pathlib import Path
-from typing import Any, NoReturn, get_type_hints
 
-from swarmsim.config import DEFAULT_FILE, Config, make_config, merged, read_file, resumed_config
-from swarmsim.errors import ComponentFailed, SettingsError, SwarmError, unknown
-from swarmsim.settings import checked_value
+from swarmsim import programs
+from swarmsim.config import Config, resumed_config
+from swarmsim.errors import ComponentFailed, SettingsError, SwarmError
+from swarmsim.flags import Parser, config_of, given_settings
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 FLAGS = (
     "rounds", "population", "episodes", "eval_episodes", "env", "envs", "workers", "link", "preset", "seed", "out",
 )  # fmt: skip
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence, with the nearest flag."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SettingsError(message)
-
-    def flags(self) -> list[str]:
-        """Return every flag that it knows."""
-        return list(self._option_string_actions)
+PROGRAMS = {"serve": programs.serve, "component": programs.component}
 
 
 def make_parser() -> Parser:
@@ -38,26 +25,16 @@ def make_parser() -> Parser:
         prog="swarmsim",
         description="A swarm of learning models that act as one: train, evaluate, evolve, evaluate, round by round.",
         epilog="Every flag is also a key of swarm.yaml (eval_episodes for --eval-episodes); flags win. "
-        "Example: python run.py --rounds 5 --population 20 --seed 1",
+        "Example: python run.py --rounds 5 --population 20 --seed 1. "
+        "For swarms of several programs: swarmsim serve --help, swarmsim component --help.",
         allow_abbrev=False,
     )
-    for field in fields(Config):
-        if field.name in FLAGS:
-            parser.add_argument(
-                _flag(field.name),
-                metavar=field.name.rpartition("_")[2].upper(),
-                help=f"{field.metadata['help']} (default: {field.default})",
-            )
-    parser.add_argument("--config", metavar="FILE", help=f"settings file (default: {DEFAULT_FILE}, where there is one)")
+    parser.add_settings(FLAGS)
     parser.add_argument(
         "--resume", metavar="DIR", help="go on from that run's last checkpoint until --rounds in all are done"
     )
     parser.add_argument("--no-progress", action="store_true", help="no bars")
     return parser
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[Config, bool]:
@@ -66,40 +43,23 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Config, bool]:
     Raises:
         SettingsError: a flag, a key or a value that cannot be used.
     """
-    parser = make_parser()
-    given, rest = parser.parse_known_args(arguments)
-    if rest:
-        is_flag = rest[0].startswith("-")
-        raise SettingsError(unknown("flag", rest[0], parser.flags(), show=0) if is_flag else f"what is {rest[0]!r}?")
-    if given.link == "sockets":
-        raise SettingsError("--link sockets is not there yet: queues and inprocess are")
-    over = _checked_flags(given)
+    given = make_parser().parsed(arguments)
+    over = given_settings(given)
     if given.no_progress:
         over["progress"] = False
     if given.resume is not None:
         if given.config is not None:
             raise SettingsError(f"--config: the run in {given.resume} has its settings, with which --resume goes on")
         return resumed_config(given.resume, over), True
-    path = given.config or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
-    if path is None:
-        return make_config(over, "flags"), False
-    values = read_file(path)
-    make_config(values, path)
-    return make_config(merged(values, over), "flags"), False
-
-
-def _checked_flags(given: argparse.Namespace) -> dict[str, Any]:
-    hints = get_type_hints(Config)
-    return {
-        field.name: checked_value(field, hints[field.name], text, _flag(field.name))
-        for field in fields(Config)
-        if field.name in FLAGS and (text := getattr(given, field.name)) is not None
-    }
+    return config_of(over, given.config), False
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for, and return the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        if arguments and arguments[0] in PROGRAMS:
+            return PROGRAMS[arguments[0]](arguments[1:])
         config, resume = parse(arguments)
         if config.rounds == 0:
             print("0 rounds: nothing to do")

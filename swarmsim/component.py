@@ -17,6 +17,7 @@ from typing import Literal
 
 from swarmsim.errors import ComponentFailed, WaitTimeout
 from swarmsim.launch import Script, component_process, foreign_script
+from swarmsim.messaging.links import served_link
 from swarmsim.messaging.process import THIS_PROCESS
 
 START_SECONDS, KILL_SECONDS = 60.0, 5.0
@@ -167,7 +168,8 @@ class ProcessComponent(Component):
     def _make_process(self, reports: Connection, lifeline: Connection) -> BaseProcess:
         run: Callable[..., None] = foreign_script if self._is_foreign else component_process
         what = self.target if self._is_foreign else self.main
-        arguments = (what, reports, lifeline) if self._is_foreign else (what, reports, lifeline, self._is_script)
+        common = what, reports, lifeline, served_link()
+        arguments = common if self._is_foreign else (*common, self._is_script)
         return self._context.Process(target=run, args=arguments, name=f"swarmsim-{self.name}")
 
     def _read_reports(self) -> None:

@@ -50,7 +50,7 @@ class Config:
     envs: int = setting(1, "training episodes that run side by side", minimum=1)
     workers: int | Literal["auto"] = setting("auto", "model processes", minimum=1)
     link: Literal["queues", "inprocess", "sockets"] = setting(
-        "queues", "what carries the messages: queues or inprocess (sockets is not there yet)"
+        "queues", "what carries the messages: queues, inprocess or sockets"
     )
     preset: Preset = setting("default", "hyperparameters to start from: default or reference")
     seed: int = setting(0, "of everything that is drawn", minimum=0)

@@ -21,6 +21,7 @@ from swarmsim.config import Config, make_config, merged, read_file, resumed_conf
 from swarmsim.errors import ComponentFailed, SettingsError, SwarmError
 from swarmsim.interrupts import noted_interrupts
 from swarmsim.messaging.client import Client
+from swarmsim.messaging.endpoint import Address
 from swarmsim.messaging.message import Message
 from swarmsim.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, Report, Result
 from swarmsim.results.history import History, Round
@@ -39,7 +40,6 @@ def start_main_job(
     Args:
         tell: is told of each component that fails, and what becomes of it.
     """
-    assert config.link != "sockets"
     if config.link == "inprocess":
         stack.enter_context(threadpool_limits(1))
     swarm = stack.enter_context(Swarm(None, link=config.link, start_method=config.start_method))
@@ -58,10 +58,17 @@ def start_main_job(
     return swarm, control
 
 
+def join_main_job(stack: ExitStack, config: Config, address: Address, secret: str | None) -> Control:
+    """Join, as control, the components that were started as programs of their own, and leave them with `stack`."""
+    client = stack.enter_context(Client("control", *address, secret=secret))
+    return Control(client, CONTROL, OBSERVATION, config.timeout)
+
+
 class Experiment:
     """One run of the main job.
 
     Args:
+        joins: the address of a swarm whose components run already, and its secret, if it has one; None to start them.
         resume: whether to go on with the run that lies in `config.out`; without a checkpoint there, it begins anew.
 
     Attributes:
@@ -72,14 +79,20 @@ class Experiment:
         SettingsError: what was asked for cannot be run.
     """
 
-    def __init__(self, config: Config, report: Report | None = None, *, resume: bool = False) -> None:
-        if config.link == "sockets":
-            raise SettingsError("link: sockets is not there yet; queues and inprocess are")
+    def __init__(
+        self,
+        config: Config,
+        report: Report | None = None,
+        *,
+        resume: bool = False,
+        joins: tuple[Address, str | None] | None = None,
+    ) -> None:
         if config.components:
             raise SettingsError("components: these scripts are for Swarm(config_file); the main job brings its own")
         self.config = config
         self.report = report or Report()
         self.resume = resume
+        self.joins = joins
         self.shape: Shape = shape_of(config.env)
         self.workers = n_workers(config.workers, config.population, config.envs)
         self.history = History(
@@ -119,8 +132,7 @@ class Experiment:
             if len(self.history) >= self.config.rounds:
                 self.report.noted(f"{len(self.history)} rounds are done already, which is all that was asked for")
                 return self.history
-            roles = main_job(self.config, self.shape, self._states)
-            _, control = start_main_job(stack, self.config, roles, self._tell_failure)
+            roles, control = self._roles_and_control(stack)
             self.report.began(self.history, self.config.rounds)
             with noted_interrupts() as is_interrupted:
                 control.is_interrupted = is_interrupted
@@ -137,6 +149,16 @@ class Experiment:
                         self._save_where_it_stands(control, roles)
                     raise
         return self.history
+
+    def _roles_and_control(self, stack: ExitStack) -> tuple[list[Role], Control]:
+        if self.joins is not None:
+            control = join_main_job(stack, self.config, *self.joins)
+            workers = len(list(control.client.rooms().in_room(OBSERVATION)))
+            self.history.settings = {**self.history.settings, "workers": workers}
+            return [], control
+        roles = main_job(self.config, self.shape, self._states)
+        _, control = start_main_job(stack, self.config, roles, self._tell_failure)
+        return roles, control
 
     def _tell_wall_seconds(self) -> None:
         self.history.wall_seconds = time.monotonic() - self._began
@@ -189,6 +211,8 @@ class Experiment:
     def _save_where_it_stands(self, control: Control, roles: Iterable[Role]) -> None:
         """Keep what was learned in a round that cannot end now, as far as it can be had soon."""
         if self._directory is None:
+            if self.joins is not None:
+                control.pause(PAUSE_SECONDS)  # its components stay, and would play on for nobody
             return
         self._task = control.task
         try:

@@ -15,11 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from threadpoolctl import threadpool_limits
 
 from swarmsim.errors import StopRequested
+from swarmsim.messaging.links import Link, serve_on
 from swarmsim.messaging.process import THIS_PROCESS
 
 PR_SET_PDEATHSIG = 1
@@ -58,7 +59,7 @@ class Script:
         finally:
             sys.argv, sys.path[:] = before
 
-    def command(self, reports: Connection, lifeline: Connection) -> list[str]:
+    def command(self, reports: Connection, lifeline: Connection, link: Link) -> list[str]:
         """Return the command line of a foreign script's process."""
         terminal = [] if self.terminal is None else shlex.split(self.terminal)
         python = self.python or sys.executable
@@ -71,17 +72,23 @@ class Script:
             str(self.path),
             str(reports.fileno()),
             str(lifeline.fileno()),
+            link,
         ]
 
 
 def component_process(
-    target: Callable[[], None], reports: Connection, lifeline: Connection, outlives_launcher: bool = True
+    target: Callable[[], None],
+    reports: Connection,
+    lifeline: Connection,
+    link: Link,
+    outlives_launcher: bool = True,
 ) -> None:
     """Run `target` as a component, in a process forked or spawned for it; end the process where it fails.
 
     Args:
         reports: what this process tells its launcher goes in here.
         lifeline: its other end is closed when the launcher wants this component to stop, or is gone.
+        link: that a `Server` of the component serves on.
         outlives_launcher: for as long as it takes to tidy up; otherwise it is killed at once where the launcher is,
             even if it is stuck or stopped.
     """
@@ -91,7 +98,8 @@ def component_process(
     _leave_signals_to_the_launcher()
     THIS_PROCESS.begin_child(on_ready=lambda: _report(reports, event="ready"))
     THIS_PROCESS.watch(lifeline.fileno(), _stop_requested)
-    _use_one_thread()
+    use_one_thread()
+    serve_on(link)
     try:
         _run_to_its_end(target)
         if not THIS_PROCESS.farewells():
@@ -113,7 +121,7 @@ def component_process(
         farewell()
 
 
-def foreign_script(script: Script, reports: Connection, lifeline: Connection) -> None:
+def foreign_script(script: Script, reports: Connection, lifeline: Connection, link: Link) -> None:
     """Run a script by its own Python, and end as it ended; both form one process group, to be ended together."""
     os.setpgid(0, 0)
     THIS_PROCESS.begin_child(lambda: None)
@@ -122,7 +130,7 @@ def foreign_script(script: Script, reports: Connection, lifeline: Connection) ->
     path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
     try:
         process = subprocess.Popen(
-            script.command(reports, lifeline),
+            script.command(reports, lifeline, link),
             pass_fds=(reports.fileno(), lifeline.fileno()),
             env={**os.environ, "PYTHONPATH": path},
         )
@@ -162,7 +170,7 @@ def _report(reports: Connection, **told: Any) -> None:
         reports.send_bytes(json.dumps(told).encode())
 
 
-def _use_one_thread() -> None:
+def use_one_thread() -> None:
     """Keep matrix libraries, loaded already or later, from fighting over cores: one process, one thread."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
@@ -171,6 +179,6 @@ def _use_one_thread() -> None:
 
 def main() -> None:
     """Be the process of a foreign script; the arguments are those of `Script.command`."""
-    name, path, reports, lifeline = sys.argv[1:]
+    name, path, reports, lifeline, link = sys.argv[1:]
     script = Script(name, Path(path))
-    component_process(script.run, Connection(int(reports)), Connection(int(lifeline), writable=False))
+    component_process(script.run, Connection(int(reports)), Connection(int(lifeline), writable=False), cast(Link, link))

@@ -13,10 +13,11 @@ from swarmsim.components.role import Role
 from swarmsim.config import DEFAULT_FILE, Config, ScriptSettings, make_config, read_file
 from swarmsim.errors import SettingsError, WaitTimeout, unknown
 from swarmsim.launch import Script
-from swarmsim.messaging.address import sweep
+from swarmsim.messaging.address import Claim, sweep
 from swarmsim.messaging.endpoint import Address
 from swarmsim.messaging.links import Link, Served, serve_any, serving_on
 from swarmsim.messaging.process import THIS_PROCESS
+from swarmsim.messaging.socket_server import listen, serve_launched
 
 STOP_SECONDS, STOP_SECONDS_AFTER_AN_ERROR, LAST_SECONDS, TERMINATE_SECONDS = 5.0, 0.5, 0.3, 0.5
 
@@ -27,7 +28,8 @@ class Swarm:
     Args:
         config_file: a YAML file with `settings` and `components`; None for a swarm that gets its
             components by `add` alone. Scripts are seen from the file's folder, else from the current one.
-        link: `queues` forks a process for each component; `inprocess` runs all of them in this one.
+        link: `queues` forks a process for each component; `inprocess` runs all of them in this one; `sockets` forks
+            too, and has them talk by TCP.
         start_method: how processes are made. `fork` is fast, and safe here: a launcher has no thread of
             its own. `spawn` works where a component cannot bear to be forked.
 
@@ -46,7 +48,8 @@ class Swarm:
         self.start_method: StartMethod = start_method
         self.components: dict[str, Component] = {}
         self._started: list[Component] = []
-        self._served: Served | None = None
+        self._served: Served | Claim | None = None
+        self._hub: Component | None = None
         config = Config() if config_file is None else make_config(read_file(config_file), str(config_file))
         self._folder = Path.cwd() if config_file is None else Path(config_file).resolve().parent
         self._settings: ScriptSettings = config.settings
@@ -122,11 +125,28 @@ class Swarm:
     # --- its life
 
     def serve(self, server: str = "127.0.0.1") -> Address:
-        """Hold an address of `server` in this process, until stopped, and return it."""
-        if self._served is None:
+        """Hold an address of `server` until stopped, and return it: in this process, or by TCP in one of its own.
+
+        Raises:
+            AddressError: other machines reach it by TCP, and no secret is set.
+        """
+        if self._served is None and self.link == "sockets":
+            self._served = self._serve_by_tcp(server)
+        elif self._served is None:
             with serving_on(self.link):
                 self._served = serve_any(server)
         return self._served.address
+
+    def _serve_by_tcp(self, server: str) -> Claim:
+        """Start a server, and return what its components keep on this host beside it."""
+        listener = listen((server, 0))
+        with listener:
+            address = server, listener.getsockname()[1]
+            claim = Claim(address)
+            self._hub = ProcessComponent("hub", partial(serve_launched, listener, address), 0.0, self.start_method)
+            atexit.register(self.stop)
+            self._hub.start()
+        return claim
 
     def start(self, names: str | Iterable[str] | None = None) -> None:
         """Start components, all of them where none is named; each waits for messages before the next is started.
@@ -164,6 +184,9 @@ class Swarm:
         """
         chosen = self._chosen(names)
         self._end([component for component in self._started if component in chosen], patience)
+        if names is None and self._hub is not None:
+            hub, self._hub = self._hub, None
+            self._end([hub], patience)
         if names is None and self._served is not None:
             served, self._served = self._served, None
             served.close()
@@ -180,8 +203,9 @@ class Swarm:
         deadline = time.monotonic() + TERMINATE_SECONDS
         for component in reversed(components):
             component.end(deadline)
-            self._started.remove(component)
-        if self.link == "queues":
+            if component in self._started:
+                self._started.remove(component)
+        if self.link != "inprocess":
             sweep()
 
     def __enter__(self) -> Self:

@@ -119,7 +119,6 @@ def test_no_rounds_do_nothing_and_say_so(in_tmp_path, capsys):
             ["--link", "socket"],
             "--link must be 'queues' or 'inprocess' or 'sockets', not 'socket'; did you mean 'sockets'",
         ),
-        (["--link", "sockets"], "--link sockets is not there yet"),
         (["--resume", "runs/x"], "runs/x: there is no such directory"),
         (["--resume", "."], ". is no run directory: one has config.yaml, metrics.jsonl and checkpoint/"),
         (["--resume", "x", "--config", "my.yaml"], "--config: the run in x has its settings"),

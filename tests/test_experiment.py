@@ -38,6 +38,9 @@ def once() -> list[str]:
         {"link": "inprocess"},
         {"link": "inprocess", "workers": 20},
         {"workers": 2, "start_method": "spawn"},
+        {"link": "sockets"},
+        {"link": "sockets", "workers": 20},
+        {"link": "sockets", "workers": 2, "start_method": "spawn"},
     ],
     ids=lambda settings: "-".join(map(str, settings.values())),
 )
@@ -53,6 +56,7 @@ def test_another_seed_gives_other_metrics(once):
 def test_environments_side_by_side_are_the_same_twice_too(envs):
     settings = {"envs": envs, "population": 6}
     assert metrics(**settings, workers=3) == metrics(**settings, link="inprocess")
+    assert metrics(**settings, workers=3) == metrics(**settings, workers=2, link="sockets")
 
 
 def test_how_often_is_evaluated_does_not_change_the_training():
@@ -80,8 +84,8 @@ def test_a_file_of_settings_can_be_given_to_run(in_tmp_path):
 def test_wrong_settings_are_told_by_run_as_well():
     with pytest.raises(swarmsim.SettingsError, match=r"run\(\): unknown key 'populaton'; .*did you mean 'population'"):
         swarmsim.run(populaton=5)
-    with pytest.raises(swarmsim.SettingsError, match="sockets is not there yet"):
-        swarmsim.run(link="sockets")
+    with pytest.raises(swarmsim.SettingsError, match="link must be 'queues' or 'inprocess' or 'sockets'"):
+        swarmsim.run(link="pipes")
 
 
 def test_twenty_models_in_twenty_processes_run_beside_launcher_environment_aggregation_and_evolution(tmp_path):

@@ -35,8 +35,8 @@ def whole(**settings) -> list[dict]:
     return without_times(r.to_dict() for r in swarmsim.run(**{**SMALL, "out": None, "link": "inprocess", **settings}))
 
 
-@pytest.mark.parametrize("first", ["inprocess", "queues"])
-@pytest.mark.parametrize("then", ["inprocess", "queues"])
+@pytest.mark.parametrize("first", ["inprocess", "queues", "sockets"])
+@pytest.mark.parametrize("then", ["inprocess", "queues", "sockets"])
 def test_two_rounds_and_three_more_are_five_rounds(in_tmp_path, first, then):
     swarmsim.run(**SMALL, rounds=2, out="out", link=first, workers=2)
     history = swarmsim.run(resume="out", rounds=5, link=then)
@@ -86,6 +86,7 @@ def every_step_is_told(monkeypatch):
         {"link": "queues", "workers": 2},
         {"link": "inprocess", "envs": 3, "env": "tests.environments:Corridor-v0"},
         {"link": "queues", "envs": 3},
+        {"link": "sockets", "workers": 2},
     ],
     ids=lambda settings: "-".join(map(str, settings.values())),
 )
@@ -137,7 +138,7 @@ def started(*arguments: str, cwd: Path) -> subprocess.Popen:
     )
 
 
-@pytest.mark.parametrize("link", ["queues", "inprocess"])
+@pytest.mark.parametrize("link", ["queues", "inprocess", "sockets"])
 def test_a_launcher_that_is_killed_in_the_middle_of_round_3_has_its_run_gone_on_with(in_tmp_path, link):
     process = started(*ARGUMENTS, "--rounds", "5", "--link", link, cwd=in_tmp_path)
     for line in process.stdout:

@@ -32,6 +32,20 @@ def main_job(config: Config, shape: Shape, states: Mapping[str, State] | None = 
     return [replace(role, state=(states or {}).get(role.name)) for role in roles]
 
 
+def one_role(config: Config, shape: Shape, kind: str, models: range) -> Role:
+    """Return a component that is started by itself: aggregation, evolution, environment, or a process of `models`."""
+    match kind:
+        case "aggregation":
+            return _aggregation(config)
+        case "evolution":
+            return _evolution(config)
+        case "environment":
+            return _environment(config)
+        case "model":
+            return _models_of(config, shape, [f"model{i}" for i in models])
+    raise AssertionError(kind)
+
+
 def _aggregation(config: Config) -> Role:
     return Role(
         "aggregation",
@@ -48,20 +62,24 @@ def _aggregation(config: Config) -> Role:
 
 
 def _models(config: Config, shape: Shape) -> Iterator[Role]:
-    architecture = Architecture(shape.n_inputs, shape.n_actions, config.a2c.hidden)
     for names in packed(config.population, n_workers(config.workers, config.population, config.envs)):
-        yield Role(
-            process_name(names),
-            Models,
-            listens=(
-                On(OBSERVATION, Models.observe, answer_in=LOGITS, direct=True),
-                On(OBSERVATION, Models.learn),
-                On(EVOLUTION, Models.exchange),
-                On(OBSERVATION, Models.save, None, _COMMAND.SAVEMODELWEIGHTS, _LOG.MODELWEIGHTS, direct=True),
-            ),
-            settings={"components": names, "architecture": architecture, "a2c": config.a2c, "seed": config.seed},
-            announce={"COMPONENTS": names},
-        )
+        yield _models_of(config, shape, names)
+
+
+def _models_of(config: Config, shape: Shape, names: list[str]) -> Role:
+    architecture = Architecture(shape.n_inputs, shape.n_actions, config.a2c.hidden)
+    return Role(
+        process_name(names),
+        Models,
+        listens=(
+            On(OBSERVATION, Models.observe, answer_in=LOGITS, direct=True),
+            On(OBSERVATION, Models.learn),
+            On(EVOLUTION, Models.exchange),
+            On(OBSERVATION, Models.save, None, _COMMAND.SAVEMODELWEIGHTS, _LOG.MODELWEIGHTS, direct=True),
+        ),
+        settings={"components": names, "architecture": architecture, "a2c": config.a2c, "seed": config.seed},
+        announce={"COMPONENTS": names},
+    )
 
 
 def _evolution(config: Config) -> Role:

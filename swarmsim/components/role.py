@@ -60,9 +60,9 @@ class Role:
     announce: Mapping[str, Any] = field(default_factory=dict)
     state: State | None = None
 
-    def run(self, address: Address) -> None:
-        """Join the swarm at `address` and serve until asked to stop."""
-        client = Client(self.name, *address, announce=self.announce)
+    def run(self, address: Address, secret: str | None = None) -> None:
+        """Join the swarm at `address`, whose server may share a secret, and serve until asked to stop."""
+        client = Client(self.name, *address, announce=self.announce, secret=secret)
         kept = self._kept(address)
         goes_on_from = None if kept.is_taken_up else self.state
         component = self.component(client, kept, **self.settings)

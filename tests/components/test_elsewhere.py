@@ -1,4 +1,4 @@
-"""The tests of the main job pass as well where its processes are spawned."""
+"""The tests of the main job pass as well where its processes are spawned, and where they talk by TCP."""
 
 import os
 import subprocess
@@ -6,14 +6,23 @@ import sys
 
 import pytest
 
+from tests import test_supervision
 from tests.components import test_main_job
 from tests.conftest import ROOT
 
 
 @pytest.mark.timeout(400)
-def test_the_main_job_works_in_spawned_processes():
-    program = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test_main_job.__file__]
-    environment = {**os.environ, test_main_job.START_METHOD: "spawn"}
+@pytest.mark.parametrize(
+    ("variable", "value", "tests"),
+    [
+        (test_main_job.START_METHOD, "spawn", [test_main_job]),
+        (test_main_job.LINK, "sockets", [test_main_job, test_supervision]),
+    ],
+)
+def test_the_main_job_works_elsewhere_too(variable, value, tests):
+    files = [module.__file__ for module in tests]
+    program = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
+    environment = {**os.environ, variable: value}
     done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=390, check=False)
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout

@@ -19,7 +19,7 @@ from swarmsim.messaging.inprocess import InprocessEndpoint
 from swarmsim.messaging.queues import deliveries
 
 CUSTOM = MESSAGE_TYPE.DATA.CUSTOM
-START_METHOD = "SWARMSIM_TESTS_START_METHOD"  # of the processes of these tests
+START_METHOD, LINK = "SWARMSIM_TESTS_START_METHOD", "SWARMSIM_TESTS_LINK"  # of the processes of these tests
 EVERY_ROOM = "control", "observation", "logits", "action", "evolution"
 
 
@@ -27,7 +27,8 @@ class Running:
     """A main job without an experiment around it."""
 
     def __init__(self, stack: ExitStack, settings: dict) -> None:
-        defaults = {"population": 4, "timeout": 20, "start_method": os.environ.get(START_METHOD, "fork")}
+        processes = {"start_method": os.environ.get(START_METHOD, "fork"), "link": os.environ.get(LINK, "queues")}
+        defaults = {"population": 4, "timeout": 20, **processes}
         config = make_config({**defaults, **settings}, "test")
         self.swarm, self.control = start_main_job(stack, config, main_job(config, shape_of(config.env)))
         self.client = self.control.client
@@ -68,7 +69,7 @@ def is_status(status: str):
 
 
 def test_a_step_of_20_models_in_20_processes_takes_41_deliveries():
-    with running(population=20, workers=20) as job:
+    with running(population=20, workers=20, link="queues") as job:
         counts, steps = [deliveries(job.address)], []
         for n_episodes in (1, 3):
             steps.append(job.control.run(n_episodes, deterministic=False).n_steps)

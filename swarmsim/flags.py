@@ -1,0 +1,78 @@
+"""Flags of the command line that are settings: named, explained and checked as the fields of Config are."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NoReturn, get_type_hints
+
+from swarmsim.config import DEFAULT_FILE, Config, make_config, merged, read_file
+from swarmsim.errors import SettingsError, unknown
+from swarmsim.settings import checked_value
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence, with the nearest flag."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(message)
+
+    def add_settings(self, names: Sequence[str]) -> None:
+        """Add a flag for each of these fields of Config, and one for a settings file under them."""
+        for field in fields(Config):
+            if field.name in names:
+                self.add_argument(
+                    flag(field.name),
+                    metavar=field.name.rpartition("_")[2].upper(),
+                    help=f"{field.metadata['help']} (default: {field.default})",
+                )
+        self.add_argument(
+            "--config", metavar="FILE", help=f"settings file (default: {DEFAULT_FILE}, where there is one)"
+        )
+
+    def parsed(self, arguments: Sequence[str] | None) -> argparse.Namespace:
+        """Return what was given.
+
+        Raises:
+            SettingsError: something in it is none of this parser's.
+        """
+        given, rest = self.parse_known_args(arguments)
+        if rest:
+            known = list(self._option_string_actions)
+            raise SettingsError(
+                unknown("flag", rest[0], known, show=0) if rest[0].startswith("-") else f"what is {rest[0]!r}?"
+            )
+        return given
+
+
+def flag(name: str) -> str:
+    """Return the flag of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def given_settings(given: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that flags give.
+
+    Raises:
+        SettingsError: a value cannot be used.
+    """
+    hints = get_type_hints(Config)
+    return {
+        field.name: checked_value(field, hints[field.name], text, flag(field.name))
+        for field in fields(Config)
+        if (text := getattr(given, field.name, None)) is not None
+    }
+
+
+def config_of(over: dict[str, Any], file: str | None) -> Config:
+    """Return the settings of a file, of the default one if none is named and there is one, with `over` laid over them.
+
+    Raises:
+        SettingsError: the file, a key or a value cannot be used.
+    """
+    path = file or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
+    if path is None:
+        return make_config(over, "flags")
+    values = read_file(path)
+    make_config(values, path)
+    return make_config(merged(values, over), "flags")

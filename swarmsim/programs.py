@@ -1,0 +1,171 @@
+"""`swarmsim serve` and `swarmsim component`: one part of a swarm as a program of its own, on any machine."""
+
+import argparse
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from swarmsim.config import Config
+from swarmsim.errors import SettingsError, SwarmError, unknown
+from swarmsim.flags import Parser, config_of, given_settings
+from swarmsim.launch import use_one_thread
+from swarmsim.messaging.endpoint import Address
+from swarmsim.messaging.handshake import SECRET_VARIABLE, shared_secret
+from swarmsim.messaging.process import THIS_PROCESS
+from swarmsim.messaging.server import Server
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+
+SERVER, PORT = "127.0.0.1", 8080
+ROLES = ("aggregation", "model", "evolution", "environment", "control")
+ROLE_SETTINGS = ("rounds", "population", "episodes", "eval_episodes", "env", "envs", "preset", "seed")
+
+
+def make_serve_parser() -> Parser:
+    """Return the parser of `swarmsim serve`."""
+    parser = Parser(
+        prog="swarmsim serve",
+        description="Serve a swarm by TCP: components of this package and of the reference find each other there.",
+        epilog="Example: swarmsim serve --port 8080",
+        allow_abbrev=False,
+    )
+    _add_address(parser)
+    parser.add_argument("--insecure", action="store_true", help="let in whoever comes, also from other machines")
+    return parser
+
+
+def make_component_parser() -> Parser:
+    """Return the parser of `swarmsim component`."""
+    parser = Parser(
+        prog="swarmsim component",
+        description="Be one role of the main job in the swarm that a server holds together; start control last.",
+        epilog="Give all roles the same settings. Example: swarmsim component model --models 0-9 --port 8080",
+        allow_abbrev=False,
+    )
+    parser.add_argument("role", metavar="ROLE", help=f"one of {', '.join(ROLES)}")
+    _add_address(parser)
+    parser.add_argument(
+        "--models", metavar="FIRST-LAST", help="which of the population this process holds (default: all)"
+    )
+    parser.add_settings(ROLE_SETTINGS)
+    return parser
+
+
+def _add_address(parser: Parser) -> None:
+    parser.add_argument("--server", default=SERVER, metavar="HOST", help=f"its address (default: {SERVER})")
+    parser.add_argument("--port", default=str(PORT), metavar="PORT", help=f"its port (default: {PORT})")
+    parser.add_argument(
+        "--secret-file",
+        metavar="FILE",
+        help=f"its first line is the shared secret (default: that in {SECRET_VARIABLE})",
+    )
+
+
+def serve(arguments: Sequence[str]) -> int:
+    """Be a server until interrupted, and return the exit status.
+
+    Raises:
+        SettingsError: a flag cannot be used.
+    """
+    given = make_serve_parser().parsed(arguments)
+    try:
+        server = Server(*_address(given), secret=_secret(given), insecure=given.insecure)
+    except SwarmError as error:
+        raise SettingsError(str(error)) from None
+    print("swarmsim: serves {}:{}; Ctrl+C stops it".format(*server.address), flush=True)
+    return _until_interrupted(server.start, "server")
+
+
+def component(arguments: Sequence[str]) -> int:
+    """Be a component until its server stops or it is interrupted, or control for all rounds; return the exit status.
+
+    Raises:
+        SettingsError: a flag, a key or a value cannot be used.
+    """
+    given = make_component_parser().parsed(arguments)
+    if given.role not in ROLES:
+        raise SettingsError(unknown("role", given.role, ROLES))
+    if given.models is not None and given.role != "model":
+        raise SettingsError(f"--models says which models a process holds; {given.role} holds none")
+    config = config_of({**given_settings(given), "out": None, "link": "sockets"}, given.config)
+    address, secret = _address(given), _secret(given)
+    if given.role == "control":
+        return _until_interrupted(lambda: _drive(config, address, secret), "control")
+    from swarmsim.components.gym import shape_of
+    from swarmsim.components.main_job import one_role
+
+    shape = shape_of(config.env)
+    role = one_role(config, shape, given.role, _range(given.models, config.population))
+    use_one_thread()
+    return _until_interrupted(lambda: role.run(address, secret), role.name)
+
+
+def _drive(config: Config, address: Address, secret: str | None) -> None:
+    from swarmsim.experiment import Experiment
+    from swarmsim.terminal import TerminalReport
+
+    experiment = Experiment(config, TerminalReport(config.progress), joins=(address, secret))
+    try:
+        experiment.run()
+    finally:
+        if experiment.history.rounds:
+            print(f"\n{experiment.history}")
+
+
+def _until_interrupted(main: Callable[[], object], name: str) -> int:
+    """Run `main` as a program that ends in an orderly way however it ends, and return the exit status."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with ExitStack() as stack:
+        stack.callback(_say_farewell)
+        try:
+            main()
+        except KeyboardInterrupt:
+            print(f"\nswarmsim: {name} was interrupted", file=sys.stderr)
+            return INTERRUPTED
+        except SwarmError as error:
+            print(f"swarmsim: {name}: {error}", file=sys.stderr)
+            return FAILED
+        except Exception as error:
+            traceback.print_exc()
+            print(f"swarmsim: component {name!r} failed: {type(error).__name__}: {error}", file=sys.stderr)
+            return FAILED
+    return DONE
+
+
+def _say_farewell() -> None:
+    for farewell in THIS_PROCESS.farewells().values():
+        farewell()
+
+
+def _address(given: argparse.Namespace) -> Address:
+    if not given.port.isdecimal() or int(given.port) >= 1 << 16:
+        raise SettingsError(f"--port must be a whole number from 0 to 65535, not {given.port!r}")
+    return given.server, int(given.port)
+
+
+def _secret(given: argparse.Namespace) -> str | None:
+    if given.secret_file is None:
+        return None
+    try:
+        lines = Path(given.secret_file).read_text(encoding="utf-8").splitlines()
+        return shared_secret(lines[0].strip() if lines else "")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"--secret-file: {given.secret_file} cannot be read: {error}") from None
+    except SwarmError as error:
+        raise SettingsError(f"--secret-file: {error}") from None
+
+
+def _range(text: str | None, population: int) -> range:
+    """Return the numbers of the models that FIRST-LAST means; all where nothing is given."""
+    if text is None:
+        return range(population)
+    first, dash, last = text.partition("-")
+    last = last if dash else first
+    if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last) < population):
+        raise SettingsError(
+            f"--models must be two numbers of the population of {population}, such as 0-{population - 1}, not {text!r}"
+        )
+    return range(int(first), int(last) + 1)
