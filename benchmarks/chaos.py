@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,8 @@ from pathlib import Path
 from measuring import machine, table
 
 from swarmsim.cli import INTERRUPTED
+from swarmsim.errors import SwarmError
+from swarmsim.messaging.client import Client
 from swarmsim.results.checkpoint import CheckpointDamaged, read
 from swarmsim.results.run_directory import CHECKPOINT, METRICS
 
@@ -81,6 +83,7 @@ class Trial:
     component: str
     fault: str
     workers: int
+    link: str
     moment: float
     others: list[tuple[str, str]] = field(default_factory=list)
     struck: bool = False
@@ -96,30 +99,30 @@ class Trial:
         others = "".join(f"{fault} in {component}, " for component, fault in self.others)
         return (
             f"seed {self.seed}: {others}{self.fault} in {self.component} at {self.moment:.0%} of the run, "
-            f"{self.workers} model processes: {'; '.join(self.why) or ', '.join(self.outcomes)}"
+            f"{self.workers} model processes on {self.link}: {'; '.join(self.why) or ', '.join(self.outcomes)}"
         )
 
 
-def trials(number: int, seed: int, n_faults: int = 1) -> Iterator[Trial]:
+def trials(number: int, seed: int, n_faults: int = 1, link: str = "queues") -> Iterator[Trial]:
     """Give as many trials, of `n_faults` each: every kind of the last one in turn, all else drawn."""
     for index in range(number):
         rng = random.Random(seed * 1_000_003 + index)
         component, fault = KINDS[index % len(KINDS)]
         others = [(rng.choice(list(COMPONENTS)), rng.choice(list(FAULTS))) for _ in range(n_faults - 1)]
-        yield Trial(index, component, fault, rng.choice((1, 2, 3)), rng.random(), others)
+        yield Trial(index, component, fault, rng.choice((1, 2, 3)), link, rng.random(), others)
 
 
 @contextmanager
-def _place(seed: int, workers: int) -> Iterator[Path]:
+def _place(seed: int, workers: int, link: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         place = Path(folder)
-        (place / "swarm.yaml").write_text(SETTINGS + f"workers: {workers}\nseed: {seed}\n")
+        (place / "swarm.yaml").write_text(SETTINGS + f"workers: {workers}\nseed: {seed}\nlink: {link}\n")
         yield place
 
 
-def seconds_of_a_run(seed: int) -> float:
+def seconds_of_a_run(seed: int, link: str) -> float:
     """Return how long a run takes to which nothing happens, from the moment in which its swarm stands."""
-    with _place(seed, workers=2) as place:
+    with _place(seed, 2, link) as place:
         process = _start(place, "--out", "out")
         assert process.stdout is not None
         process.stdout.readline()
@@ -130,7 +133,7 @@ def seconds_of_a_run(seed: int) -> float:
 
 def run(trial: Trial, seconds: float) -> Trial:
     """Carry a trial out, and return it with what came of it; such a run takes `seconds`."""
-    with _place(trial.seed, trial.workers) as place:
+    with _place(trial.seed, trial.workers, trial.link) as place:
         _carry_out(trial, seconds, place)
     return trial
 
@@ -229,12 +232,21 @@ def _processes_of(place: Path) -> list[int]:
 
 def _process_of(component: str, seed: int, place: Path) -> int | None:
     """Return the process of a component, one of them where it has several; None where it has just gone."""
+    found = [pid for name, pid in _members(place) if name.startswith(COMPONENTS[component])]
+    return random.Random(seed).choice(found) if found else None
+
+
+def _members(place: Path) -> list[tuple[str, int]]:
+    """Return the name and the process of each component: the ids that the links give their clients hold it."""
     for rooms in place.glob("swarmsim-*/*/rooms.json"):
         members = json.loads(rooms.read_text())["members"]
-        found = [int(member[0].partition("-")[0]) for member in members if member[1].startswith(COMPONENTS[component])]
-        if found:
-            return random.Random(seed).choice(found)
-    return None
+        return [(name, int(member_id.partition("-")[0])) for member_id, name, *_ in members]
+    for lock in place.glob("swarmsim-*/*.lock"):
+        server, _, port = lock.stem.rpartition("-")
+        with suppress(SwarmError), Client("chaos", server, int(port), announce={"COMPONENTS": []}) as client:
+            members = client.rooms().members.values()
+            return [(member.name, int(member.id.split("-")[-2])) for member in members]
+    return []
 
 
 def _rounds(place: Path) -> list[dict]:
@@ -278,13 +290,15 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=200, help="runs (default: 200)")
     parser.add_argument("--seed", type=int, default=0, help="of moments and sizes (default: 0)")
     parser.add_argument("--faults", type=int, default=1, help="in each trial, almost at once (default: 1)")
+    parser.add_argument("--link", default="queues", choices=("queues", "sockets"), help="(default: queues)")
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time (default: 2)")
     parser.add_argument("--only", type=int, help="this trial alone, by its number")
     given = parser.parse_args()
-    chosen = [trial for trial in trials(given.trials, given.seed, given.faults) if given.only in (None, trial.seed)]
+    every = trials(given.trials, given.seed, given.faults, given.link)
+    chosen = [trial for trial in every if given.only in (None, trial.seed)]
     began, done = time.monotonic(), []
     with ThreadPoolExecutor(given.jobs) as pool:
-        seconds = min(pool.map(seconds_of_a_run, range(given.jobs)))
+        seconds = min(pool.map(partial(seconds_of_a_run, link=given.link), range(given.jobs)))
         for trial in pool.map(partial(run, seconds=seconds), chosen):
             done.append(trial)
             if trial.why:

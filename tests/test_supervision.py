@@ -16,7 +16,7 @@ from swarmsim.components import environment
 from swarmsim.errors import ComponentFailed, WaitTimeout
 from swarmsim.learning.a2c import A2C
 from swarmsim.messaging.address import sweep
-from swarmsim.report import EVALUATE_EVOLVED
+from swarmsim.report import EVALUATE_EVOLVED, Report
 from swarmsim.results.checkpoint import read
 from tests import environments
 from tests.components.test_main_job import heard, is_status, observer, running
@@ -343,3 +343,38 @@ def test_a_stopped_component_does_not_hold_an_interrupt_up(in_tmp_path):
         subprocess.run([sys.executable, ROOT / "run.py", "--resume", "out", "--rounds", "1"], check=False).returncode
         == 0
     )
+
+
+def test_a_server_that_dies_ends_the_run_by_its_name():
+    with running(link="sockets") as job:
+        hub = job.swarm._hub
+
+        def strike(returns, n_steps):
+            os.kill(hub.process_id, signal.SIGKILL)
+
+        with pytest.raises(
+            ComponentFailed, match="component 'hub' failed: ProcessEnded: its process was killed by SIGK"
+        ):
+            job.control.run(100, deterministic=False, on_progress=strike)
+
+
+class KillingTheServer(Report):
+    """Kills the server of the swarm that was started last, once a round has ended."""
+
+    def __init__(self, swarms: list[swarmsim.Swarm]) -> None:
+        self.swarms = swarms
+
+    def round_ended(self, record):
+        os.kill(self.swarms[-1]._hub.process_id, signal.SIGKILL)
+
+
+def test_a_run_whose_server_died_can_be_gone_on_with(in_tmp_path, monkeypatch):
+    settings = {"population": 5, "episodes": 4, "seed": 3, "rounds": 3}
+    swarms = []
+    serve = swarmsim.Swarm.serve
+    monkeypatch.setattr(swarmsim.Swarm, "serve", lambda swarm: swarms.append(swarm) or serve(swarm))
+    with pytest.raises(ComponentFailed, match="component 'hub' failed"):
+        swarmsim.run(**settings, link="sockets", out="out", report=KillingTheServer(swarms))
+    assert len(metrics("out")) == 1
+    swarmsim.run(resume="out")
+    assert metrics("out") == without_times(r.to_dict() for r in swarmsim.run(**settings, out=None, link="inprocess"))

@@ -10,8 +10,9 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.timeout(600)
-def test_whatever_is_killed_the_run_goes_on_or_ends_cleanly(tmp_path):
-    program = [sys.executable, ROOT / "benchmarks" / "chaos.py", "--trials", "20"]
+@pytest.mark.parametrize("link", ["queues", "sockets"])
+def test_whatever_is_killed_the_run_goes_on_or_ends_cleanly(tmp_path, link):
+    program = [sys.executable, ROOT / "benchmarks" / "chaos.py", "--trials", "20", "--link", link]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [
