@@ -13,7 +13,7 @@ from swarmsim.components.care import Care
 from swarmsim.components.control import Control, Interrupted
 from swarmsim.components.environment import Environment
 from swarmsim.components.gym import Shape, shape_of
-from swarmsim.components.main_job import CONTROL, OBSERVATION, main_job, n_workers
+from swarmsim.components.main_job import CONTROL, OBSERVATION, main_job, n_workers, present
 from swarmsim.components.model import Models
 from swarmsim.components.outcomes import EvolutionResult, RunResult
 from swarmsim.components.role import Role
@@ -59,8 +59,14 @@ def start_main_job(
 
 
 def join_main_job(stack: ExitStack, config: Config, address: Address, secret: str | None) -> Control:
-    """Join, as control, the components that were started as programs of their own, and leave them with `stack`."""
+    """Join, as control, the components that were started as programs of their own, and leave them with `stack`.
+
+    Raises:
+        WaitTimeout: some of them are not there.
+    """
     client = stack.enter_context(Client("control", *address, secret=secret))
+    for room, number in present(config.population).items():
+        client.await_components(room, number, config.timeout)
     return Control(client, CONTROL, OBSERVATION, config.timeout)
 
 

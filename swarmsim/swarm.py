@@ -15,6 +15,7 @@ from swarmsim.errors import SettingsError, WaitTimeout, unknown
 from swarmsim.launch import Script
 from swarmsim.messaging.address import Claim, sweep
 from swarmsim.messaging.endpoint import Address
+from swarmsim.messaging.handshake import check_exposure, shared_secret
 from swarmsim.messaging.links import Link, Served, serve_any, serving_on
 from swarmsim.messaging.process import THIS_PROCESS
 from swarmsim.messaging.socket_server import listen, serve_launched
@@ -139,6 +140,7 @@ class Swarm:
 
     def _serve_by_tcp(self, server: str) -> Claim:
         """Start a server, and return what its components keep on this host beside it."""
+        check_exposure(server, shared_secret(None), insecure=False)
         listener = listen((server, 0))
         with listener:
             address = server, listener.getsockname()[1]

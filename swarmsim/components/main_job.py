@@ -11,6 +11,7 @@ from swarmsim.components.environment import Environment
 from swarmsim.components.evolution import Evolution
 from swarmsim.components.gym import Shape
 from swarmsim.components.model import Models
+from swarmsim.components.presence import SET, Kind
 from swarmsim.components.role import On, Role, State
 from swarmsim.config import Config
 from swarmsim.learning.policy import Architecture
@@ -19,8 +20,12 @@ from swarmsim.messaging.rooms import COMMAND_ROOM
 
 CONTROL, OBSERVATION, LOGITS, ACTION, EVOLUTION = "control", "observation", "logits", "action", "evolution"
 
-_ROOMS = {"models_room": OBSERVATION, "aggregation_room": LOGITS, "control_room": CONTROL}
-_COMMAND, _LOG = MESSAGE_TYPE.COMMAND, MESSAGE_TYPE.LOG
+# Environments of the reference system are in `observation` too, since they speak there, and its models in `logits`.
+MODELS = Kind(OBSERVATION, but_not_in=ACTION)
+AGGREGATIONS = Kind(LOGITS, but_not_in=OBSERVATION)
+
+_PRESENT = {"models": MODELS, "aggregations": AGGREGATIONS, "control_room": CONTROL}
+_COMMAND = MESSAGE_TYPE.COMMAND
 
 # A step's work is told in rows, each model's own cost being that of five; measured by benchmarks/speed.py --only grid.
 ROWS_OF_A_MODEL, ROWS_FOR_A_WORKER = 5, 350
@@ -57,7 +62,7 @@ def _aggregation(config: Config) -> Role:
             On(EVOLUTION, Aggregation.report, direct=True),
             On(COMMAND_ROOM, Aggregation.leave, answer_in=ACTION, type=_COMMAND.DISCONNECT),
         ),
-        settings={"models_room": OBSERVATION, "seed": config.seed},
+        settings={"models": MODELS, "seed": config.seed},
     )
 
 
@@ -75,10 +80,9 @@ def _models_of(config: Config, shape: Shape, names: list[str]) -> Role:
             On(OBSERVATION, Models.observe, answer_in=LOGITS, direct=True),
             On(OBSERVATION, Models.learn),
             On(EVOLUTION, Models.exchange),
-            On(OBSERVATION, Models.save, None, _COMMAND.SAVEMODELWEIGHTS, _LOG.MODELWEIGHTS, direct=True),
         ),
         settings={"components": names, "architecture": architecture, "a2c": config.a2c, "seed": config.seed},
-        announce={"COMPONENTS": names},
+        announce={"COMPONENTS": names, "ACKNOWLEDGES": [SET]},
     )
 
 
@@ -97,7 +101,7 @@ def _evolution(config: Config) -> Role:
             "seed": config.seed,
             "timeout": config.timeout,
             "evolution_room": EVOLUTION,
-            **_ROOMS,
+            **_PRESENT,
         },
     )
 
@@ -118,9 +122,14 @@ def _environment(config: Config) -> Role:
             "n_models": config.population,
             "seed": config.seed,
             "timeout": config.timeout,
-            **_ROOMS,
+            **_PRESENT,
         },
     )
+
+
+def present(population: int) -> dict[str, int]:
+    """Return how many components are in each of these rooms once all but control are there."""
+    return {OBSERVATION: population, LOGITS: 1, ACTION: 1, EVOLUTION: population + 2}
 
 
 def n_workers(workers: int | Literal["auto"], population: int, envs: int) -> int:

@@ -50,6 +50,7 @@ class Role:
 
     Attributes:
         component: makes a `Stateful`, if it is to be looked after.
+        listens: first in the room by which others know that it is there.
         state: where it goes on, unless a process before it has kept something later.
     """
 
@@ -68,6 +69,8 @@ class Role:
         component = self.component(client, kept, **self.settings)
         if goes_on_from is not None:
             component.restore(goes_on_from)
+        for on in reversed(self.listens):  # so that whoever is in the room by which it is known is in all
+            client.join_room(on.room)
         for on in self.listens:
             trigger = Trigger(on.type, on.room, on.direct)
             handler = _refusing(client, partial(on.handler, component))

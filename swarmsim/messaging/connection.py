@@ -19,6 +19,7 @@ class Connection:
 
     Attributes:
         number: of the connection, counted by its server.
+        host: from where it came, as the machine's address.
         member_id: where it has registered.
         is_plain: whether it has announced nothing of this package.
         challenge: the number that it has to answer; empty where it has not been asked to, or has proved itself.
@@ -26,11 +27,12 @@ class Connection:
         backlog: bytes that are still to go out.
     """
 
-    def __init__(self, number: int, link: socket.socket, wire: Wire) -> None:
+    def __init__(self, number: int, link: socket.socket, host: str, wire: Wire) -> None:
         link.setblocking(False)
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.number = number
         self.link = link
+        self.host = host
         self.member_id: str | None = None
         self.name = "a stranger"
         self.is_plain = True

@@ -162,7 +162,7 @@ class SocketServer:
     def _accept(self) -> None:
         for _ in range(ACCEPTED_AT_ONCE):
             try:
-                link, _ = self._listener.accept()
+                link, peer = self._listener.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -170,7 +170,7 @@ class SocketServer:
                     self._complaints.say("can take no more connections", error.strerror or "")
                     self._drop_the_oldest_stranger()
                 return
-            connection = Connection(next(self._numbers), link, self.wire)
+            connection = Connection(next(self._numbers), link, peer[0], self.wire)
             self._connections[link.fileno()] = connection
             self._poll.register(link, _READ)
             if len(self._connections) - len(self._members) > MOST_STRANGERS:
@@ -232,6 +232,7 @@ class SocketServer:
             self._drop(connection, str(error))
 
     def _take(self, connection: Connection, body: bytes) -> None:
+        message: Message = {}
         try:
             message = self.wire.message(body)
             if is_link_message(message):
@@ -241,7 +242,7 @@ class SocketServer:
             else:
                 self._register(connection, message, body)
         except MessageError as error:
-            self._refuse(connection, error)
+            self._refuse(connection, error, message.get("ID"))
 
     def _pass_on(self, connection: Connection, message: Message, body: bytes) -> None:
         assert connection.member_id is not None
@@ -288,22 +289,25 @@ class SocketServer:
                 return
             connection.proven = True
         elif kind == ASK and connection.member_id is not None:
-            self._take_out(message.get("TAKE_OUT"))
+            self._take_out(connection, message.get("TAKE_OUT"))
             behind = sorted(
                 {other.name for other in self._members.values() if other.backlog and other is not connection}
             )
             self._say(connection, link_message(ANSWER, NUMBER=message.get("NUMBER"), BEHIND=behind))
 
-    def _take_out(self, prefix: object) -> None:
+    def _take_out(self, asker: Connection, prefix: object) -> None:
+        """Drop members whose process has died, as somebody on the same machine tells."""
         if isinstance(prefix, str) and prefix:
             for member_id, connection in list(self._members.items()):
-                if member_id.startswith(prefix):
+                if member_id.startswith(prefix) and connection is not asker and connection.host == asker.host:
                     self._end(connection)
 
-    def _refuse(self, connection: Connection, error: MessageError) -> None:
+    def _refuse(self, connection: Connection, error: MessageError, message_id: object = None) -> None:
         """Tell the sender of a message what is wrong with it, in a way that every client can bear."""
         self._complaints.say("refused a message", f"{connection.name!r}: {error}")
         refusal = link_message(REFUSED, ERROR=str(error), TO_ROOM=COMMAND_ROOM, TO=connection.name, SENT_BY="server")
+        if isinstance(message_id, str | int):
+            refusal["ROOT_ID"] = message_id
         if connection.is_plain and connection.member_id is not None:
             refusal = {**refusal, "TYPE": MESSAGE_TYPE.LOG.CUSTOM.id}
         self._say(connection, refusal)

@@ -44,6 +44,7 @@ from swarmsim.messaging.rooms import CHANGES_ROOMS, COMMAND_ROOM, Rooms, apply_c
 from swarmsim.messaging.wire import FrameError, Frames, Wire
 
 CONNECT_SECONDS, REGISTER_SECONDS, SEND_TIMEOUT, ASK_SECONDS = 10.0, 30.0, 30.0, 30.0
+REFUSALS_KEPT = 16
 LINGER_SECONDS = 2.0  # for a server to take what was sent last
 GRACE_SECONDS = 0.5  # for the launcher to tell, or find out, why the server is gone
 SPIN_SECONDS = 0.0005
@@ -87,6 +88,7 @@ class SocketsEndpoint(Endpoint):
         self._arrivals: deque[Message] = deque()
         self._size = 0
         self._for_this_end: deque[Message] = deque()
+        self._refusals: deque[Message] = deque(maxlen=REFUSALS_KEPT)
         self._ended = False
         self._questions = count()
         self._poll = select.poll()
@@ -129,9 +131,7 @@ class SocketsEndpoint(Endpoint):
         if first["LINK"] == REFUSED:
             raise MessageError(f"{tell_address(self._address)} refuses {self._name!r}: {first.get('ERROR')}")
         self._check_the_server(first)
-        if first["LINK"] == WELCOME:
-            self._is_told, self._table = True, from_plain(first["ROOMS"])
-        else:
+        if not self._is_told:
             self._table = apply_command(self._table, register, self.id)
 
     def _introduce(self, register: Message) -> None:
@@ -181,7 +181,14 @@ class SocketsEndpoint(Endpoint):
         self._put(message)
         if kind in CHANGES_ROOMS and kind != _COMMAND.DISCONNECT.id:
             self._confirm()
+            self._check_refusal(message)
             self._table = apply_command(self._table, message, self.id)
+
+    def _check_refusal(self, message: Message) -> None:
+        """Raise MessageError where the server has refused this message."""
+        for refusal in self._refusals:
+            if refusal.get("ROOT_ID") == message["ID"]:
+                raise MessageError(str(refusal.get("ERROR")))
 
     def _check_receivers(self, message: Message) -> None:
         """Have an unknown room or component be an error here, where the server tells who is where."""
@@ -276,11 +283,9 @@ class SocketsEndpoint(Endpoint):
         """Return the error of a lost link, unless it is known within a moment what is behind it."""
         with contextlib.suppress(WaitTimeout):
             THIS_PROCESS.wait(GRACE_SECONDS, "what became of the server")
-        for refusal in self._for_this_end:
-            if refusal["LINK"] == REFUSED:
-                return LinkClosed(
-                    f"{self._name!r} was dropped by {tell_address(self._address)}: {refusal.get('ERROR')}"
-                )
+        if self._refusals:
+            why = self._refusals[-1].get("ERROR")
+            return LinkClosed(f"{self._name!r} was dropped by {tell_address(self._address)}, which told it last: {why}")
         return self.gone()
 
     def _read(self) -> None:
@@ -324,8 +329,12 @@ class SocketsEndpoint(Endpoint):
     def _take_word_of_the_server(self, message: Message) -> None:
         if message["LINK"] == ECHO and message.get("ECHO") != self.id:
             return  # of another client of this name
-        if message["LINK"] == REFUSED and self._table.members:
-            self.complaints.say("had a message refused", str(message.get("ERROR"))[:500])
+        if message["LINK"] == WELCOME:  # at once: changes of these rooms may have come with it
+            self._is_told, self._table = True, from_plain(message["ROOMS"])
+        if message["LINK"] == REFUSED:
+            self._refusals.append(message)
+            if self._table.members:
+                self.complaints.say("had a message refused", str(message.get("ERROR"))[:500])
         self._for_this_end.append(message)
 
     def _changed(self, command: Message) -> Rooms:
