@@ -18,7 +18,8 @@ from swarmsim.messaging.endpoint import Address
 from swarmsim.messaging.handshake import check_exposure, shared_secret
 from swarmsim.messaging.links import Link, Served, serve_any, serving_on
 from swarmsim.messaging.process import THIS_PROCESS
-from swarmsim.messaging.socket_server import listen, serve_launched
+from swarmsim.messaging.socket_server import serve_launched
+from swarmsim.messaging.tcp import listen
 
 STOP_SECONDS, STOP_SECONDS_AFTER_AN_ERROR, LAST_SECONDS, TERMINATE_SECONDS = 5.0, 0.5, 0.3, 0.5
 
@@ -137,6 +138,11 @@ class Swarm:
             with serving_on(self.link):
                 self._served = serve_any(server)
         return self._served.address
+
+    @property
+    def server_process_id(self) -> int | None:
+        """The process of the server that `serve` has started; None where messages need none."""
+        return None if self._hub is None else self._hub.process_id
 
     def _serve_by_tcp(self, server: str) -> Claim:
         """Start a server, and return what its components keep on this host beside it."""

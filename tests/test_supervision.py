@@ -347,10 +347,9 @@ def test_a_stopped_component_does_not_hold_an_interrupt_up(in_tmp_path):
 
 def test_a_server_that_dies_ends_the_run_by_its_name():
     with running(link="sockets") as job:
-        hub = job.swarm._hub
 
         def strike(returns, n_steps):
-            os.kill(hub.process_id, signal.SIGKILL)
+            os.kill(job.swarm.server_process_id, signal.SIGKILL)
 
         with pytest.raises(
             ComponentFailed, match="component 'hub' failed: ProcessEnded: its process was killed by SIGK"
@@ -365,7 +364,7 @@ class KillingTheServer(Report):
         self.swarms = swarms
 
     def round_ended(self, record):
-        os.kill(self.swarms[-1]._hub.process_id, signal.SIGKILL)
+        os.kill(self.swarms[-1].server_process_id, signal.SIGKILL)
 
 
 def test_a_run_whose_server_died_can_be_gone_on_with(in_tmp_path, monkeypatch):

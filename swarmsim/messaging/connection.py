@@ -1,12 +1,12 @@
 """One connection of a server: what has come of it, and what is still to go out."""
 
-import contextlib
 import select
 import socket
 import time
 from collections import deque
 from collections.abc import Iterator
 
+from swarmsim.messaging.tcp import acknowledge
 from swarmsim.messaging.wire import Frames, Wire
 
 BACKLOG_BYTES = 1 << 26
@@ -69,14 +69,8 @@ class Connection:
         if not data:
             return None
         if self.is_plain:
-            self._acknowledge()
+            acknowledge(self.link)
         return self._frames.bodies(data)
-
-    def _acknowledge(self) -> None:
-        """Have what came acknowledged at once: who sends header and body apart waits for it in between."""
-        if hasattr(socket, "TCP_QUICKACK"):
-            with contextlib.suppress(OSError):
-                self.link.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def put(self, frame: bytes) -> None:
         """Send a frame, or as much of it as the other end takes now; the rest waits for `flush`."""

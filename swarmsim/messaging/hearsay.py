@@ -32,6 +32,14 @@ def heard(table: Rooms, message: Message) -> Rooms:
         return table
 
 
+def complete_mirror(message: Message) -> None:
+    """Fill in what such a server leaves out of a message's mirror: who sent it, and to which room."""
+    mirrored = message.get("MESSAGE")
+    if message.get("TYPE") == MESSAGE_TYPE.LOG.MESSAGE.id and isinstance(mirrored, dict):
+        message.setdefault("SENDER", mirrored.get("SENT_BY"))
+        message.setdefault("ROOM", mirrored.get("TO_ROOM"))
+
+
 def _register(name: str) -> dict[str, Any]:
     return {"TYPE": _COMMAND.REGISTER.id, "NAME": name}
 

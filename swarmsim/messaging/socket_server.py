@@ -15,7 +15,7 @@ import threading
 import time
 from itertools import count
 
-from swarmsim.errors import AddressError, MessageError, StopRequested, WaitTimeout
+from swarmsim.errors import MessageError, StopRequested, WaitTimeout
 from swarmsim.messaging.connection import Connection
 from swarmsim.messaging.endpoint import Address, Complaints, tell_address
 from swarmsim.messaging.handshake import (
@@ -37,6 +37,7 @@ from swarmsim.messaging.hub import Delivery, Hub
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
 from swarmsim.messaging.process import THIS_PROCESS
 from swarmsim.messaging.rooms import COMMAND_ROOM
+from swarmsim.messaging.tcp import listen
 from swarmsim.messaging.wire import FrameError, Wire
 
 logger = logging.getLogger("swarmsim")
@@ -44,7 +45,6 @@ logger = logging.getLogger("swarmsim")
 REGISTER_SECONDS, STOP_SECONDS = 10.0, 10.0
 MOST_STRANGERS = 256
 ACCEPTED_AT_ONCE = 16
-LISTEN_BACKLOG = 4096
 LOOK_SECONDS = 0.5
 # How long the server looks for messages before it goes to sleep: waking up costs more than most waits of a step last.
 SPIN_SECONDS = 0.0005
@@ -345,26 +345,6 @@ def serve_launched(listener: socket.socket, address: Address) -> None:
     THIS_PROCESS.ready()
     server.serve()
     server.close()
-
-
-def listen(address: Address) -> socket.socket:
-    """Hold a TCP address, so that from now on those who connect wait for a server.
-
-    Raises:
-        AddressError: it is taken, or is none.
-    """
-    server, port = address
-    if not isinstance(server, str) or isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 1 << 16:
-        raise AddressError(f"an address is a host name and a port number below 65536, not {server!r} and {port!r}")
-    try:
-        family = socket.getaddrinfo(server or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        listener = socket.create_server((server, port), family=family, backlog=LISTEN_BACKLOG)
-    except (OSError, UnicodeError, OverflowError) as error:
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            raise AddressError(f"{tell_address(address)} is already served by another program") from None
-        raise AddressError(f"{tell_address(address)} cannot be served: {error}") from None
-    listener.setblocking(False)
-    return listener
 
 
 def _allow_many_descriptors() -> None:

@@ -37,13 +37,14 @@ from swarmsim.messaging.handshake import (
     proves,
     shared_secret,
 )
-from swarmsim.messaging.hearsay import heard
+from swarmsim.messaging.hearsay import complete_mirror, heard
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, validate
 from swarmsim.messaging.process import THIS_PROCESS
 from swarmsim.messaging.rooms import CHANGES_ROOMS, COMMAND_ROOM, Rooms, apply_command, from_plain, receivers
+from swarmsim.messaging.tcp import acknowledge, dial
 from swarmsim.messaging.wire import FrameError, Frames, Wire
 
-CONNECT_SECONDS, REGISTER_SECONDS, SEND_TIMEOUT, ASK_SECONDS = 10.0, 30.0, 30.0, 30.0
+REGISTER_SECONDS, SEND_TIMEOUT, ASK_SECONDS = 30.0, 30.0, 30.0
 REFUSALS_KEPT = 16
 LINGER_SECONDS = 2.0  # for a server to take what was sent last
 GRACE_SECONDS = 0.5  # for the launcher to tell, or find out, why the server is gone
@@ -77,7 +78,7 @@ class SocketsEndpoint(Endpoint):
         self._demands_proof = secret is not None
         self._secret = shared_secret(secret)
         self._nonces = "", ""
-        self._link = _connected(address)
+        self._link = dial(address)
         self.id = f"{_prefix(os.getpid())}{next(_numbers)}.{secrets.token_hex(4)}"
         self.complaints = Complaints(name)
         self._frames = Frames(wire, wire.longest)
@@ -300,8 +301,8 @@ class SocketsEndpoint(Endpoint):
             if not data:
                 self._ended = True
                 return
-            if not self._is_told and hasattr(socket, "TCP_QUICKACK"):
-                self._link.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            if not self._is_told:
+                acknowledge(self._link)
             self._size += len(data)
             try:
                 for body in self._frames.bodies(data):
@@ -318,6 +319,8 @@ class SocketsEndpoint(Endpoint):
             if message.get("TYPE") == _COMMAND.CUSTOM.id and message.get("LINK") is not None:
                 self._take_word_of_the_server(message)
                 return
+            if not self._is_told:
+                complete_mirror(message)
             validate(message)
             if message["TYPE"] in CHANGES_ROOMS:
                 self._table = self._changed(message)
@@ -388,20 +391,3 @@ class SocketsEndpoint(Endpoint):
     def _let_go(self) -> None:
         self.closed = True
         self._link.close()
-
-
-def _connected(address: Address) -> socket.socket:
-    server, port = address
-    try:
-        link = socket.create_connection((server, port), timeout=CONNECT_SECONDS)
-    except (OSError, UnicodeError, OverflowError, TypeError) as error:
-        raise AddressError(
-            f"no swarm runs at {tell_address(address)} ({_reason(error)}): start its Server first, or check the address"
-        ) from None
-    link.setblocking(False)
-    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return link
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
