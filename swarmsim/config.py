@@ -46,7 +46,8 @@ class Config:
     population: int = setting(20, "models", minimum=1)
     episodes: int = setting(20, "training episodes in a round", minimum=1)
     eval_episodes: int = setting(1, "deterministic episodes in each evaluation", minimum=1)
-    env: str = setting("CartPole-v1", "a Gymnasium id, 'module:id' to import the module first")
+    env: str = setting("CartPole-v1", "a Gymnasium id, 'module:id' to import the module first, or 'module:Class'")
+    aggregation: str = setting("sum", "how opinions become one action: sum, or 'module:function'")
     envs: int = setting(1, "training episodes that run side by side", minimum=1)
     workers: int | Literal["auto"] = setting("auto", "model processes", minimum=1)
     link: Literal["queues", "inprocess", "sockets"] = setting(
@@ -55,6 +56,7 @@ class Config:
     preset: Preset = setting("default", "hyperparameters to start from: default or reference")
     seed: int = setting(0, "of everything that is drawn", minimum=0)
     out: str | None = setting("auto", "run directory; auto is runs/ENV-DATE-TIME")
+    modules: str | None = setting(None, "folder of modules of one's own; by default that of the settings file")
     start_method: Literal["fork", "spawn"] = setting("fork", "how component processes are made")
     progress: bool = setting(True, "bars while it runs, where stderr is a terminal")
     timeout: float = setting(
@@ -104,7 +106,15 @@ def read_file(path: str | Path) -> dict[str, Any]:
         raise SettingsError(f"{path} is empty: it needs settings such as 'rounds: 5'")
     if not isinstance(values, Mapping):
         raise SettingsError(f"{path} is a mapping of settings, such as 'rounds: 5', not {type(values).__name__}")
-    return dict(values)
+    return _with_modules_beside(Path(path), dict(values))
+
+
+def _with_modules_beside(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Return a file's settings, and where the modules lie that they name; the file's folder unless they say so."""
+    folder = values.get("modules")
+    if isinstance(folder, str) or any(":" in str(values.get(key)) for key in ("env", "aggregation")):
+        values["modules"] = str((path.resolve().parent / (folder or "")).resolve())
+    return values
 
 
 def make_config(values: Mapping[str, Any], where: str) -> Config:

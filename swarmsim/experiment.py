@@ -16,6 +16,7 @@ from swarmsim.components.gym import Shape, shape_of
 from swarmsim.components.main_job import CONTROL, OBSERVATION, main_job, n_workers, present
 from swarmsim.components.model import Models
 from swarmsim.components.outcomes import EvolutionResult, RunResult
+from swarmsim.components.own import look_in, rule_named
 from swarmsim.components.role import Role
 from swarmsim.config import Config, make_config, merged, read_file, resumed_config
 from swarmsim.errors import ComponentFailed, SettingsError, SwarmError
@@ -99,7 +100,9 @@ class Experiment:
         self.report = report or Report()
         self.resume = resume
         self.joins = joins
+        look_in(config.modules, (config.env, config.aggregation))
         self.shape: Shape = shape_of(config.env)
+        rule_named(config.aggregation)  # an unknown one is to be told before anything starts
         self.workers = n_workers(config.workers, config.population, config.envs)
         self.history = History(
             settings={

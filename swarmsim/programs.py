@@ -96,7 +96,9 @@ def component(arguments: Sequence[str]) -> int:
         return _until_interrupted(lambda: _drive(config, address, secret), "control")
     from swarmsim.components.gym import shape_of
     from swarmsim.components.main_job import one_role
+    from swarmsim.components.own import look_in
 
+    look_in(config.modules, (config.env, config.aggregation))
     shape = shape_of(config.env)
     role = one_role(config, shape, given.role, _range(given.models, config.population))
     use_one_thread()

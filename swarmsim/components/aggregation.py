@@ -15,21 +15,29 @@ from swarmsim.components.fields import (
     component_ids,
     component_order,
     flag,
+    number,
     numbers,
     refused,
     says,
     text,
     texts,
+    whither,
     whole,
 )
 from swarmsim.components.kept import Kept
 from swarmsim.components.ledger import Ledger, Names
-from swarmsim.learning.aggregate import chosen, softmax, summed
+from swarmsim.components.own import rule_named
+from swarmsim.components.past import Past
+from swarmsim.components.presence import Kind
+from swarmsim.components.run import is_attempt_at
+from swarmsim.learning.aggregate import chosen, softmax
 from swarmsim.learning.seeding import generator, restore, saved
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import Message, root_id
 
 KEEP_SECONDS = 0.1
+
+_NO_RUN = object()  # equals no ROOT_ID, not even a missing one
 
 
 class Aggregation:
@@ -38,21 +46,26 @@ class Aggregation:
     Where it stood at most `KEEP_SECONDS` ago, or at the end of a run, is taken up by the process that follows its own.
 
     Args:
-        models_room: the room whose members are the models.
+        models: who the models are.
         seed: of the run; actions are drawn by a generator of this component's own.
     """
 
-    def __init__(self, client: Client, kept: Kept, models_room: str, seed: int) -> None:
+    def __init__(self, client: Client, kept: Kept, models: Kind, seed: int, rule: str = "sum") -> None:
         self.client = client
         self.kept = kept
-        self.models_room = models_room
+        self.models = models
+        self.seed = seed
+        self.rule = rule_named(rule)
         self.rng = generator(seed, "aggregation")
         self.ledger = Ledger()
         self._reported: tuple[object, Message] = (None, {})
-        self._run: object = None
+        self._run: object = _NO_RUN
+        self._past = Past()
         self._decided = -1
         self._awaited: Counter[str] = Counter()
         self._gone: set[str] = set()
+        self._speakers: set[Names] = set()
+        self._n_expected = 0
         self._logits: dict[Names, NDArray[np.float64]] = {}
         self._order = Order(())
         self._asked: Message = {}
@@ -67,7 +80,8 @@ class Aggregation:
             "rng": saved(self.rng),
             "ledger": self.ledger.state(),
             "reported": list(self._reported),
-            "run": self._run,
+            "run": None if self._run is _NO_RUN else self._run,
+            "past": self._past.state(),
             "decided": self._decided,
             "awaited": dict(self._awaited),
             "gone": sorted(self._gone),
@@ -79,8 +93,10 @@ class Aggregation:
         self.ledger.restore(state["ledger"])
         asked, answer = state["reported"]
         self._reported = asked, answer
-        self._run, self._decided = state["run"], state["decided"]
+        self._run, self._decided = _NO_RUN if state["run"] is None else state["run"], state["decided"]
+        self._past = Past(state.get("past", ()))
         self._awaited, self._gone = Counter(state["awaited"]), set(state["gone"])
+        self._speakers, self._n_expected = set(), self._awaited.total()
 
     def collect(self, message: Message) -> Message | None:
         """Keep a process's logits; answer with the action when none is missing any more."""
@@ -89,6 +105,8 @@ class Aggregation:
         if "ACTIVE" in message:
             by_environment(message, "ACTIVE", np.bool_, logits.shape[1])
         is_new = message.get("ROOT_ID") != self._run
+        if is_new and message.get("ROOT_ID") in self._past:
+            return None  # an answer to a run that is over
         decided = -1 if is_new else self._decided
         if whole(message, "STEP", default=decided + 1) <= decided:
             return None  # the step went on without it
@@ -99,14 +117,35 @@ class Aggregation:
             raise refused(message, "LOGITS", f"for {others.shape[1]} environment(s) of {others.shape[2]} actions")
         if self._gone:
             self._welcome_back(names)
+        if names not in self._speakers and not self._admits(names, message):
+            return None
         self._logits[names] = logits
         self._asked = message
         return self._action_when_complete()
 
     def _begin(self, message: Message) -> None:
-        self._run, self._decided = message.get("ROOT_ID"), -1
-        self._awaited, self._gone = Counter(self.client.components_in(self.models_room)), set()
+        conversation = message.get("ROOT_ID")
+        if self._run is not _NO_RUN:
+            self._past.leave(self._run, is_final=is_attempt_at(self._run, conversation))
+        self._run, self._decided = conversation, -1
+        self._awaited, self._gone = Counter(self.models.components(self.client.rooms())), set()
+        self._speakers, self._n_expected = set(), self._awaited.total()
         self._logits = {}
+
+    def _admits(self, names: Names, message: Message) -> bool:
+        """Tell whether to heed who speaks for the first time in this run.
+
+        Those that came during the run and count no steps are waited for from now on, lest what they say late be taken
+        for the step after. Unless somebody has begun that step, their first word is such a one.
+        """
+        is_newcomer = sum(map(len, self._speakers)) + len(names) > self._n_expected
+        if is_newcomer and "STEP" not in message:
+            if self._awaited.total() and not self._logits:
+                return False
+            self._awaited[text(message, "SENT_BY")] += len(names)
+            self._n_expected += len(names)
+        self._speakers.add(names)
+        return True
 
     def _welcome_back(self, names: Names) -> None:
         """Wait from now on for components that had gone, and speak again."""
@@ -121,9 +160,22 @@ class Aggregation:
             self._keep()
 
     def settle(self, message: Message) -> None:
-        """Keep all there is at the end of a run, after which nothing may come for long."""
-        if says(message, "STATUS", "ENV_DONE"):
+        """Keep all there is at the end of a run, after which nothing may come for long, and go back to it no more.
+
+        A run that was overtaken by another one may be asked for once more.
+        """
+        if "NR_OF_EPISODE" in message:
+            self._past.reopen(root_id(message))
+        elif says(message, "STATUS", "ENV_DONE"):
+            number(message, "AVG_SCORE")
+            self._end(message.get("ROOT_ID"))
             self._keep()
+
+    def _end(self, conversation: object) -> None:
+        self._past.leave(conversation, is_final=True)
+        if is_attempt_at(conversation, self._run):
+            self._past.leave(self._run, is_final=True)
+            self._run, self._logits = _NO_RUN, {}
 
     def _keep(self) -> None:
         self.kept.save(self.state())
@@ -152,7 +204,7 @@ class Aggregation:
             return None  # two processes spoke for one component
         probabilities = softmax(self._order.of([self._logits[names] for names in spoken]))
         deterministic = bool(self._asked["DETERMINISTIC"])
-        actions = chosen(summed(probabilities), deterministic, self.rng)
+        actions = chosen(self.rule(probabilities), deterministic, self.rng)
         if not deterministic:
             active = np.asarray(self._asked["ACTIVE"]).reshape(-1) if "ACTIVE" in self._asked else slice(None)
             self.ledger.add(self._order.names, probabilities[:, active], actions[active])
@@ -168,12 +220,16 @@ class Aggregation:
         """
         if not says(message, "CMD", "GET"):
             return None
-        asker = text(message, "SENT_BY")
+        to = whither(message)
         if root_id(message) is None or self._reported[0] != root_id(message):
             ledger, self.ledger = self.ledger, Ledger()
             self._reported = root_id(message), {"CONTRIBUTION": ledger.shares(), "DIVERSITY": ledger.diversity()}
             self._keep()
-        return {**self._reported[1], "TO": asker}
+        return {**self._reported[1], **to}
+
+    def settings(self) -> dict[str, Any]:
+        """Return what it was made with."""
+        return {"seed": self.seed}
 
 
 class Order:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from swarmsim.components.care import Care
 from swarmsim.components.fields import by_component, component_order, number, numbers, refused, says, whole
 from swarmsim.components.outcomes import EvolutionResult, RunResult
+from swarmsim.components.presence import SET, acknowledges
 from swarmsim.errors import MessageRefused, Stalled, WaitTimeout
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
@@ -82,12 +83,13 @@ class Control:
         """
         wanted: Message = {"NR_OF_EPISODE": n_episodes, "DETERMINISTIC": deterministic, "PROGRESS": True}
         what = f"the environment while it {'evaluates' if deterministic else 'trains'}"
+        began = time.monotonic()
         with self._having_done(again or self._message(self.control_room, **wanted)):
             while True:
                 message = self._answer(what, heeds_after=0.0)
                 with self._refusing():
                     if says(message, "STATUS", "ENV_DONE"):
-                        return _run_result(message)
+                        return _run_result(message, time.monotonic() - began)
                     if says(message, "STATUS", "ENV_PROGRESS") and on_progress is not None:
                         on_progress(numbers(message, "RETURNS", np.float64).tolist(), whole(message, "STEPS"))
 
@@ -131,8 +133,9 @@ class Control:
         return {name: found[name] for name in self.care.names if name in found}
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
-        """Return every model's weights (G,), by its name."""
-        missing = set(self.client.components_in(self.models_room))
+        """Return the weights (G,) of every model that is known by its name."""
+        known = (m for m in self.client.rooms().in_room(self.models_room) if acknowledges(m, SET))
+        missing = {name for member in known for name in member.components}
         found: dict[str, NDArray[np.float32]] = {}
         self._ask(self._message(self.models_room, MESSAGE_TYPE.COMMAND.SAVEMODELWEIGHTS.id))
         while missing:
@@ -215,7 +218,10 @@ class Control:
         self.care.end(silent, f"it gave no sign of life in {seconds / 2:g} s, when the launcher {why}")
 
 
-def _run_result(message: Message) -> RunResult:
+def _run_result(message: Message, seconds: float) -> RunResult:
+    """Return what ENV_DONE tells; the reference system's tells no more than the mean, so that `seconds` were waited."""
+    if "RETURNS" not in message:
+        return RunResult([number(message, "AVG_SCORE")], [], number(message, "SECONDS", default=seconds))
     returns, lengths = numbers(message, "RETURNS", np.float64), numbers(message, "LENGTHS", np.int64)
     if returns.ndim != 1 or returns.size == 0 or returns.shape != lengths.shape:
         raise refused(message, "RETURNS", "a return and a length for each episode")

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,22 @@ from swarmsim.components.episodes import Episodes, Step
 from swarmsim.components.fields import choices, flag, says, text, whole
 from swarmsim.components.gym import make_env
 from swarmsim.components.kept import Kept
+from swarmsim.components.presence import SET, Kind, acknowledges
 from swarmsim.components.run import Run
+from swarmsim.components.upkeep import changed
 from swarmsim.learning.seeding import generator
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE, MODEL_STATUS, Message, root_id
+from swarmsim.settings import setting
 
 PROGRESS_SECONDS, KEEP_SECONDS = 0.25, 0.1
+
+
+@dataclass(frozen=True)
+class Patience:
+    """What of an environment can change while it runs."""
+
+    timeout: float = setting(60.0, "seconds to wait for the models, and for an aggregation", minimum=0.1)
 
 
 class Environment:
@@ -33,7 +44,7 @@ class Environment:
         n_models: models that must be present before the first observation.
         seed: of the run.
         timeout: seconds to wait for the models, and for an aggregation.
-        models_room, aggregation_room, control_room: who gets observations, whose presence is waited
+        models, aggregations, control_room: who gets observations, whose presence is waited
             for besides, and who is told that a run is done.
     """
 
@@ -46,17 +57,19 @@ class Environment:
         n_models: int,
         seed: int,
         timeout: float,
-        models_room: str,
-        aggregation_room: str,
+        models: Kind,
+        aggregations: Kind,
         control_room: str,
     ) -> None:
         self.client = client
         self.kept = kept
+        self.env_id = env_id
+        self.n_envs = n_envs
         self.n_models = n_models
         self.seed = seed
         self.timeout = timeout
-        self.models_room = models_room
-        self.aggregation_room = aggregation_room
+        self.models = models
+        self.aggregations = aggregations
         self.control_room = control_room
         self._envs = {mode: [make_env(env_id) for _ in range(n_envs)] for mode in ("train", "evaluate")}
         self._n_begun = {"train": 0, "evaluate": 0}
@@ -99,6 +112,18 @@ class Environment:
             self._run.attempt += 1
             self._run.step = 0
 
+    def settings(self) -> dict[str, Any]:
+        """Return what it was made with, as it stands now."""
+        return {"env": self.env_id, "envs": self.n_envs, "seed": self.seed, "timeout": self.timeout}
+
+    def load_settings(self, values: Mapping[str, Any]) -> None:
+        """Wait longer from now on, or less long.
+
+        Raises:
+            SettingsError: one of `values` cannot be used; nothing has changed.
+        """
+        self.timeout = changed(Patience(self.timeout), values, fixed=("env", "envs", "seed")).timeout
+
     def ask(self, message: Message) -> None:
         """Begin the run of NR_OF_EPISODE episodes that control asks for, once those before it are done.
 
@@ -135,8 +160,8 @@ class Environment:
         self._tell(self._run, {})
 
     def _await_the_swarm(self) -> None:
-        self.client.await_components(self.models_room, self.n_models, self.timeout)
-        self.client.await_components(self.aggregation_room, 1, self.timeout)
+        self.models.wait(self.client, self.n_models, self.timeout)
+        self.aggregations.wait(self.client, 1, self.timeout)
         self.n_models = 1  # from now on, those that are lost for good are not waited for
 
     def _episode_seeds(self, mode: str, n_episodes: int) -> list[int]:
@@ -178,18 +203,26 @@ class Environment:
         self._say(root_id(asked), TO=text(asked, "SENT_BY"), STATUS="PAUSED")
 
     def welcome(self, message: Message) -> None:
-        """Show a newcomer among the models where the run stands; all of them, where there is a new aggregation."""
+        """Show a newcomer among the models where the run stands; all of them, where there is a new aggregation.
+
+        A model that may not bear to be shown it alone hears the next one, and this one where nobody else could answer.
+        """
         run = self._run
         if run is None or run.waits or run.episodes.done:
             return
-        if says(message, "ROOM", self.models_room):
-            self._observe(run, TO=text(message, "SENT_BY"))
-        elif says(message, "ROOM", self.aggregation_room):
-            self._observe(run, TO_ROOM=self.models_room)
+        newcomer, rooms = text(message, "SENT_BY"), self.client.rooms()
+        if says(message, "ROOM", self.models.room) and self.models.has(rooms, newcomer):
+            models = self.models.members(rooms)
+            if all(acknowledges(member, SET) for member in models if member.name == newcomer):
+                self._observe(run, TO=newcomer)
+            elif len(models) == 1:
+                self._observe(run, TO_ROOM=self.models.room)
+        elif says(message, "ROOM", self.aggregations.room) and self.aggregations.has(rooms, newcomer):
+            self._observe(run, TO_ROOM=self.models.room)
 
     def _tell(self, run: Run, untold: Mapping[str, object]) -> None:
         """Show the models where the run stands, and what brought it there."""
-        self._observe(run, TO_ROOM=self.models_room, **untold)
+        self._observe(run, TO_ROOM=self.models.room, **untold)
         if run.episodes.done:
             self._end(run)
             return

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from swarmsim.components.fields import (
 )
 from swarmsim.components.gathering import Gathering
 from swarmsim.components.kept import Kept
+from swarmsim.components.presence import Kind
+from swarmsim.components.upkeep import changed
 from swarmsim.learning.genetic import evolved
 from swarmsim.learning.hyperparameters import GeneticSettings
 from swarmsim.learning.seeding import generator, restore, saved
@@ -37,7 +40,7 @@ class Evolution:
         genetic: the numbers of the genetic step.
         seed: of the run.
         timeout: seconds to wait for models to be there.
-        models_room, aggregation_room: whose members must answer.
+        models, aggregations: who must answer.
         evolution_room, control_room: where they are asked, and who is told that it is done.
     """
 
@@ -48,18 +51,19 @@ class Evolution:
         genetic: GeneticSettings,
         seed: int,
         timeout: float,
-        models_room: str,
-        aggregation_room: str,
+        models: Kind,
+        aggregations: Kind,
         evolution_room: str,
         control_room: str,
     ) -> None:
         self.client = client
         self.kept = kept
         self.genetic = genetic
+        self.seed = seed
         self.timeout = timeout
         self.rng = generator(seed, "evolution")
-        self.models_room = models_room
-        self.aggregation_room = aggregation_room
+        self.models = models
+        self.aggregations = aggregations
         self.evolution_room = evolution_room
         self.control_room = control_room
         self._asked: deque[Message] = deque()
@@ -78,6 +82,18 @@ class Evolution:
         restore(self.rng, state["rng"])
         self._done = state["done"]
 
+    def settings(self) -> dict[str, Any]:
+        """Return what it was made with, as it stands now."""
+        return {**asdict(self.genetic), "seed": self.seed, "timeout": self.timeout}
+
+    def load_settings(self, values: Mapping[str, Any]) -> None:
+        """Draw the next generations by other numbers of the genetic step.
+
+        Raises:
+            SettingsError: one of `values` cannot be used; nothing has changed.
+        """
+        self.genetic = changed(self.genetic, values, fixed=("seed", "timeout"))
+
     def ask(self, message: Message) -> None:
         """Begin the evolution that control asks for, once those before it are done; once more begins nothing."""
         if message.get("EVOLUTION") is not True:
@@ -93,13 +109,10 @@ class Evolution:
         if self._gathering is not None or not self._asked:
             return
         asked = self._asked.popleft()
-        self.client.await_components(self.models_room, 1, self.timeout)
-        self._gathering = Gathering(
-            asked,
-            models=frozenset(self.client.components_in(self.models_room)),
-            n_aggregations=len(self.client.components_in(self.aggregation_room)),
-        )
-        self._say(self._gathering, CMD="GET", TO_ROOM=self.evolution_room)
+        self.models.wait(self.client, 1, self.timeout)
+        rooms = self.client.rooms()
+        self._gathering = Gathering.of(asked, self.models.members(rooms), len(self.aggregations.components(rooms)))
+        self._say(self._gathering, CMD="GET", DIRECT=True, TO_ROOM=self.evolution_room)
 
     def gather(self, message: Message) -> None:
         """Take in an answer to GET or SET; the last one of a kind brings the evolution on."""
@@ -107,7 +120,7 @@ class Evolution:
         if gathering is None or message.get("ROOT_ID") != gathering.root_id:
             return
         if "WEIGHTS" in message and "COMPONENT_ID" in message:
-            gathering.genomes.update(self._genomes(gathering, message))
+            gathering.take(self._genomes(gathering, message))
         elif "CONTRIBUTION" in message:
             shares, gathering.diversity = _shares(message), number(message, "DIVERSITY", default=0.0)
             gathering.shares.update(shares)
@@ -130,10 +143,11 @@ class Evolution:
         gathering = self._gathering
         if gathering is None:
             return
-        gathering.models -= frozenset(texts(message, "COMPONENTS"))
-        if gathering.models:
+        rooms = self.client.rooms()
+        gathering.leave(texts(message, "COMPONENTS"), rooms.members.keys())
+        if gathering.awaits_somebody:
             # the last aggregation is waited for: without its report, nobody would know who contributed
-            gathering.n_aggregations = max(1, len(self.client.components_in(self.aggregation_room)))
+            gathering.n_aggregations = max(1, len(self.aggregations.components(rooms)))
             self._go_on(gathering)
         else:
             self._gathering = None
@@ -143,17 +157,20 @@ class Evolution:
     def welcome(self, message: Message) -> None:
         """Ask an aggregation that comes during an evolution, since it was not there when all were asked."""
         gathering = self._gathering
-        if gathering is not None and gathering.generation is None and says(message, "ROOM", self.aggregation_room):
-            self._say(gathering, CMD="GET", TO=text(message, "SENT_BY"))
+        if gathering is None or gathering.generation is not None or not says(message, "ROOM", self.aggregations.room):
+            return
+        newcomer = text(message, "SENT_BY")
+        if self.aggregations.has(self.client.rooms(), newcomer):
+            self._say(gathering, CMD="GET", DIRECT=True, TO=newcomer)
 
     def _go_on(self, gathering: Gathering) -> None:
         if gathering.has_all_answers:
-            names = sorted(gathering.models, key=component_order)
+            names = gathering.names
             genomes = np.stack([gathering.genomes[name] for name in names])
             fitness = np.array([gathering.shares.get(name, 0.0) for name in names])
             gathering.generation = evolved(genomes, fitness, self.genetic, self.rng)
             weights = dict(zip(names, gathering.generation.genomes, strict=True))
-            self._say(gathering, CMD="SET", WEIGHTS=weights, TO_ROOM=self.evolution_room)
+            self._say(gathering, CMD="SET", DIRECT=True, WEIGHTS=weights, TO_ROOM=self.evolution_room)
         if gathering.is_confirmed:
             self._end(gathering)
 

@@ -58,6 +58,17 @@ def says(message: Message, key: str, wanted: str) -> bool:
     return isinstance(value, str) and value == wanted
 
 
+def whither(request: Message) -> dict[str, str]:
+    """Return where the answer to a request goes: to its asker alone, if asked for (DIRECT) or asked so; else its room.
+
+    Who joins rooms alone may not bear a message that comes without one.
+    """
+    room = request.get("TO_ROOM")
+    if flag(request, "DIRECT", default=False) or not isinstance(room, str):
+        return {"TO": text(request, "SENT_BY")}
+    return {"TO_ROOM": room}
+
+
 def whole(message: Message, key: str, *, minimum: int = 0, default: int | None = None) -> int:
     """Return a field that is a whole number."""
     value = message.get(key, default)
@@ -146,16 +157,16 @@ def genome(message: Message, key: str, vector: object, length: int) -> NDArray[n
     return found
 
 
-def component_ids(message: Message) -> tuple[str, ...]:
+def component_ids(message: Message, key: str = "COMPONENT_ID") -> tuple[str, ...]:
     """Return the components that a message speaks for: one process can answer for several."""
-    ids = message.get("COMPONENT_ID")
+    ids = message.get(key)
     names = (ids,) if isinstance(ids, str) else tuple(ids) if isinstance(ids, list | tuple) else ()
     try:
         are_names = _are_names(names)
     except TypeError:  # something in it is no name, nor anything like it
         are_names = False
     if not are_names:
-        raise refused(message, "COMPONENT_ID", "a component's name or several")
+        raise refused(message, key, "a component's name or several")
     return names
 
 

@@ -1,13 +1,16 @@
 """Gymnasium environments as the main job needs them: made by id, and checked."""
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import FlattenObservation
 from numpy.typing import NDArray
 
+from swarmsim.components.own import own
 from swarmsim.errors import SettingsError, unknown
 
 
@@ -20,13 +23,13 @@ class Shape:
 
 
 def make_env(env_id: str) -> gymnasium.Env[NDArray[np.float32], np.int64]:
-    """Return the environment of a Gymnasium id, its observations flattened to a vector.
+    """Return the environment of a Gymnasium id or a `module:Class`, its observations flattened to a vector.
 
     Raises:
         SettingsError: there is none of that id, it cannot be made here, or its spaces are not supported.
     """
     try:
-        env = gymnasium.make(env_id)
+        env = gymnasium.make(_own_class(env_id) or env_id)
     except gymnasium.error.UnregisteredEnv:
         raise SettingsError(unknown("environment", env_id, gymnasium.registry, show=0)) from None
     except ModuleNotFoundError as error:
@@ -39,6 +42,17 @@ def make_env(env_id: str) -> gymnasium.Env[NDArray[np.float32], np.int64]:
         env.close()
         raise SettingsError(f"environment {env_id!r} has {told}; a Box and a Discrete space are needed")
     return env if len(env.observation_space.shape) == 1 else FlattenObservation(env)
+
+
+def _own_class(env_id: str) -> EnvSpec | None:
+    """Return how to make an environment that is named as `module:Class`, and is not registered under that name."""
+    _, colon, name = env_id.partition(":")
+    if not colon or not name.isidentifier() or name in gymnasium.registry:
+        return None
+    found = own(env_id, "environment")
+    if not (isinstance(found, type) and issubclass(found, gymnasium.Env)):
+        raise SettingsError(f"environment {env_id!r} is a class of gymnasium.Env, not {type(found).__name__}")
+    return EnvSpec(name, entry_point=cast(Any, found))
 
 
 def shape_of(env_id: str) -> Shape:

@@ -62,7 +62,7 @@ def _aggregation(config: Config) -> Role:
             On(EVOLUTION, Aggregation.report, direct=True),
             On(COMMAND_ROOM, Aggregation.leave, answer_in=ACTION, type=_COMMAND.DISCONNECT),
         ),
-        settings={"models": MODELS, "seed": config.seed},
+        settings={"models": MODELS, "seed": config.seed, "rule": config.aggregation},
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ from swarmsim.components.fields import (
     genome,
     rows,
     says,
-    text,
+    whither,
     whole,
 )
 from swarmsim.components.kept import Kept
+from swarmsim.components.upkeep import changed
 from swarmsim.learning.a2c import A2C
 from swarmsim.learning.adam import Memory
 from swarmsim.learning.hyperparameters import A2CSettings
@@ -27,6 +29,8 @@ from swarmsim.learning.rollout import Transition
 from swarmsim.learning.seeding import generator
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import Message, root_id
+
+SHAPES = "hidden", "n_steps"  # hyperparameters that decide the size of what is learnt, or learnt from
 
 
 class Models:
@@ -38,6 +42,8 @@ class Models:
         components: their names, one row of weights each.
         seed: of the run; each model's weights come from it and its name alone, whoever hosts it.
     """
+
+    _memory: Memory
 
     def __init__(
         self,
@@ -51,14 +57,20 @@ class Models:
         self.components = list(components)
         self.architecture = architecture
 
-        def keep(memory: Memory) -> Memory:
-            return Memory(**{name: kept.array(name, array) for name, array in vars(memory).items()})
+        self.seed = seed
 
-        self.learner = A2C(architecture, a2c, [generator(seed, "weights", name) for name in components], keep)
+        def keep(memory: Memory) -> Memory:
+            self._memory = Memory(**{name: kept.array(name, array) for name, array in vars(memory).items()})
+            return self._memory
+
+        self.learner = A2C(architecture, a2c, self._generators(), keep)
         self._run: object = None
         self._step = -1
         self._training = True
         self._parents: tuple[object, Floats | None] = (None, None)
+
+    def _generators(self) -> list[np.random.Generator]:
+        return [generator(self.seed, "weights", name) for name in self.components]
 
     def state(self) -> dict[str, Any]:
         """Return all that these models are."""
@@ -78,7 +90,7 @@ class Models:
         if deterministic:
             return None if last else self._logits(message, self.learner.evaluate(observations).logits)
         step = whole(message, "STEP", default=self._step + 1)
-        is_new = message.get("ROOT_ID") != self._run
+        is_new = message.get("ROOT_ID") != self._run or ("ROOT_ID" not in message and "ACTION" not in message)
         is_shown_again = not is_new and step == self._step
         records = self._training and self.learner.awaits_outcome and not is_new and not is_shown_again
         transition = self._transition(message, len(observations)) if records else None
@@ -103,7 +115,8 @@ class Models:
     def _logits(self, message: Message, logits: Floats) -> Message:
         if not are_finite(logits):
             raise FloatingPointError("its logits are not finite: its learning has diverged")
-        answer = {"LOGITS": logits, "COMPONENT_ID": self.components, "DETERMINISTIC": message["DETERMINISTIC"]}
+        said = logits[:, 0] if logits.shape[1] == 1 else logits
+        answer = {"LOGITS": said, "COMPONENT_ID": self.components, "DETERMINISTIC": message["DETERMINISTIC"]}
         return answer | {key: message[key] for key in ("STEP", "ACTIVE") if key in message}
 
     def _transition(self, message: Message, n_envs: int) -> Transition:
@@ -126,29 +139,45 @@ class Models:
         An evolution that is repeated from its start gets the weights that it got at first.
         """
         if says(message, "CMD", "GET"):
+            to = whither(message)
             self._training = False
             if self._parents[0] != root_id(message):
                 self._parents = root_id(message), self.learner.weights.copy()
-            return self._to_asker(message, {"WEIGHTS": self._parents[1], "COMPONENT_ID": self.components})
+            return {"WEIGHTS": self._parents[1], "COMPONENT_ID": self.components, **to}
         if says(message, "CMD", "SET"):
+            to = whither(message)
             given = by_component(message, "WEIGHTS", self.components)
             if not given:
                 return None
             n_weights = self.architecture.n_weights
             genomes = {name: genome(message, "WEIGHTS", vector, n_weights) for name, vector in given.items()}
-            for name, weights in genomes.items():
-                self.learner.weights[self.components.index(name)] = weights
-            self.learner.forget_rollout()
+            self.load_weights(genomes)
             self._training = True
-            return self._to_asker(message, {"STATUS": "SET_DONE", "COMPONENT_ID": self.components})
+            return {"STATUS": "SET_DONE", "COMPONENT_ID": self.components, **to} if "TO" in to else None
         return None
 
-    def save(self, message: Message) -> Message:
-        """Answer COMMAND/SAVEMODELWEIGHTS with the weights of the model that it names, or of all here, to the asker."""
-        names = [message["TO"]] if message.get("TO") in self.components else self.components
-        indices = [self.components.index(name) for name in names]
-        return self._to_asker(message, {"WEIGHTS": self.learner.weights[indices], "COMPONENT": names})
+    def weights(self) -> dict[str, Floats]:
+        """Return each model's weights (G,), by its name; they change as it learns."""
+        return dict(zip(self.components, self.learner.weights, strict=True))
 
-    @staticmethod
-    def _to_asker(message: Message, answer: Message) -> Message:
-        return {**answer, "TO": text(message, "SENT_BY")}
+    def load_weights(self, weights: Mapping[str, Floats]) -> None:
+        """Have models go on with other weights (G,); what they have seen since their last update is forgotten."""
+        for name, vector in weights.items():
+            self.learner.weights[self.components.index(name)] = vector
+        self.learner.forget_rollout()
+
+    def settings(self) -> dict[str, Any]:
+        """Return what these models were made with, as it stands now."""
+        a2c = self.learner.settings
+        return {**asdict(a2c), "hidden": list(a2c.hidden), "seed": self.seed}
+
+    def load_settings(self, values: Mapping[str, Any]) -> None:
+        """Learn by other hyperparameters from now on, of what has been seen already too.
+
+        Raises:
+            SettingsError: one of `values` cannot be used, or decides a size; nothing has changed.
+        """
+        a2c = changed(self.learner.settings, values, fixed=(*SHAPES, "seed"))
+        state = self.learner.state()
+        self.learner = A2C(self.architecture, a2c, self._generators(), lambda _: self._memory)
+        self.learner.restore(state)

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run of episodes gave: the return and the length of each, and the seconds that they took."""
+    """What a run of episodes gave: the return and the length of each, and the seconds that they took.
+
+    The reference system tells their mean return alone; it stands for all of them, and no length is known.
+    """
 
     returns: list[float]
     lengths: list[int]

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from swarmsim.components.fields import text
 from swarmsim.components.kept import Kept
+from swarmsim.components.upkeep import Upkeep
 from swarmsim.errors import MessageRefused
 from swarmsim.messaging.client import Client, Trigger
 from swarmsim.messaging.endpoint import Address
@@ -49,7 +50,7 @@ class Role:
     """One component of the main job; `component(client, kept, **settings)` makes it, in its own process.
 
     Attributes:
-        component: makes a `Stateful`, if it is to be looked after.
+        component: makes a `Stateful`, if it is to be looked after; may be any of what `Upkeep` asks for.
         listens: first in the room by which others know that it is there.
         state: where it goes on, unless a process before it has kept something later.
     """
@@ -78,6 +79,7 @@ class Role:
         to_all = Trigger(MESSAGE_TYPE.COMMAND.CUSTOM, COMMAND_ROOM, directmessage=True)
         attend = _refusing(client, partial(_attend, component))
         client.add_eventHandler(attend, MESSAGE_TYPE.COMMAND.CUSTOM, trigger=to_all)
+        Upkeep(client, component, self.announce.get("COMPONENTS", [self.name])).attend()
         client.listen()
 
     def left_behind(self, address: Address) -> State:

@@ -8,6 +8,11 @@ from swarmsim.components.episodes import Episodes
 from swarmsim.messaging.message import Message, root_id
 
 
+def is_attempt_at(root: object, conversation: object) -> bool:
+    """Tell whether a conversation is of the run that `root` began: of one of its attempts."""
+    return conversation == root or (isinstance(conversation, str) and conversation.startswith(f"{root}."))
+
+
 @dataclass
 class Run:
     """The episodes that one message of control asked for.

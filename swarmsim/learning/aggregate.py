@@ -1,11 +1,13 @@
 """Many action distributions become one action; who contributed to it, and how far opinions differ."""
 
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = TypeVar("Array", bound=NDArray[np.floating])
+Rule = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 def softmax(logits: Array) -> Array:
@@ -24,6 +26,9 @@ def summed(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     Reinforcement Learning", section III.
     """
     return np.add.reduce(probabilities) / len(probabilities)
+
+
+RULES: Mapping[str, Rule] = {"sum": summed}
 
 
 def chosen(distribution: NDArray[np.float64], deterministic: bool, rng: np.random.Generator) -> NDArray[np.int64]:

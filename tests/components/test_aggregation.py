@@ -7,8 +7,10 @@ from swarmsim.components.aggregation import Aggregation
 from swarmsim.components.fields import component_order
 from swarmsim.components.kept import Kept
 from swarmsim.components.ledger import Ledger
+from swarmsim.components.main_job import MODELS
 from swarmsim.errors import MessageRefused
 from swarmsim.learning.aggregate import contributions, diversity, softmax
+from swarmsim.messaging.rooms import Member, Rooms
 
 LOGITS = {"model0": [2.0, 0.0], "model1": [1.0, 0.0], "model10": [0.0, 0.5], "model2": [-1.0, 1.0]}
 
@@ -19,13 +21,13 @@ class Present:
     def __init__(self, names):
         self.names = list(names)
 
-    def components_in(self, room):
-        assert room == "observation"
-        return self.names
+    def rooms(self):
+        rooms = frozenset({"observation", "logits"})
+        return Rooms({str(i): Member(str(i), name, (name,), rooms) for i, name in enumerate(self.names)})
 
 
 def aggregation(names=LOGITS, seed=0, kept=None):
-    return Aggregation(Present(names), Kept(kept), models_room="observation", seed=seed)
+    return Aggregation(Present(names), Kept(kept), models=MODELS, seed=seed)
 
 
 def logits(name, step=0, deterministic=True, run="run", values=None, **more):
@@ -172,6 +174,122 @@ def test_models_that_share_a_name_are_counted():
     assert swarm.leave({"COMPONENTS": ["model"]}) is None
     assert swarm.collect(two)["STEP"] == 0
     assert swarm.collect({**three, "STEP": 1}) is None
+
+
+def without_step(component, run="run", sender="model"):
+    """What a model of the reference system says: it counts no steps."""
+    message = {**logits("model0", run=run), "COMPONENT_ID": component, "SENT_BY": sender}
+    return {key: value for key, value in message.items() if key != "STEP"}
+
+
+def done(run, **more):
+    return {"ROOT_ID": run, "STATUS": "ENV_DONE", "AVG_SCORE": 9.0, "SENT_BY": "environment", **more}
+
+
+def test_models_that_count_no_steps_are_decided_step_by_step():
+    swarm = aggregation(["model", "model"])
+    for step in range(3):
+        assert swarm.collect(without_step("a1")) is None
+        assert swarm.collect(without_step("b2"))["STEP"] == step
+
+
+def test_one_that_comes_during_a_run_and_counts_no_steps_runs_nobody_ahead():
+    swarm = aggregation(["model", "model"])
+    steps = []
+    for speakers in (["a1", "b2"], ["a1", "c3", "b2"], ["a1", "b2", "c3"], ["c3", "b2", "a1"], ["c3", "a1", "b2"]):
+        answers = [swarm.collect(without_step(speaker)) for speaker in speakers]
+        assert answers[:-1] == [None] * (len(speakers) - 1)
+        steps.append(answers[-1]["STEP"])
+    assert steps == [0, 1, 2, 3, 4]
+    swarm.leave({"COMPONENTS": ["model"]})
+    assert swarm.collect(without_step("a1")) is None
+    assert swarm.collect(without_step("c3"))["STEP"] == 5
+
+
+def test_the_first_word_of_one_that_comes_during_a_run_is_not_taken_for_one_about_a_later_step():
+    swarm = aggregation(["model"])
+    assert swarm.collect(without_step("a1"))["STEP"] == 0
+    assert swarm.collect(without_step("b2")) is None
+    assert swarm.collect(without_step("a1"))["STEP"] == 1
+    swarm.leave({"COMPONENTS": ["model"]})
+    assert swarm.collect(without_step("b2"))["STEP"] == 2  # nobody else is there
+
+
+def test_what_comes_late_from_a_run_that_has_ended_begins_nothing():
+    swarm = aggregation(["model"])
+    assert swarm.collect(without_step("a1", "first"))["STEP"] == 0
+    assert swarm.settle(done("first")) is None
+    before = swarm.state()
+    assert swarm.collect(without_step("a1", "first")) is None
+    swarm.settle({"ROOT_ID": "first", "NR_OF_EPISODE": 1, "SENT_BY": "control"})  # it is told to be done, and not begun
+    assert swarm.collect(without_step("a1", "first")) is None
+    assert swarm.collect(without_step("a1", "second"))["STEP"] == 0
+    assert swarm.collect(without_step("a1", "first")) is None
+    assert swarm.collect(without_step("a1", "second"))["STEP"] == 1
+    assert (before["run"], before["past"]) == (None, [["first", True]])
+
+
+def test_the_end_of_a_run_ends_all_its_attempts():
+    swarm = aggregation(["model"])
+    for conversation in ("first", "first.1", "first.2"):
+        assert swarm.collect(without_step("a1", conversation))["STEP"] == 0
+        assert swarm.collect(without_step("a1", "first")) is None or conversation == "first"
+    swarm.settle(done("first"))
+    assert all(swarm.collect(without_step("a1", f"first{end}")) is None for end in ("", ".1", ".2"))
+    assert swarm.collect(without_step("a1", "first-born"))["STEP"] == 0
+
+
+def test_a_run_that_was_overtaken_goes_on_only_when_control_asks_for_it_again():
+    swarm = aggregation(["model"])
+    swarm.collect(without_step("a1", "first"))
+    swarm.collect(without_step("a1", "second"))
+    assert swarm.collect(without_step("a1", "first")) is None
+    swarm.settle({"ROOT_ID": "first", "NR_OF_EPISODE": 1, "SENT_BY": "control"})
+    assert swarm.collect(without_step("a1", "first"))["STEP"] == 0
+    swarm.collect(without_step("a1", "first.1"))
+    swarm.settle({"ROOT_ID": "first", "NR_OF_EPISODE": 1, "SENT_BY": "control"})  # for somebody was replaced
+    assert swarm.collect(without_step("a1", "first")) is None
+    assert swarm.collect(without_step("a1", "first.1"))["STEP"] == 1
+
+
+def test_the_end_of_a_run_that_cannot_be_read_ends_nothing():
+    swarm = aggregation(["model"])
+    swarm.collect(without_step("a1"))
+    with pytest.raises(MessageRefused, match="AVG_SCORE from 'environment' is a number, not 'high'"):
+        swarm.settle(done("run", AVG_SCORE="high"))
+    assert swarm.collect(without_step("a1"))["STEP"] == 1
+
+
+def test_conversations_without_a_root_begin_and_go_on():
+    swarm = aggregation(["model"])
+    rootless = {key: value for key, value in without_step("a1").items() if key != "ROOT_ID"}
+    for _ in range(2):
+        assert [swarm.collect(rootless)["STEP"] for _ in range(3)] == [0, 1, 2]
+        swarm.settle({key: value for key, value in done("").items() if key != "ROOT_ID"})
+
+
+def test_another_that_takes_the_state_up_goes_back_to_no_run_that_is_over():
+    swarm = aggregation(["model"])
+    for number in range(100):
+        swarm.collect(without_step("a1", f"run{number}"))
+        swarm.settle(done(f"run{number}"))
+    after = aggregation(["model"])
+    after.restore(swarm.state())
+    assert after.collect(without_step("a1", "run99")) is None
+    assert len(after.state()["past"]) == 64
+    old = swarm.state()
+    del old["past"]  # of a checkpoint of an earlier version
+    after.restore(old)
+    assert after.collect(without_step("a1", "run99"))["STEP"] == 0
+
+
+def test_logits_of_one_environment_are_read_in_every_shape():
+    for shape in ((2, 1, 2), (2, 2)):
+        swarm = aggregation(["model0", "model1"])
+        values = np.array([[0.0, 1.0], [0.0, 2.0]]).reshape(shape)
+        assert swarm.collect({**logits("model0", values=values), "COMPONENT_ID": ["model0", "model1"]})["ACTION"] == 1
+    swarm = aggregation(["model0"])
+    assert swarm.collect(logits("model0", values=[0.0, 1.0]))["ACTION"] == 1
 
 
 def decisions(swarm, steps):

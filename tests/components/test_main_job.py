@@ -243,7 +243,12 @@ def test_a_slow_model_holds_the_end_of_an_evolution_back():
         swarm.add_role(roles["evolution"], address)
         swarm.add_role(roles["aggregation"], address)
         swarm.start()
-        with Client("control", *address) as control, Client("a", *address) as a, Client("b", *address) as b:
+        says_so = {"ACKNOWLEDGES": ["SET"]}
+        with (
+            Client("control", *address) as control,
+            Client("a", *address, announce=says_so) as a,
+            Client("b", *address, announce=says_so) as b,
+        ):
             control.join_room("control")
             for model in (a, b):
                 model.join_room("observation")
