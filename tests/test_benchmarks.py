@@ -35,12 +35,14 @@ def test_the_serial_learning_that_swarms_are_measured_against_is_the_same_learni
 COMMANDS = {
     "chaos.py": ["--trials", "1"],
     "cycles.py": ["--cycles", "3"],
+    "soak.py": ["--clients", "6", "--minutes", "0.02"],
     "speed.py": ["--repeats", "1", "--share", "0.01"],
     "messaging.py": ["--repeats", "1", "--messages", "100"],
     "flood.py": ["--repeats", "1", "--steps", "100"],
     "scaling.py": ["--repeats", "1", "--share", "0.1", "--largest", "10"],
     "startup.py": ["--repeats", "1", "--population", "3"],
     "profiles.py": ["--episodes", "3", "--population", "3"],
+    "sockets.py": ["--repeats", "1", "--seconds", "1", "--models", "2", "--venv", sys.prefix],
     "reference.py": ["--seconds", "1", "--models", "2", "--venv", sys.prefix],
 }
 

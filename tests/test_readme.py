@@ -67,3 +67,27 @@ def test_the_files_that_the_page_on_reliability_names_are_there(path):
 def test_the_tests_that_the_page_on_reliability_names_are_there(part):
     tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     assert re.search(rf"def test_\w*{part}", tests)
+
+
+SOCKETS = (ROOT / "docs" / "sockets.md").read_text()
+
+
+def test_the_program_of_the_page_on_sockets_runs():
+    (program,) = re.findall(r"```python\n(.*?)```", SOCKETS, flags=re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "['ann']\n", "")
+
+
+@pytest.mark.parametrize("command", re.findall(r"^swarmsim (.*)$", README + SOCKETS, flags=re.MULTILINE))
+def test_the_commands_for_several_programs_are_such(command):
+    from swarmsim.programs import make_component_parser, make_serve_parser
+
+    program, *flags = command.split()
+    {"serve": make_serve_parser, "component": make_component_parser}[program]().parsed(flags)
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:tests|benchmarks)/[\w/]+\.py)`", SOCKETS))))
+def test_the_files_that_the_page_on_sockets_names_are_there(path):
+    assert (ROOT / path).exists()
