@@ -13,7 +13,7 @@ from swarmsim.components.care import Care
 from swarmsim.components.control import Control, Interrupted
 from swarmsim.components.environment import Environment
 from swarmsim.components.gym import Shape, shape_of
-from swarmsim.components.main_job import CONTROL, OBSERVATION, main_job, n_workers, present
+from swarmsim.components.main_job import CONTROL, OBSERVATION, await_all, main_job, n_workers
 from swarmsim.components.model import Models
 from swarmsim.components.outcomes import EvolutionResult, RunResult
 from swarmsim.components.own import look_in, rule_named
@@ -66,8 +66,7 @@ def join_main_job(stack: ExitStack, config: Config, address: Address, secret: st
         WaitTimeout: some of them are not there.
     """
     client = stack.enter_context(Client("control", *address, secret=secret))
-    for room, number in present(config.population).items():
-        client.await_components(room, number, config.timeout)
+    await_all(client, config.population, config.timeout)
     return Control(client, CONTROL, OBSERVATION, config.timeout)
 
 

@@ -54,7 +54,7 @@ class Aggregation:
         self.client = client
         self.kept = kept
         self.models = models
-        self.seed = seed
+        self._made_with = {"seed": seed, "aggregation": rule}
         self.rule = rule_named(rule)
         self.rng = generator(seed, "aggregation")
         self.ledger = Ledger()
@@ -229,7 +229,7 @@ class Aggregation:
 
     def settings(self) -> dict[str, Any]:
         """Return what it was made with."""
-        return {"seed": self.seed}
+        return dict(self._made_with)
 
 
 class Order:

@@ -15,6 +15,7 @@ from swarmsim.components.presence import SET, Kind
 from swarmsim.components.role import On, Role, State
 from swarmsim.config import Config
 from swarmsim.learning.policy import Architecture
+from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE
 from swarmsim.messaging.rooms import COMMAND_ROOM
 
@@ -23,6 +24,7 @@ CONTROL, OBSERVATION, LOGITS, ACTION, EVOLUTION = "control", "observation", "log
 # Environments of the reference system are in `observation` too, since they speak there, and its models in `logits`.
 MODELS = Kind(OBSERVATION, but_not_in=ACTION)
 AGGREGATIONS = Kind(LOGITS, but_not_in=OBSERVATION)
+ENVIRONMENTS = Kind(ACTION, but_not_in=LOGITS)
 
 _PRESENT = {"models": MODELS, "aggregations": AGGREGATIONS, "control_room": CONTROL}
 _COMMAND = MESSAGE_TYPE.COMMAND
@@ -127,9 +129,15 @@ def _environment(config: Config) -> Role:
     )
 
 
-def present(population: int) -> dict[str, int]:
-    """Return how many components are in each of these rooms once all but control are there."""
-    return {OBSERVATION: population, LOGITS: 1, ACTION: 1, EVOLUTION: population + 2}
+def await_all(client: Client, population: int, timeout: float) -> None:
+    """Wait until all components but control are there.
+
+    Raises:
+        WaitTimeout: some are still missing after `timeout` seconds.
+    """
+    for kind, number in ((MODELS, population), (AGGREGATIONS, 1), (ENVIRONMENTS, 1)):
+        kind.wait(client, number, timeout)
+    client.await_components(EVOLUTION, population + 2, timeout)  # the models, the aggregation, and the evolution
 
 
 def n_workers(workers: int | Literal["auto"], population: int, envs: int) -> int:
