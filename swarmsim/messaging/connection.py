@@ -103,7 +103,7 @@ class Connection:
 
     @property
     def is_behind(self) -> bool:
-        """Whether it has to take what waits before more is read of it, or wait itself to be dropped."""
+        """Whether so much waits for it that it is to be dropped."""
         return self.backlog > BACKLOG_BYTES
 
     def close(self) -> None:

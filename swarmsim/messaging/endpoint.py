@@ -1,11 +1,13 @@
 """A client's end of a link: the interface that every link has, and what links inside one host share."""
 
+import contextlib
 import logging
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
-from swarmsim.errors import LinkClosed, MessageError
+from swarmsim.errors import LinkClosed, MessageError, StopRequested
 from swarmsim.messaging.codec import decode, encode
 from swarmsim.messaging.message import Message, validate
 from swarmsim.messaging.rooms import CHANGES_ROOMS, MIRRORED, Rooms, apply_command, logged, receivers
@@ -53,9 +55,11 @@ class Endpoint(ABC):
     def take_out(self, process_id: int) -> None:
         """Take every client of a process that has gone without a word out of the rooms, and tell all that are left."""
 
-    @abstractmethod
     def listen(self, handle: Callable[[Message], None]) -> None:
         """Have every message handled until this component is asked to stop."""
+        with contextlib.suppress(StopRequested):
+            while True:
+                handle(self.receive(math.inf))
 
     @abstractmethod
     def close(self) -> None:

@@ -6,11 +6,16 @@ stop or is gone. Both are file descriptors that every wait of the process includ
 
 import contextlib
 import math
+import os
+import select
 import selectors
 import time
 from collections.abc import Callable, Hashable
 
 from swarmsim.errors import WaitTimeout
+
+# How long a message is looked for before going to sleep: waking up again costs more than most waits of a step last.
+SPIN_SECONDS = 0.0005
 
 
 class ThisProcess:
@@ -89,3 +94,11 @@ class ThisProcess:
 
 
 THIS_PROCESS = ThisProcess()
+
+
+def ready_soon(poll: select.poll, seconds: float) -> list[tuple[int, int]]:
+    """Return what is ready in `poll`, within `seconds`; look for it a moment before going to sleep."""
+    end = time.monotonic() + SPIN_SECONDS
+    while not (ready := poll.poll(0)) and time.monotonic() < end:
+        os.sched_yield()
+    return ready or poll.poll(None if seconds == math.inf else seconds * 1000)

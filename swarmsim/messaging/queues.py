@@ -17,7 +17,6 @@ told with each of them, so that they cannot crowd out others'.
 import contextlib
 import errno
 import fcntl
-import math
 import os
 import select
 import termios
@@ -28,14 +27,14 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
-from swarmsim.errors import AddressError, LinkClosed, MessageError, StopRequested, WaitTimeout
+from swarmsim.errors import AddressError, LinkClosed, MessageError, WaitTimeout
 from swarmsim.messaging.address import SharedRooms, directory_of
 from swarmsim.messaging.arrivals import Arrivals
 from swarmsim.messaging.codec import encode
 from swarmsim.messaging.endpoint import Address, Complaints, HostEndpoint, read_body, tell_address
 from swarmsim.messaging.fragments import Piece, Reader, fragment, id_of_sender, pieces_of, sender_number
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
-from swarmsim.messaging.process import THIS_PROCESS
+from swarmsim.messaging.process import THIS_PROCESS, ready_soon
 from swarmsim.messaging.rooms import COMMAND_ROOM, Member, Rooms, apply_command, receivers
 from swarmsim.messaging.windows import (
     COUNTED_ROOMS,
@@ -48,8 +47,6 @@ from swarmsim.messaging.windows import (
 )
 
 SEND_TIMEOUT = 30.0
-# How long a message is looked for before going to sleep: waking up again costs more than most waits of a step last.
-SPIN_SECONDS = 0.0005
 # How long a sender sleeps before it looks again whether its window is open: nothing wakes it.
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.0002, 0.002
 READ_BYTES, MOST_READS = 1 << 16, 16
@@ -298,13 +295,8 @@ class QueuesEndpoint(HostEndpoint):
                 THIS_PROCESS.notice()
 
     def _ready(self, seconds: float) -> list[tuple[int, int]]:
-        """Return what asks for attention, within `seconds`; look for it a moment before going to sleep."""
-        if self._reader.kept:
-            return [(self._inbox, select.POLLIN)]
-        end = time.monotonic() + SPIN_SECONDS
-        while not (ready := self._poll.poll(0)) and time.monotonic() < end:
-            os.sched_yield()
-        return ready or self._poll.poll(None if seconds == math.inf else seconds * 1000)
+        """Return what asks for attention, within `seconds`."""
+        return [(self._inbox, select.POLLIN)] if self._reader.kept else ready_soon(self._poll, seconds)
 
     def _read(self) -> None:
         """Put what lies in the queue into line; a read that fills the buffer may have left some."""
@@ -330,11 +322,6 @@ class QueuesEndpoint(HostEndpoint):
             if unread[0] and member.id != self.id:
                 names.append(member.name)
         return names
-
-    def listen(self, handle: Callable[[Message], None]) -> None:
-        with contextlib.suppress(StopRequested):
-            while True:
-                handle(self.receive(math.inf))
 
     # --- leaving
 

@@ -2,7 +2,6 @@
 
 from typing import Self
 
-from swarmsim.errors import StopRequested
 from swarmsim.messaging.links import Served, serve
 from swarmsim.messaging.process import THIS_PROCESS
 from swarmsim.messaging.wire import Wire
@@ -51,8 +50,6 @@ class Server:
         try:
             if self._served is not None:
                 self._served.serve()
-        except StopRequested:
-            pass
         finally:
             self.stop()
 

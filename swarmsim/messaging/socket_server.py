@@ -6,8 +6,6 @@ has not registered in time is dropped too, and who sends what is no frame is tol
 
 import contextlib
 import errno
-import logging
-import os
 import resource
 import select
 import socket
@@ -35,19 +33,15 @@ from swarmsim.messaging.handshake import (
 )
 from swarmsim.messaging.hub import Delivery, Hub
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
-from swarmsim.messaging.process import THIS_PROCESS
+from swarmsim.messaging.process import THIS_PROCESS, ready_soon
 from swarmsim.messaging.rooms import COMMAND_ROOM
 from swarmsim.messaging.tcp import listen
 from swarmsim.messaging.wire import FrameError, Wire
-
-logger = logging.getLogger("swarmsim")
 
 REGISTER_SECONDS, STOP_SECONDS = 10.0, 10.0
 MOST_STRANGERS = 256
 ACCEPTED_AT_ONCE = 16
 LOOK_SECONDS = 0.5
-# How long the server looks for messages before it goes to sleep: waking up costs more than most waits of a step last.
-SPIN_SECONDS = 0.0005
 
 _REGISTER, _DISCONNECT = MESSAGE_TYPE.COMMAND.REGISTER.id, MESSAGE_TYPE.COMMAND.DISCONNECT.id
 _READ, _WRITE = select.POLLIN, select.POLLOUT
@@ -139,7 +133,7 @@ class SocketServer:
         listener = self._listener.fileno()
         next_look = 0.0
         while not self._closed:
-            for source, events in self._ready():
+            for source, events in ready_soon(self._poll, LOOK_SECONDS):
                 connection = self._connections.get(source)
                 if connection is not None:
                     self._attend(connection, events)
@@ -150,12 +144,6 @@ class SocketServer:
             if time.monotonic() > next_look:
                 self._drop_who_does_not_register()
                 next_look = time.monotonic() + LOOK_SECONDS
-
-    def _ready(self) -> list[tuple[int, int]]:
-        end = time.monotonic() + SPIN_SECONDS
-        while not (ready := self._poll.poll(0)) and time.monotonic() < end:
-            os.sched_yield()
-        return ready or self._poll.poll(LOOK_SECONDS * 1000)
 
     # --- who comes and goes
 

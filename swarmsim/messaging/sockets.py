@@ -8,17 +8,15 @@ to its own name.
 
 import contextlib
 import errno
-import math
 import os
 import secrets
 import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
 from itertools import count
 
-from swarmsim.errors import AddressError, LinkClosed, MessageError, StopRequested, WaitTimeout
+from swarmsim.errors import AddressError, LinkClosed, MessageError, WaitTimeout
 from swarmsim.messaging.endpoint import Address, Complaints, Endpoint, tell_address
 from swarmsim.messaging.handshake import (
     ANSWER,
@@ -31,6 +29,7 @@ from swarmsim.messaging.handshake import (
     REFUSED,
     VERSION,
     WELCOME,
+    is_link_message,
     link_message,
     new_nonce,
     proof,
@@ -39,7 +38,7 @@ from swarmsim.messaging.handshake import (
 )
 from swarmsim.messaging.hearsay import complete_mirror, heard
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, validate
-from swarmsim.messaging.process import THIS_PROCESS
+from swarmsim.messaging.process import THIS_PROCESS, ready_soon
 from swarmsim.messaging.rooms import CHANGES_ROOMS, COMMAND_ROOM, Rooms, apply_command, from_plain, receivers
 from swarmsim.messaging.tcp import acknowledge, dial
 from swarmsim.messaging.wire import FrameError, Frames, Wire
@@ -48,7 +47,6 @@ REGISTER_SECONDS, SEND_TIMEOUT, ASK_SECONDS = 30.0, 30.0, 30.0
 REFUSALS_KEPT = 16
 LINGER_SECONDS = 2.0  # for a server to take what was sent last
 GRACE_SECONDS = 0.5  # for the launcher to tell, or find out, why the server is gone
-SPIN_SECONDS = 0.0005
 READ_BYTES, MOST_READS = 1 << 18, 16
 BACKLOG_BYTES = 1 << 26
 
@@ -267,18 +265,11 @@ class SocketsEndpoint(Endpoint):
         """Take in what comes within `seconds`, and notice what this process must."""
         if self._ended:
             raise self._lost()
-        for source, _ in self._ready(seconds):
+        for source, _ in ready_soon(self._poll, seconds):
             if source == self._link.fileno():
                 self._read()
             else:
                 THIS_PROCESS.notice()
-
-    def _ready(self, seconds: float) -> list[tuple[int, int]]:
-        """Return what asks for attention, within `seconds`; look for it a moment before going to sleep."""
-        end = time.monotonic() + SPIN_SECONDS
-        while not (ready := self._poll.poll(0)) and time.monotonic() < end:
-            os.sched_yield()
-        return ready or self._poll.poll(None if seconds == math.inf else seconds * 1000)
 
     def _lost(self) -> LinkClosed:
         """Return the error of a lost link, unless it is known within a moment what is behind it."""
@@ -316,7 +307,7 @@ class SocketsEndpoint(Endpoint):
     def _take(self, body: bytes) -> None:
         try:
             message = self._wire.message(body)
-            if message.get("TYPE") == _COMMAND.CUSTOM.id and message.get("LINK") is not None:
+            if is_link_message(message):
                 self._take_word_of_the_server(message)
                 return
             if not self._is_told:
@@ -362,11 +353,6 @@ class SocketsEndpoint(Endpoint):
     def take_out(self, process_id: int) -> None:
         if self._is_told:
             self._ask(TAKE_OUT=_prefix(process_id))
-
-    def listen(self, handle: Callable[[Message], None]) -> None:
-        with contextlib.suppress(StopRequested):
-            while True:
-                handle(self.receive(math.inf))
 
     # --- leaving
 

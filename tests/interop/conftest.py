@@ -123,3 +123,9 @@ def commands(messages: list[dict], sender: str) -> list[tuple]:
 
 def text(room: str, told: object, **fields: object) -> dict:
     return {"TYPE": TEXT, "ID": uuid.uuid4().hex, "TO_ROOM": room, "DATA": told, **fields}
+
+
+@pytest.fixture(params=["reference", "ours"])
+def either(request, reference, ours):
+    """Makes clients of one kind, and then of the other."""
+    return {"reference": reference, "ours": ours}[request.param]

@@ -25,12 +25,6 @@ CUSTOM, FORWARD = MESSAGE_TYPE.DATA.CUSTOM.id, MESSAGE_TYPE.DATA.FORWARD.id
 LOG = MESSAGE_TYPE.LOG.MESSAGE.id
 
 
-@pytest.fixture(params=["reference", "ours"])
-def either(request, reference, ours):
-    """Makes clients of one kind, and then of the other."""
-    return {"reference": reference, "ours": ours}[request.param]
-
-
 @pytest.fixture
 def two(reference_server, ours, either):
     """Clients in the room `hall`: one of ours, and another of either kind."""

@@ -17,12 +17,6 @@ def command(kind, **fields) -> dict:
     return {"TYPE": kind.id, "ID": "1", "TO_ROOM": "_command", **fields}
 
 
-@pytest.fixture(params=["reference", "ours"])
-def either(request, reference, ours):
-    """Makes clients of one kind, and then of the other."""
-    return {"reference": reference, "ours": ours}[request.param]
-
-
 @pytest.fixture
 def two(our_server, reference, either):
     """Clients in the room `hall`: one of the reference, and another of either kind."""
