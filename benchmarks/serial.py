@@ -6,15 +6,17 @@ settings gives; a test holds that.
 
 import time
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from swarmsim.components.environment import episode_seed
 from swarmsim.components.episodes import Episodes
 from swarmsim.components.gym import make_env, shape_of
 from swarmsim.components.ledger import Ledger
+from swarmsim.components.model import LEARNERS
 from swarmsim.config import Config
-from swarmsim.learning.a2c import A2C
-from swarmsim.learning.aggregate import chosen, softmax, summed
+from swarmsim.learning.aggregate import RULES
+from swarmsim.learning.decision import decide
 from swarmsim.learning.policy import Architecture
 from swarmsim.learning.rollout import Transition
 from swarmsim.learning.seeding import generator
@@ -29,8 +31,9 @@ def train(config: Config) -> tuple[list[float], float]:
     """Return the returns of a first round's training episodes, and the steps per second that they took."""
     names = tuple(f"model{i}" for i in range(config.population))
     shape = shape_of(config.env)
-    architecture = Architecture(shape.n_inputs, shape.n_actions, config.a2c.hidden)
-    learner = A2C(architecture, config.a2c, [generator(config.seed, "weights", name) for name in names])
+    architecture = Architecture(shape.n_inputs, shape.n_actions, config.learning.hidden, shape.continuous)
+    generators = [generator(config.seed, "weights", name) for name in names]
+    learner = LEARNERS[type(config.learning)](architecture, config.learning, generators)
     rng = generator(config.seed, "aggregation")
     ledger = Ledger()
     envs = [make_env(config.env) for _ in range(config.envs)]
@@ -39,15 +42,14 @@ def train(config: Config) -> tuple[list[float], float]:
         episodes = Episodes(envs, [episode_seed(config.seed, "train", i) for i in range(config.episodes)])
         while not episodes.done:
             active = episodes.active.copy()
-            logits = learner.act(episodes.observations)
-            probabilities = softmax(logits.astype(float))
-            actions = chosen(summed(probabilities), deterministic=False, rng=rng)
-            ledger.add(names, probabilities[:, active], actions[active])
+            outputs = learner.act(episodes.observations).astype(float)
+            decision = decide(outputs, shape.distribution, RULES["sum"], rng)
+            ledger.add(names, decision.opinions[:, active], decision.given[:, active])
             ledger.reckon_up_if_due()
-            came = episodes.step(actions)
-            learner.record(
-                Transition(actions, came.rewards, came.terminated, came.truncated, came.final_observations, active)
-            )
+            came = episodes.step(decision.actions)
+            final = came.final_observations if came.truncated.any() else None
+            outcome = decision.actions, came.rewards, came.terminated, came.truncated, final, active
+            learner.record(Transition(*outcome, decision.log_probs.astype(np.float32)))
         learner.finish(episodes.observations)
         ledger.shares()
         elapsed = time.perf_counter() - began

@@ -1,14 +1,14 @@
 """All settings of a run and of a swarm: YAML and flags in, validated dataclasses out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
 from swarmsim.errors import SettingsError
-from swarmsim.learning.hyperparameters import A2CSettings, GeneticSettings
+from swarmsim.learning.hyperparameters import A2CSettings, GeneticSettings, LearningSettings, PPOSettings
 from swarmsim.results.run_directory import read_settings
 from swarmsim.settings import checked, setting
 
@@ -47,13 +47,19 @@ class Config:
     episodes: int = setting(20, "training episodes in a round", minimum=1)
     eval_episodes: int = setting(1, "deterministic episodes in each evaluation", minimum=1)
     env: str = setting("CartPole-v1", "a Gymnasium id, 'module:id' to import the module first, or 'module:Class'")
-    aggregation: str = setting("sum", "how opinions become one action: sum, or 'module:function'")
+    aggregation: str = setting(
+        "sum", "how opinions become one action: sum, product, majority, rank, weighted, or 'module:function'"
+    )
     envs: int = setting(1, "training episodes that run side by side", minimum=1)
     workers: int | Literal["auto"] = setting("auto", "model processes", minimum=1)
     link: Literal["queues", "inprocess", "sockets"] = setting(
         "queues", "what carries the messages: queues, inprocess or sockets"
     )
-    preset: Preset = setting("default", "hyperparameters to start from: default or reference")
+    preset: Preset = setting("default", "settings to start from: default, which learns best, or reference")
+    learner: Literal["ppo", "a2c"] = setting("ppo", "how models learn: ppo, by replay, or a2c, each step once")
+    normalize_observations: bool = setting(
+        False, "whether models see observations in standard deviations from their mean"
+    )
     seed: int = setting(0, "of everything that is drawn", minimum=0)
     out: str | None = setting("auto", "run directory; auto is runs/ENV-DATE-TIME")
     modules: str | None = setting(None, "folder of modules of one's own; by default that of the settings file")
@@ -71,18 +77,44 @@ class Config:
         3, "times that one component is replaced within a round before the run fails", minimum=0
     )
     checkpoints: int = setting(3, "checkpoints kept, one a round", minimum=1)
-    a2c: A2CSettings = field(default_factory=A2CSettings, metadata={"help": "learning"})
+    ppo: PPOSettings = field(default_factory=PPOSettings, metadata={"help": "learning, where the learner is ppo"})
+    a2c: A2CSettings = field(default_factory=A2CSettings, metadata={"help": "learning, where the learner is a2c"})
     evolution: GeneticSettings = field(default_factory=GeneticSettings, metadata={"help": "evolution"})
     settings: ScriptSettings = field(default_factory=ScriptSettings, metadata={"help": "how Swarm runs scripts"})
     components: Mapping[str, ComponentSettings] = field(default_factory=dict, metadata={"help": "scripts of a Swarm"})
 
+    @property
+    def learning(self) -> LearningSettings:
+        """How the models learn."""
+        return self.ppo if self.learner == "ppo" else self.a2c
 
-PRESETS: Mapping[Preset, tuple[A2CSettings, GeneticSettings]] = {
-    "default": (A2CSettings(), GeneticSettings()),
-    "reference": (A2CSettings(), GeneticSettings()),
+    @property
+    def led_fraction(self) -> float:
+        """Part of the training episodes in which one model decides alone: some, where its return is its fitness."""
+        return self.evolution.led_fraction if self.evolution.fitness == "return" else 0.0
+
+
+# What a preset sets apart from the defaults of the settings, by its keys and sections.
+PRESETS: Mapping[Preset, Mapping[str, Any]] = {
+    "default": {},
+    "reference": {
+        "learner": "a2c",
+        "evolution": {
+            "fitness": "contribution",
+            "elite_fraction": 0.0,
+            "crossover": "two_point",
+            "crossover_probability": 0.5,
+            "mutation_probability": 0.01,
+            "gene_probability": 0.01,
+            "mutation_sigma": 1.0,
+            "relative_sigma": False,
+            "adaptive_sigma": False,
+            "min_diversity": 0.0,
+        },
+    },
 }
 
-_SECTIONS = ("a2c", "evolution", "settings", "components")
+_SECTIONS = ("ppo", "a2c", "evolution", "settings", "components")
 
 
 def read_file(path: str | Path) -> dict[str, Any]:
@@ -123,16 +155,18 @@ def make_config(values: Mapping[str, Any], where: str) -> Config:
     Raises:
         SettingsError: an unknown key, or a value of a wrong type or out of bounds.
     """
+    preset = checked(Config, {key: values[key] for key in ("preset",) if key in values}, where)
+    values = merged(PRESETS[preset.get("preset", "default")], values)
     flat = checked(Config, {key: value for key, value in values.items() if key not in _SECTIONS}, where)
-    a2c, evolution = PRESETS[flat.get("preset", "default")]
     sections = {key: {} if values.get(key) is None else values[key] for key in _SECTIONS}
     components = sections["components"]
     if not isinstance(components, Mapping):
         raise SettingsError(f"{where}: components is a mapping of names to scripts, not {type(components).__name__}")
     config = Config(
         **flat,
-        a2c=replace(a2c, **checked(A2CSettings, sections["a2c"], f"{where}: a2c")),
-        evolution=replace(evolution, **checked(GeneticSettings, sections["evolution"], f"{where}: evolution")),
+        ppo=PPOSettings(**checked(PPOSettings, sections["ppo"], f"{where}: ppo")),
+        a2c=A2CSettings(**checked(A2CSettings, sections["a2c"], f"{where}: a2c")),
+        evolution=GeneticSettings(**checked(GeneticSettings, sections["evolution"], f"{where}: evolution")),
         settings=ScriptSettings(**checked(ScriptSettings, sections["settings"], f"{where}: settings")),
         components={str(name): _component(name, script, where) for name, script in components.items()},
     )
@@ -154,8 +188,8 @@ def merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
     """Return `values` with those of `over` laid over them, sections key by key."""
     result = {**values, **over}
     for key in _SECTIONS:
-        if isinstance(values.get(key), Mapping) and isinstance(over.get(key), Mapping):
-            result[key] = {**values[key], **over[key]}
+        if isinstance(values.get(key), Mapping) and isinstance(over.get(key, {}), Mapping | None):
+            result[key] = {**values[key], **(over.get(key) or {})}
     return result
 
 

@@ -183,7 +183,8 @@ class Experiment:
             settings = {**asdict(self.config), "workers": self.workers}
             for of_swarm in ("settings", "components"):
                 del settings[of_swarm]
-            settings["a2c"]["hidden"] = list(self.config.a2c.hidden)
+            for of_learning in ("ppo", "a2c"):
+                settings[of_learning]["hidden"] = list(settings[of_learning]["hidden"])
             self._directory = RunDirectory.create(self.config.out, self.config.env, settings, keep)
         directory = self._directory
         if self.resume:

@@ -84,3 +84,51 @@ class Broken(Bandit):
 
 for name in ("Broken", "Bandit", "Corridor", "Counting", "Breaking"):
     gymnasium.register(f"{name}-v0", entry_point=f"tests.environments:{name}")
+
+
+class Still(gymnasium.Env):
+    """Ends at its first step, pays 1 and remembers the action; a kind of its own has the spaces to be tried."""
+
+    observation_space = spaces.Box(0.0, 1.0, (1,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        self.action = action
+        return self.observation_space.sample(), 1.0, True, False, {}
+
+
+class Wordy(Still):
+    observation_space = spaces.Sequence(spaces.Discrete(2))
+
+
+class Paired(Still):
+    action_space = spaces.Tuple((spaces.Discrete(2), spaces.Discrete(2)))
+
+
+class Manifold(Still):
+    action_space = spaces.MultiDiscrete([100, 100, 100])
+
+
+class Composed(Still):
+    """Observations of several kinds, and several choices at once."""
+
+    observation_space = spaces.Dict(
+        {"room": spaces.Discrete(3), "at": spaces.Tuple((spaces.Box(-1, 1, (2, 2)), spaces.MultiBinary(2)))}
+    )
+    action_space = spaces.MultiDiscrete([2, 3], start=[0, 1])
+
+
+class Switches(Still):
+    action_space = spaces.MultiBinary(3)
+
+
+class Levers(Still):
+    """A matrix of numbers within bounds that are not those of the models."""
+
+    action_space = spaces.Box(np.array([[0, 10]], np.float32), np.array([[1, 30]], np.float32))

@@ -86,7 +86,7 @@ def test_the_files_of_a_run_hold_what_they_promise(tmp_path):
 
     weights = load_weights(tmp_path / "out" / "checkpoint" / "round-0002.npz")
     assert list(weights) == ["model0", "model1", "model2"]
-    assert all(genome.shape == (755,) and np.isfinite(genome).all() for genome in weights.values())
+    assert all(genome.shape == (2531,) and np.isfinite(genome).all() for genome in weights.values())
 
 
 def test_without_out_a_run_gets_a_directory_of_its_own(tmp_path):
@@ -125,7 +125,7 @@ def test_no_rounds_do_nothing_and_say_so(in_tmp_path, capsys):
         (["--resume", "x", "--seed", "3"], "seed is settled by the run in x; going on with it, one may give rounds"),
         (["--preset", "fast"], "--preset must be 'default' or 'reference', not 'fast'"),
         (["--env", "CartPoole-v1"], "unknown environment 'CartPoole-v1'; did you mean 'CartPole-v1'"),
-        (["--env", "Pendulum-v1"], "a Box and a Discrete space are needed"),
+        (["--env", "tests.environments:Paired"], "Discrete, MultiDiscrete, MultiBinary or a Box of floats is needed"),
         (["--config", "missing.yaml"], "missing.yaml: there is no such settings file"),
     ],
 )

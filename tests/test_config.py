@@ -9,7 +9,7 @@ import yaml
 
 from swarmsim.config import ComponentSettings, Config, ScriptSettings, make_config, merged, read_file
 from swarmsim.errors import SettingsError
-from swarmsim.learning.hyperparameters import A2CSettings, GeneticSettings
+from swarmsim.learning.hyperparameters import A2CSettings, GeneticSettings, PPOSettings
 from tests.conftest import ROOT
 
 
@@ -23,7 +23,8 @@ def test_the_default_file_shows_every_setting_with_its_default_and_a_comment():
     expected = asdict(Config())
     for of_scripts in ("settings", "components"):
         del expected[of_scripts]
-    expected["a2c"]["hidden"] = list(expected["a2c"]["hidden"])
+    for of_learning in ("ppo", "a2c"):
+        expected[of_learning]["hidden"] = list(expected[of_learning]["hidden"])
     assert shown == expected
     assert list(shown) == list(expected)
     for line in text.splitlines():
@@ -32,7 +33,7 @@ def test_the_default_file_shows_every_setting_with_its_default_and_a_comment():
 
 
 def test_every_setting_has_a_help_text():
-    for settings in (Config, A2CSettings, GeneticSettings, ScriptSettings, ComponentSettings):
+    for settings in (Config, A2CSettings, PPOSettings, GeneticSettings, ScriptSettings, ComponentSettings):
         assert all(field.metadata.get("help") for field in fields(settings))
 
 
@@ -41,6 +42,8 @@ def test_the_reference_preset_has_the_reference_systems_numbers():
     assert (config.env, config.population, config.rounds, config.episodes, config.eval_episodes) == (
         "CartPole-v1", 20, 5, 20, 1,
     )  # fmt: skip
+    assert config.learning is config.a2c
+    assert not config.normalize_observations
     assert asdict(config.a2c) == {
         "hidden": (16, 16),
         "learning_rate": 7e-4,
@@ -52,12 +55,20 @@ def test_the_reference_preset_has_the_reference_systems_numbers():
         "ent_coef": 0.0,
         "max_grad_norm": 0.5,
     }
-    assert asdict(config.evolution) == {
+    evolution = asdict(config.evolution)
+    assert evolution.pop("led_fraction") * config.led_fraction == 0  # matters for another fitness alone
+    assert evolution == {
+        "fitness": "contribution",
+        "elite_fraction": 0.0,
         "tournament_size": 3,
+        "crossover": "two_point",
         "crossover_probability": 0.5,
         "mutation_probability": 0.01,
         "gene_probability": 0.01,
         "mutation_sigma": 1.0,
+        "relative_sigma": False,
+        "adaptive_sigma": False,
+        "min_diversity": 0.0,
     }
 
 

@@ -24,7 +24,7 @@ def test_on_a_bandit_every_seed_finds_the_better_arm():
 
 
 def test_without_learning_the_better_arm_is_found_by_luck_alone():
-    settings = {"rounds": 1, "episodes": 50, "eval_episodes": 50, "a2c": {"learning_rate": 0}}
+    settings = {"rounds": 1, "episodes": 50, "eval_episodes": 50, "ppo": {"learning_rate": 0}}
     scores = [last_round("Bandit", seed, **settings).eval_score for seed in SEEDS]
     assert min(scores) < 0.25, scores
 

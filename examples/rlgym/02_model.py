@@ -57,7 +57,7 @@ def evolve(message):
         return {"WEIGHTS": learner.weights[0], "COMPONENT_ID": NAME}
     if message.get("CMD") == "SET":
         learner.weights[0] = message["WEIGHTS"][NAME]
-        learner.forget_rollout()
+        learner.break_off()
         return {"STATUS": "SET_DONE", "COMPONENT_ID": NAME}
     return None
 

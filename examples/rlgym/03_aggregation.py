@@ -6,7 +6,9 @@ from collections import Counter
 import numpy as np
 
 from swarmsim import MESSAGE_TYPE, Client, Trigger
-from swarmsim.learning.aggregate import chosen, contributions, softmax, summed
+from swarmsim.learning.aggregate import RULES, contributions
+from swarmsim.learning.decision import decide
+from swarmsim.learning.distributions import Categorical
 from swarmsim.learning.seeding import generator
 
 PORT = 8080
@@ -23,12 +25,13 @@ def aggregate(message):
     if len(logits) < len(client.components_in("observation")):
         return None
     names = sorted(logits)
-    probabilities = softmax(np.stack([logits[name] for name in names]))[:, None]
+    outputs = np.stack([logits[name] for name in names])[:, None]
     logits.clear()
-    action = chosen(summed(probabilities), message["DETERMINISTIC"], rng)
+    draws = None if message["DETERMINISTIC"] else rng
+    decision = decide(outputs, Categorical(outputs.shape[2]), RULES["sum"], draws)
     if not message["DETERMINISTIC"]:
-        shares.update(dict(zip(names, contributions(probabilities, action)[:, 0], strict=True)))
-    return {"ACTION": int(action[0])}
+        shares.update(dict(zip(names, contributions(decision.given)[:, 0], strict=True)))
+    return {"ACTION": int(decision.actions[0])}
 
 
 def report(message):

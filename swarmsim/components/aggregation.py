@@ -30,7 +30,9 @@ from swarmsim.components.own import rule_named
 from swarmsim.components.past import Past
 from swarmsim.components.presence import Kind
 from swarmsim.components.run import is_attempt_at
-from swarmsim.learning.aggregate import chosen, softmax
+from swarmsim.learning.decision import NO_LEADER, Decision, decide
+from swarmsim.learning.distributions import Categorical, Gaussian
+from swarmsim.learning.leaders import leader
 from swarmsim.learning.seeding import generator, restore, saved
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import Message, root_id
@@ -48,14 +50,30 @@ class Aggregation:
     Args:
         models: who the models are.
         seed: of the run; actions are drawn by a generator of this component's own.
+        rule: by which opinions become one.
+        continuous: whether what models say tells of numbers, in the place of logits.
+        led_fraction: part of the training episodes in which one model decides alone.
     """
 
-    def __init__(self, client: Client, kept: Kept, models: Kind, seed: int, rule: str = "sum") -> None:
+    def __init__(
+        self,
+        client: Client,
+        kept: Kept,
+        models: Kind,
+        seed: int,
+        rule: str = "sum",
+        continuous: bool = False,
+        led_fraction: float = 0.0,
+    ) -> None:
         self.client = client
         self.kept = kept
         self.models = models
         self._made_with = {"seed": seed, "aggregation": rule}
         self.rule = rule_named(rule)
+        self.seed = seed
+        self.continuous = continuous
+        self.led_fraction = led_fraction
+        self._returns: dict[str, list[float]] = {}
         self.rng = generator(seed, "aggregation")
         self.ledger = Ledger()
         self._reported: tuple[object, Message] = (None, {})
@@ -79,6 +97,7 @@ class Aggregation:
         return {
             "rng": saved(self.rng),
             "ledger": self.ledger.state(),
+            "returns": self._returns,
             "reported": list(self._reported),
             "run": None if self._run is _NO_RUN else self._run,
             "past": self._past.state(),
@@ -91,6 +110,7 @@ class Aggregation:
         """Go on where `state` was told."""
         restore(self.rng, state["rng"])
         self.ledger.restore(state["ledger"])
+        self._returns = {name: list(returns) for name, returns in state["returns"].items()}
         asked, answer = state["reported"]
         self._reported = asked, answer
         self._run, self._decided = _NO_RUN if state["run"] is None else state["run"], state["decided"]
@@ -168,8 +188,29 @@ class Aggregation:
             self._past.reopen(root_id(message))
         elif says(message, "STATUS", "ENV_DONE"):
             number(message, "AVG_SCORE")
+            self._credit_leaders(message)
             self._end(message.get("ROOT_ID"))
             self._keep()
+
+    def _credit_leaders(self, message: Message) -> None:
+        """Keep the returns of episodes that one model led, from an ENV_DONE that tells the numbers of its episodes."""
+        if not self.led_fraction or "EPISODES" not in message:
+            return
+        episodes, returns = numbers(message, "EPISODES", np.int64), numbers(message, "RETURNS", np.float64)
+        for episode, score in zip(episodes.tolist(), returns.tolist(), strict=False):
+            who = self._leader(episode)
+            if who != NO_LEADER:
+                self._returns.setdefault(self._order.names[who], []).append(score)
+
+    def _leader(self, episode: int) -> int:
+        return leader(self.seed, episode, len(self._order.names), self.led_fraction)
+
+    def _leaders(self) -> NDArray[np.int64] | None:
+        """Return who decides alone in each environment, of those that were asked of last; None where none does."""
+        if not self.led_fraction or "EPISODE" not in self._asked or self._asked["DETERMINISTIC"]:
+            return None
+        episodes = numbers(self._asked, "EPISODE", np.int64).reshape(-1)
+        return np.array([self._leader(episode) for episode in episodes.tolist()])
 
     def _end(self, conversation: object) -> None:
         self._past.leave(conversation, is_final=True)
@@ -202,16 +243,17 @@ class Aggregation:
             self._order = Order(spoken)
         if len(self._order.names) < n_awaited:
             return None  # two processes spoke for one component
-        probabilities = softmax(self._order.of([self._logits[names] for names in spoken]))
-        deterministic = bool(self._asked["DETERMINISTIC"])
-        actions = chosen(self.rule(probabilities), deterministic, self.rng)
-        if not deterministic:
+        outputs = self._order.of([self._logits[names] for names in spoken])
+        distribution = Gaussian(outputs.shape[2] // 2) if self.continuous else Categorical(outputs.shape[2])
+        is_final = bool(self._asked["DETERMINISTIC"])
+        decision = decide(outputs, distribution, self.rule, None if is_final else self.rng, self._leaders())
+        if not is_final:
             active = np.asarray(self._asked["ACTIVE"]).reshape(-1) if "ACTIVE" in self._asked else slice(None)
-            self.ledger.add(self._order.names, probabilities[:, active], actions[active])
+            self.ledger.add(self._order.names, decision.opinions[:, active], decision.given[:, active])
         self._logits = {}
         self._decided = self._asked.get("STEP", self._decided + 1)
         carried: Message = {key: self._asked[key] for key in ("ROOT_ID", "MODEL_STATUS") if key in self._asked}
-        return {"ACTION": int(actions[0]) if actions.size == 1 else actions, "STEP": self._decided, **carried}
+        return {**_told(decision), "STEP": self._decided, **carried}
 
     def report(self, message: Message) -> Message | None:
         """Answer an evolution's GET with what each model contributed since the last one, and begin anew.
@@ -223,7 +265,10 @@ class Aggregation:
         to = whither(message)
         if root_id(message) is None or self._reported[0] != root_id(message):
             ledger, self.ledger = self.ledger, Ledger()
-            self._reported = root_id(message), {"CONTRIBUTION": ledger.shares(), "DIVERSITY": ledger.diversity()}
+            returns, self._returns = self._returns, {}
+            means = {"RETURN": {name: float(np.mean(scores)) for name, scores in returns.items()}} if returns else {}
+            report = {"CONTRIBUTION": ledger.shares(), "DIVERSITY": ledger.diversity(), **means}
+            self._reported = root_id(message), report
             self._keep()
         return {**self._reported[1], **to}
 
@@ -251,6 +296,14 @@ class Order:
         """Return the parts (each a process's models first) as one array, its models in their order."""
         together = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return together if self._is_as_spoken else together[self._rows]
+
+
+def _told(decision: Decision) -> Message:
+    """Return an ACTION message's keys: single values for one environment, arrays for several."""
+    actions, log_probs = decision.actions, decision.log_probs
+    if len(actions) > 1:
+        return {"ACTION": actions, "LOG_PROB": log_probs}
+    return {"ACTION": int(actions[0]) if actions.ndim == 1 else actions[0], "LOG_PROB": float(log_probs[0])}
 
 
 def _opinions(message: Message) -> tuple[Names, NDArray[np.float64]]:

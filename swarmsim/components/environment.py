@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.components.episodes import Episodes, Step
-from swarmsim.components.fields import choices, flag, says, text, whole
-from swarmsim.components.gym import make_env
+from swarmsim.components.fields import actions_taken, by_environment, flag, says, text, whole
+from swarmsim.components.gym import make_env, shape_of_spaces
 from swarmsim.components.kept import Kept
 from swarmsim.components.presence import SET, Kind, acknowledges
 from swarmsim.components.run import Run
 from swarmsim.components.upkeep import changed
+from swarmsim.learning.normalize import Normalizer
+from swarmsim.learning.policy import Floats
 from swarmsim.learning.seeding import generator
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE, MODEL_STATUS, Message, root_id
@@ -46,6 +48,8 @@ class Environment:
         timeout: seconds to wait for the models, and for an aggregation.
         models, aggregations, control_room: who gets observations, whose presence is waited
             for besides, and who is told that a run is done.
+        normalize_observations: whether the models see observations in standard deviations from their mean, as
+            training has shown both so far.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Environment:
         models: Kind,
         aggregations: Kind,
         control_room: str,
+        normalize_observations: bool = False,
     ) -> None:
         self.client = client
         self.kept = kept
@@ -72,6 +77,8 @@ class Environment:
         self.aggregations = aggregations
         self.control_room = control_room
         self._envs = {mode: [make_env(env_id) for _ in range(n_envs)] for mode in ("train", "evaluate")}
+        self._shape = shape_of_spaces(self._envs["train"][0])
+        self._normalizer = Normalizer(self._shape.n_inputs) if normalize_observations else None
         self._n_begun = {"train": 0, "evaluate": 0}
         self._asked: deque[Message] = deque()
         self._run: Run | None = None
@@ -90,6 +97,7 @@ class Environment:
             "asked": list(self._asked),
             "done": self._done,
             "run": None if self._run is None else self._run.state(),
+            "normalizer": None if self._normalizer is None else self._normalizer.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -98,6 +106,8 @@ class Environment:
 
     def _take_up(self, state: Mapping[str, Any], *, replay: bool) -> None:
         self._n_begun, self._asked, self._done = dict(state["n_begun"]), deque(state["asked"]), state["done"]
+        if self._normalizer is not None and state["normalizer"] is not None:
+            self._normalizer.restore(state["normalizer"])
         told = state["run"]
         if told is None:
             return
@@ -106,7 +116,7 @@ class Environment:
         if not episodes.restore(told["episodes"], replay=replay):
             what = "playing an episode's actions again came to something else: the run goes on, but not exactly"
             self.client.complain("does not keep to its seeds", what)
-        self._run = Run(told["asked"], episodes, told["step"], told["seconds"], told["attempt"])
+        self._run = Run(told["asked"], episodes, told["step"], told["seconds"], told["attempt"], told["first_episode"])
         self._run.wait(told["untold"] if replay else None)
         if not replay:
             self._run.attempt += 1
@@ -155,9 +165,20 @@ class Environment:
         asked = self._asked.popleft()
         self._await_the_swarm()
         mode = "evaluate" if asked.get("DETERMINISTIC") else "train"
-        self._run = Run(asked, Episodes(self._envs[mode], self._episode_seeds(mode, asked["NR_OF_EPISODE"])))
+        first_episode = self._n_begun["train"]
+        episodes = Episodes(self._envs[mode], self._episode_seeds(mode, asked["NR_OF_EPISODE"]))
+        self._run = Run(asked, episodes, first_episode=first_episode)
+        self._count(self._run)
         self._keep()
         self._tell(self._run, {})
+
+    def _count(self, run: Run) -> None:
+        """Have what training has just shown count for how observations are normalised."""
+        if self._normalizer is not None and not run.deterministic:
+            self._normalizer.count(run.episodes.observations[run.episodes.active])
+
+    def _as_seen(self, observations: Floats) -> Floats:
+        return observations if self._normalizer is None else self._normalizer.normalized(observations)
 
     def _await_the_swarm(self) -> None:
         self.models.wait(self.client, self.n_models, self.timeout)
@@ -178,11 +199,14 @@ class Environment:
             return  # an answer that came too late
         if whole(message, "STEP", default=run.step) != run.step:
             return
-        actions = choices(message, "ACTION", len(run.episodes.active), run.episodes.n_actions)
+        n_envs = len(run.episodes.active)
+        actions = actions_taken(message, n_envs, self._shape.distribution)
+        log_probs = by_environment(message, "LOG_PROB", np.float64, n_envs) if "LOG_PROB" in message else None
         active = run.episodes.active.copy()
         came = run.episodes.step(actions)
         run.step += 1
-        untold = _told(actions, came, active)
+        self._count(run)
+        untold = self._told(actions, log_probs, came, active)
         if self._pause is None:
             self._tell(run, untold)
         else:
@@ -238,7 +262,7 @@ class Environment:
 
     def _observe(self, run: Run, **fields: object) -> None:
         """Show the run's observations; nobody answers once its last episode has ended."""
-        observations = run.episodes.observations
+        observations = self._as_seen(run.episodes.observations)
         shown = {
             "MODEL_STATUS": (MODEL_STATUS.VALIDATE if run.deterministic else MODEL_STATUS.TRAIN).id,
             "OBSERVATION": observations[0] if len(observations) == 1 else observations,
@@ -248,6 +272,9 @@ class Environment:
         }
         if len(observations) > 1:
             shown["ACTIVE"] = run.episodes.active
+        if not run.deterministic:
+            numbers = run.first_episode + run.episodes.numbers
+            shown["EPISODE"] = int(numbers[0]) if len(numbers) == 1 else numbers
         if run.episodes.done:
             shown["LAST"] = True
         self._say(run.conversation, **shown)
@@ -276,12 +303,29 @@ class Environment:
             "LENGTHS": run.episodes.lengths,
             "SECONDS": run.seconds,
         }
+        if not run.deterministic:
+            self._done["EPISODES"] = [run.first_episode + number for number in range(len(returns))]
         self._run = None
         self._keep()  # before it is told: whoever follows can tell it again, but not undo it
         self.client.send(self._done)
         if self._pause is not None:
             self._tell_paused(self._pause)
         self._begin_next()
+
+    def _told(
+        self, actions: NDArray[Any], log_probs: NDArray[np.float64] | None, came: Step, active: NDArray[np.bool_]
+    ) -> dict[str, Any]:
+        """Return a transition's keys: single values for one environment, arrays (N, …) for several."""
+        done = came.terminated | came.truncated
+        told: dict[str, NDArray[Any]] = {"ACTION": actions, "REWARD": came.rewards, "DONE": done}
+        if log_probs is not None:
+            told["LOG_PROB"] = log_probs
+        if came.final_observations is not None and came.truncated.any():
+            told["TRUNCATED"] = came.truncated
+            told["FINAL_OBSERVATION"] = self._as_seen(came.final_observations)
+        if active.size > 1:
+            return told | {"ACTED": active}
+        return {key: value[0].tolist() if value.ndim == 1 else value[0] for key, value in told.items()}
 
     def _say(self, conversation: object, **fields: object) -> None:
         self.client.send({"TYPE": MESSAGE_TYPE.DATA.CUSTOM.id, "ROOT_ID": conversation, **fields})
@@ -290,18 +334,3 @@ class Environment:
 def episode_seed(seed: int, mode: str, *number: int) -> int:
     """Return what an episode is reset with: of training by its number, of evaluation by its run's and its own."""
     return int(generator(seed, "episodes", mode, *number).integers(2**31))
-
-
-def _told(actions: NDArray[np.int64], came: Step, active: NDArray[np.bool_]) -> dict[str, object]:
-    """Return a transition's keys: single values for one environment, arrays (N,) for several."""
-    done = came.terminated | came.truncated
-    told: dict[str, object]
-    if active.size == 1:
-        told = {"ACTION": int(actions[0]), "REWARD": float(came.rewards[0]), "DONE": bool(done[0])}
-    else:
-        told = {"ACTION": actions, "REWARD": came.rewards, "DONE": done, "ACTED": active}
-    if came.final_observations is not None and came.truncated.any():
-        single = active.size == 1
-        told["TRUNCATED"] = True if single else came.truncated
-        told["FINAL_OBSERVATION"] = came.final_observations[0] if single else came.final_observations
-    return told

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+
+from swarmsim.components.gym import Environment
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,14 @@ class Episodes:
         seeds: of each episode, in the order of their numbers.
     """
 
-    def __init__(self, envs: Sequence[gymnasium.Env[NDArray[np.float32], np.int64]], seeds: Sequence[int]) -> None:
+    def __init__(self, envs: Sequence[Environment], seeds: Sequence[int]) -> None:
         self._envs = envs
         self._seeds = list(seeds)
         self._waiting = list(range(len(seeds)))
         self._numbers = [-1] * len(envs)
-        self._actions: list[list[int]] = [[] for _ in envs]
-        first = envs[0].action_space
-        assert isinstance(first, spaces.Discrete)
-        self._first_action = int(first.start)
+        self._actions: list[list[Any]] = [[] for _ in envs]
+        space = envs[0].action_space
+        self._first_action = int(space.start) if isinstance(space, spaces.Discrete) else None
         self.returns = [0.0] * len(seeds)
         self.lengths = [0] * len(seeds)
         self.ended: list[int] = []
@@ -87,7 +87,7 @@ class Episodes:
             if replay:
                 self._actions[slot] = list(actions)
                 for action in actions:
-                    self.observations[slot], *_ = self._envs[slot].step(np.int64(action))
+                    self.observations[slot], *_ = self._envs[slot].step(self._as_taken(action))
             else:
                 self.returns[number], self.lengths[number] = 0.0, 0
         return not replay or np.array_equal(self.observations[self.active], state["observations"][self.active])
@@ -98,10 +98,9 @@ class Episodes:
         return len(self.ended) == len(self._seeds)
 
     @property
-    def n_actions(self) -> int:
-        space = self._envs[0].action_space
-        assert isinstance(space, spaces.Discrete)
-        return int(space.n)
+    def numbers(self) -> NDArray[np.int64]:
+        """Of each environment, the number of the episode that it plays, or has played last, (N,)."""
+        return np.array(self._numbers)
 
     @property
     def n_steps(self) -> int:
@@ -120,8 +119,12 @@ class Episodes:
         self._actions[slot] = []
         self.observations[slot], _ = self._envs[slot].reset(seed=self._seeds[number])
 
-    def step(self, actions: NDArray[np.int64]) -> Step:
-        """Take `actions` (N,), counted from 0, in the environments that play; `observations` and `active` move on."""
+    def _as_taken(self, action: Any) -> Any:
+        """Return an action as the environment takes it: of those to choose from counted from 0, or of numbers."""
+        return np.asarray(action, np.float32) if self._first_action is None else np.int64(self._first_action + action)
+
+    def step(self, actions: NDArray[Any]) -> Step:
+        """Take `actions`, (N,) counted from 0 or (N, D), where episodes play; `observations` and `active` move on."""
         n_envs = len(self._envs)
         rewards = np.zeros(n_envs, np.float32)
         terminated, truncated = np.zeros(n_envs, np.bool_), np.zeros(n_envs, np.bool_)
@@ -130,9 +133,9 @@ class Episodes:
         for slot, plays in enumerate(self.active.tolist()):
             if not plays:
                 continue
-            action = self._first_action + int(actions[slot])
+            action = actions[slot].tolist()
             self._actions[slot].append(action)
-            observation, reward, ended, cut_off, _ = self._envs[slot].step(np.int64(action))
+            observation, reward, ended, cut_off, _ = self._envs[slot].step(self._as_taken(action))
             number = self._numbers[slot]
             self.observations[slot] = observation
             rewards[slot] = reward

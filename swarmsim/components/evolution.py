@@ -24,8 +24,9 @@ from swarmsim.components.gathering import Gathering
 from swarmsim.components.kept import Kept
 from swarmsim.components.presence import Kind
 from swarmsim.components.upkeep import changed
-from swarmsim.learning.genetic import evolved
+from swarmsim.learning.genetic import adapted, evolved
 from swarmsim.learning.hyperparameters import GeneticSettings
+from swarmsim.learning.policy import Architecture, Layer
 from swarmsim.learning.seeding import generator, restore, saved
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, root_id
@@ -38,6 +39,7 @@ class Evolution:
 
     Args:
         genetic: the numbers of the genetic step.
+        architecture: of the models, to know which genes make up a layer.
         seed: of the run.
         timeout: seconds to wait for models to be there.
         models, aggregations: who must answer.
@@ -49,6 +51,7 @@ class Evolution:
         client: Client,
         kept: Kept,
         genetic: GeneticSettings,
+        architecture: Architecture,
         seed: int,
         timeout: float,
         models: Kind,
@@ -59,6 +62,9 @@ class Evolution:
         self.client = client
         self.kept = kept
         self.genetic = genetic
+        self.architecture = architecture
+        self.sigma = genetic.mutation_sigma
+        self._offspring: frozenset[str] = frozenset()
         self.seed = seed
         self.timeout = timeout
         self.rng = generator(seed, "evolution")
@@ -75,12 +81,14 @@ class Evolution:
 
     def state(self) -> dict[str, Any]:
         """Return where it stands between two evolutions."""
-        return {"rng": saved(self.rng), "done": self._done}
+        offspring = sorted(self._offspring, key=component_order)
+        return {"rng": saved(self.rng), "done": self._done, "sigma": self.sigma, "offspring": offspring}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on where `state` was told."""
         restore(self.rng, state["rng"])
         self._done = state["done"]
+        self.sigma, self._offspring = state["sigma"], frozenset(state["offspring"])
 
     def settings(self) -> dict[str, Any]:
         """Return what it was made with, as it stands now."""
@@ -93,6 +101,8 @@ class Evolution:
             SettingsError: one of `values` cannot be used; nothing has changed.
         """
         self.genetic = changed(self.genetic, values, fixed=("seed", "timeout"))
+        if "mutation_sigma" in values:
+            self.sigma = self.genetic.mutation_sigma
 
     def ask(self, message: Message) -> None:
         """Begin the evolution that control asks for, once those before it are done; once more begins nothing."""
@@ -120,10 +130,13 @@ class Evolution:
         if gathering is None or message.get("ROOT_ID") != gathering.root_id:
             return
         if "WEIGHTS" in message and "COMPONENT_ID" in message:
-            gathering.take(self._genomes(gathering, message))
+            gathering.take(
+                self._genomes(gathering, message), _of_each(message, "MOMENTS"), _of_each(message, "ADVANTAGE")
+            )
         elif "CONTRIBUTION" in message:
-            shares, gathering.diversity = _shares(message), number(message, "DIVERSITY", default=0.0)
+            shares, gathering.diversity = _by_model(message, "CONTRIBUTION"), number(message, "DIVERSITY", default=0.0)
             gathering.shares.update(shares)
+            gathering.returns.update(_by_model(message, "RETURN") if "RETURN" in message else {})
             gathering.n_reports += 1
         elif says(message, "STATUS", "SET_DONE"):
             gathering.confirmed.update(component_ids(message))
@@ -165,14 +178,36 @@ class Evolution:
 
     def _go_on(self, gathering: Gathering) -> None:
         if gathering.has_all_answers:
-            names = gathering.names
-            genomes = np.stack([gathering.genomes[name] for name in names])
-            fitness = np.array([gathering.shares.get(name, 0.0) for name in names])
-            gathering.generation = evolved(genomes, fitness, self.genetic, self.rng)
-            weights = dict(zip(names, gathering.generation.genomes, strict=True))
-            self._say(gathering, CMD="SET", DIRECT=True, WEIGHTS=weights, TO_ROOM=self.evolution_room)
+            self._breed(gathering)
         if gathering.is_confirmed:
             self._end(gathering)
+
+    def _breed(self, gathering: Gathering) -> None:
+        """Make the next generation, and hand it out."""
+        names = gathering.names
+        fitness = gathering.fitness(self.genetic.fitness)
+        self.sigma = adapted(self.sigma, self.genetic, fitness, np.array([name in self._offspring for name in names]))
+        is_too_alike = gathering.diversity < self.genetic.min_diversity
+        generation = evolved(
+            np.stack([gathering.genomes[name] for name in names]),
+            fitness,
+            self.genetic,
+            self.rng,
+            moments=gathering.all_moments,
+            layers=self._layers(gathering),
+            sigma=self.sigma * (2 if is_too_alike else 1),
+        )
+        gathering.generation = generation
+        self._offspring = frozenset(name for name, new in zip(names, generation.is_offspring, strict=True) if new)
+        new: Message = {"WEIGHTS": dict(zip(names, generation.genomes, strict=True))}
+        if gathering.all_moments is not None:
+            new["MOMENTS"] = dict(zip(names, generation.moments, strict=True))
+        self._say(gathering, CMD="SET", DIRECT=True, **new, TO_ROOM=self.evolution_room)
+
+    def _layers(self, gathering: Gathering) -> tuple[Layer, ...]:
+        """Return where the layers' genes lie; models of another size, as others may bring, have none that are known."""
+        length = next(iter(gathering.genomes.values())).size
+        return self.architecture.layers if length == self.architecture.n_weights else ()
 
     def _end(self, gathering: Gathering) -> None:
         generation = gathering.generation
@@ -197,6 +232,18 @@ class Evolution:
         self.client.send({"TYPE": MESSAGE_TYPE.DATA.CUSTOM.id, "ROOT_ID": gathering.root_id, **fields})
 
 
-def _shares(message: Message) -> dict[str, float]:
-    shares = by_component(message, "CONTRIBUTION")
-    return {name: number({**message, "CONTRIBUTION": share}, "CONTRIBUTION") for name, share in shares.items()}
+def _by_model(message: Message, key: str) -> dict[str, float]:
+    """Return a field that holds a number for each model."""
+    values = by_component(message, key)
+    return {name: number({**message, key: value}, key) for name, value in values.items()}
+
+
+def _of_each(message: Message, key: str) -> dict[str, NDArray[np.float64]]:
+    """Return a field that holds numbers for each component that the message speaks for; none where it is missing."""
+    if key not in message:
+        return {}
+    ids = component_ids(message)
+    values = numbers(message, key, np.float64)
+    if values.shape[:1] != (len(ids),) or not are_finite(values):
+        raise refused(message, key, f"finite numbers for each of {len(ids)} component(s)")
+    return dict(zip(ids, values, strict=True))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.errors import MessageRefused
+from swarmsim.learning.distributions import Categorical, Distribution
 from swarmsim.messaging.message import Message
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -136,6 +137,17 @@ def choices(message: Message, key: str, n_envs: int, n_choices: int) -> NDArray[
     return array
 
 
+def actions_taken(message: Message, n_envs: int, distribution: Distribution) -> NDArray[Any]:
+    """Return an action for each environment: (N,) of those to choose from, or (N, D) of D numbers each."""
+    if isinstance(distribution, Categorical):
+        return choices(message, "ACTION", n_envs, distribution.n)
+    (width,) = distribution.action_shape
+    vectors = rows(message, "ACTION", width)
+    if len(vectors) != n_envs or not are_finite(vectors):
+        raise refused(message, "ACTION", f"{width} finite number(s) for each of {n_envs} environment(s)")
+    return vectors
+
+
 def by_component(message: Message, key: str, names: Iterable[str] | None = None) -> dict[str, Any]:
     """Return a field that holds something for each component: those of `names`, where they are given."""
     value = message.get(key)
@@ -154,6 +166,14 @@ def genome(message: Message, key: str, vector: object, length: int) -> NDArray[n
     found = numbers({**message, key: vector}, key, np.float32)
     if found.shape != (length,) or not are_finite(found):
         raise refused({**message, key: vector}, key, f"made of {length} finite weights for each component")
+    return found
+
+
+def remembered(message: Message, vectors: object, length: int) -> NDArray[np.float32]:
+    """Return what an optimiser remembers of one component's weights, its two moments, (2, G), all finite."""
+    found = numbers({**message, "MOMENTS": vectors}, "MOMENTS", np.float32)
+    if found.shape != (2, length) or not are_finite(found) or (found[1] < 0).any():
+        raise refused({**message, "MOMENTS": vectors}, "MOMENTS", f"two finite moments of {length} weights each")
     return found
 
 

@@ -1,5 +1,6 @@
-"""Gymnasium environments as the main job needs them: made by id, and checked."""
+"""Gymnasium environments as the main job needs them: made by id, with observations and actions of one of two forms."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -7,23 +8,56 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.wrappers import FlattenObservation
+from gymnasium.wrappers import ClipAction, FlattenObservation, RescaleAction
 from numpy.typing import NDArray
 
 from swarmsim.components.own import own
 from swarmsim.errors import SettingsError, unknown
+from swarmsim.learning.distributions import Categorical, Distribution, Gaussian
+
+MOST_JOINT_ACTIONS = 4096  # combinations of several choices that a model may have a logit for, each
+
+Environment = gymnasium.Env[NDArray[np.float32], Any]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What the models must know of an environment."""
+    """What the models must know of an environment.
+
+    Attributes:
+        n_inputs: numbers in an observation.
+        n_actions: to choose from; or, where they are `continuous`, numbers in an action.
+    """
 
     n_inputs: int
     n_actions: int
+    continuous: bool = False
+
+    @property
+    def distribution(self) -> Distribution:
+        """What the models draw actions from."""
+        return Gaussian(self.n_actions) if self.continuous else Categorical(self.n_actions)
 
 
-def make_env(env_id: str) -> gymnasium.Env[NDArray[np.float32], np.int64]:
+class JointChoice(gymnasium.ActionWrapper[Any, Any, Any]):
+    """Several choices at once, each combination of which is one action of a Discrete space."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], sizes: NDArray[np.int64], starts: NDArray[np.int64]) -> None:
+        super().__init__(env)
+        self._sizes, self._starts = sizes, starts
+        self.action_space = spaces.Discrete(int(sizes.prod()))
+
+    def action(self, action: np.int64) -> NDArray[np.int64]:
+        """Return the choices, in the shape of the environment's own space, that `action` stands for."""
+        choices = np.array(np.unravel_index(int(action), self._sizes.ravel())).reshape(self._sizes.shape)
+        own_space = self.env.action_space
+        return (choices + self._starts).astype(own_space.dtype)
+
+
+def make_env(env_id: str) -> Environment:
     """Return the environment of a Gymnasium id or a `module:Class`, its observations flattened to a vector.
+
+    Its actions are Discrete, or a vector of numbers from -1 to 1 which is stretched to the bounds that it has.
 
     Raises:
         SettingsError: there is none of that id, it cannot be made here, or its spaces are not supported.
@@ -37,11 +71,63 @@ def make_env(env_id: str) -> gymnasium.Env[NDArray[np.float32], np.int64]:
     except (gymnasium.error.Error, ImportError) as error:
         first_line = str(error).strip().partition("\n")[0]
         raise SettingsError(f"environment {env_id!r} cannot be made: {first_line}") from None
-    if not isinstance(env.observation_space, spaces.Box) or not isinstance(env.action_space, spaces.Discrete):
-        told = f"{env.observation_space} as observations and {env.action_space} as actions"
+    try:
+        return _with_simple_actions(_with_vectors(env))
+    except ValueError as error:
         env.close()
-        raise SettingsError(f"environment {env_id!r} has {told}; a Box and a Discrete space are needed")
-    return env if len(env.observation_space.shape) == 1 else FlattenObservation(env)
+        raise SettingsError(f"environment {env_id!r} {error}") from None
+
+
+def _with_vectors(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+    """Return the environment with its observations as vectors.
+
+    Raises:
+        ValueError: they have no fixed length.
+    """
+    space = env.observation_space
+    if isinstance(space, spaces.Box) and len(space.shape) == 1:
+        return env
+    if not space.is_np_flattenable:
+        raise ValueError(f"has {space} as observations; a space is needed whose elements have all the same size")
+    return FlattenObservation(env)
+
+
+def _with_simple_actions(env: gymnasium.Env[Any, Any]) -> Environment:
+    """Return the environment with Discrete actions, or vectors.
+
+    Raises:
+        ValueError: its actions are neither choices nor numbers, or too many to choose from.
+    """
+    space = env.action_space
+    if isinstance(space, spaces.Discrete):
+        return env
+    if isinstance(space, spaces.Box) and space.dtype is not None and space.dtype.kind == "f":
+        if not space.is_bounded():
+            return _flat_actions(env)
+        return _flat_actions(ClipAction(RescaleAction(env, np.float32(-1), np.float32(1))))
+    if isinstance(space, spaces.MultiDiscrete):
+        return _joined(env, np.asarray(space.nvec, np.int64), np.asarray(space.start, np.int64))
+    if isinstance(space, spaces.MultiBinary):
+        return _joined(env, np.full(space.shape, 2), np.zeros(space.shape, np.int64))
+    raise ValueError(f"has {space} as actions; Discrete, MultiDiscrete, MultiBinary or a Box of floats is needed")
+
+
+def _joined(env: gymnasium.Env[Any, Any], sizes: NDArray[np.int64], starts: NDArray[np.int64]) -> Environment:
+    number = math.prod(sizes.ravel().tolist())
+    if number > MOST_JOINT_ACTIONS:
+        told = f"has {number} combinations of choices as actions"
+        raise ValueError(f"{told}; at most {MOST_JOINT_ACTIONS} can be told apart")
+    return JointChoice(env, sizes, starts)
+
+
+def _flat_actions(env: gymnasium.Env[Any, Any]) -> Environment:
+    """Return the environment with vectors as actions, whichever shape its own have."""
+    space = env.action_space
+    assert isinstance(space, spaces.Box)
+    if len(space.shape) == 1:
+        return env
+    flat = spaces.flatten_space(space)
+    return gymnasium.wrappers.TransformAction(env, lambda action: spaces.unflatten(space, action), flat)
 
 
 def _own_class(env_id: str) -> EnvSpec | None:
@@ -58,7 +144,13 @@ def _own_class(env_id: str) -> EnvSpec | None:
 def shape_of(env_id: str) -> Shape:
     """Return the shape of an environment; raises as `make_env`."""
     env = make_env(env_id)
-    observations, actions = env.observation_space, env.action_space
     env.close()
-    assert isinstance(actions, spaces.Discrete)
-    return Shape(int(np.prod(observations.shape or (1,))), int(actions.n))
+    return shape_of_spaces(env)
+
+
+def shape_of_spaces(env: Environment) -> Shape:
+    """Return the shape of an environment that `make_env` made."""
+    n_inputs = int(np.prod(env.observation_space.shape or (1,)))
+    if isinstance(env.action_space, spaces.Discrete):
+        return Shape(n_inputs, int(env.action_space.n))
+    return Shape(n_inputs, int(np.prod(env.action_space.shape or (1,))), continuous=True)

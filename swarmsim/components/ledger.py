@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.components.fields import component_order
-from swarmsim.learning.aggregate import contributions, diversity
+from swarmsim.learning.aggregate import Opinions, contributions, diversity
 
 Names = tuple[str, ...]
-Probabilities = NDArray[np.float64]
 
 
 class Ledger:
@@ -21,7 +20,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._names: Names = ()
-        self._block: list[tuple[Probabilities, NDArray[np.int64]]] = []
+        self._block: list[tuple[Opinions, NDArray[np.float64]]] = []
         self._n_opinions = 0
         self._sums: NDArray[np.float64] = np.zeros(0)
         self._totals: defaultdict[str, float] = defaultdict(float)
@@ -36,8 +35,8 @@ class Ledger:
             "totals": dict(self._totals),
             "distance": self._distance,
             "n_decisions": self._n_decisions,
-            "probabilities": np.concatenate([p for p, _ in self._block], axis=1) if self._block else None,
-            "actions": np.concatenate([a for _, a in self._block]) if self._block else None,
+            "opinions": np.concatenate([opinions for opinions, _ in self._block], axis=1) if self._block else None,
+            "given": np.concatenate([given for _, given in self._block], axis=1) if self._block else None,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -46,17 +45,17 @@ class Ledger:
         self._totals = defaultdict(float, state["totals"])
         self._distance, self._n_decisions = state["distance"], state["n_decisions"]
         self._block, self._n_opinions = [], 0
-        if state["actions"] is not None:
-            self._block.append((np.asarray(state["probabilities"]), np.asarray(state["actions"])))
-            self._n_opinions = len(self._names) * len(state["actions"])
+        if state["given"] is not None:
+            self._block.append((np.asarray(state["opinions"]), np.asarray(state["given"])))
+            self._n_opinions = np.size(state["given"])
 
-    def add(self, names: Names, probabilities: Probabilities, actions: NDArray[np.int64]) -> None:
-        """Take in what the models `names` (P) thought, (P, B, A), and the actions (B,) that came of it."""
+    def add(self, names: Names, opinions: Opinions, given: NDArray[np.float64]) -> None:
+        """Take in what the models `names` (P) thought, (P, B, A), and gave to the actions that came of it, (P, B)."""
         if names != self._names:
             self._close_account()
             self._names, self._sums = names, np.zeros(len(names))
-        self._block.append((probabilities, actions))
-        self._n_opinions += len(names) * actions.size
+        self._block.append((opinions, given))
+        self._n_opinions += given.size
 
     def reckon_up_if_due(self) -> None:
         """Take time for what has been added, once there is enough of it."""
@@ -66,12 +65,12 @@ class Ledger:
     def _reckon_up(self) -> None:
         if not self._block:
             return
-        probabilities = np.concatenate([p for p, _ in self._block], axis=1)
-        actions = np.concatenate([a for _, a in self._block])
+        opinions = np.concatenate([opinions for opinions, _ in self._block], axis=1)
+        given = np.concatenate([given for _, given in self._block], axis=1)
         self._block, self._n_opinions = [], 0
-        self._sums += contributions(probabilities, actions).sum(axis=1)
-        self._distance += float(diversity(probabilities).sum())
-        self._n_decisions += actions.size
+        self._sums += contributions(given).sum(axis=1)
+        self._distance += float(diversity(opinions).sum())
+        self._n_decisions += given.shape[1]
 
     def _close_account(self) -> None:
         """Book what these models have, before others come."""

@@ -35,7 +35,7 @@ ROWS_OF_A_MODEL, ROWS_FOR_A_WORKER = 5, 350
 
 def main_job(config: Config, shape: Shape, states: Mapping[str, State] | None = None) -> list[Role]:
     """Return all components but control, in the order of their start; each goes on from its state, if it has one."""
-    roles = [_aggregation(config), *_models(config, shape), _evolution(config), _environment(config)]
+    roles = [_aggregation(config, shape), *_models(config, shape), _evolution(config, shape), _environment(config)]
     return [replace(role, state=(states or {}).get(role.name)) for role in roles]
 
 
@@ -43,9 +43,9 @@ def one_role(config: Config, shape: Shape, kind: str, models: range) -> Role:
     """Return a component that is started by itself: aggregation, evolution, environment, or a process of `models`."""
     match kind:
         case "aggregation":
-            return _aggregation(config)
+            return _aggregation(config, shape)
         case "evolution":
-            return _evolution(config)
+            return _evolution(config, shape)
         case "environment":
             return _environment(config)
         case "model":
@@ -53,7 +53,7 @@ def one_role(config: Config, shape: Shape, kind: str, models: range) -> Role:
     raise AssertionError(kind)
 
 
-def _aggregation(config: Config) -> Role:
+def _aggregation(config: Config, shape: Shape) -> Role:
     return Role(
         "aggregation",
         Aggregation,
@@ -64,7 +64,13 @@ def _aggregation(config: Config) -> Role:
             On(EVOLUTION, Aggregation.report, direct=True),
             On(COMMAND_ROOM, Aggregation.leave, answer_in=ACTION, type=_COMMAND.DISCONNECT),
         ),
-        settings={"models": MODELS, "seed": config.seed, "rule": config.aggregation},
+        settings={
+            "models": MODELS,
+            "seed": config.seed,
+            "rule": config.aggregation,
+            "continuous": shape.continuous,
+            "led_fraction": config.led_fraction,
+        },
     )
 
 
@@ -74,7 +80,6 @@ def _models(config: Config, shape: Shape) -> Iterator[Role]:
 
 
 def _models_of(config: Config, shape: Shape, names: list[str]) -> Role:
-    architecture = Architecture(shape.n_inputs, shape.n_actions, config.a2c.hidden)
     return Role(
         process_name(names),
         Models,
@@ -83,12 +88,21 @@ def _models_of(config: Config, shape: Shape, names: list[str]) -> Role:
             On(OBSERVATION, Models.learn),
             On(EVOLUTION, Models.exchange),
         ),
-        settings={"components": names, "architecture": architecture, "a2c": config.a2c, "seed": config.seed},
+        settings={
+            "components": names,
+            "architecture": _architecture(config, shape),
+            "learning": config.learning,
+            "seed": config.seed,
+        },
         announce={"COMPONENTS": names, "ACKNOWLEDGES": [SET]},
     )
 
 
-def _evolution(config: Config) -> Role:
+def _architecture(config: Config, shape: Shape) -> Architecture:
+    return Architecture(shape.n_inputs, shape.n_actions, config.learning.hidden, shape.continuous)
+
+
+def _evolution(config: Config, shape: Shape) -> Role:
     return Role(
         "evolution",
         Evolution,
@@ -100,6 +114,7 @@ def _evolution(config: Config) -> Role:
         ),
         settings={
             "genetic": config.evolution,
+            "architecture": _architecture(config, shape),
             "seed": config.seed,
             "timeout": config.timeout,
             "evolution_room": EVOLUTION,
@@ -124,6 +139,7 @@ def _environment(config: Config) -> Role:
             "n_models": config.population,
             "seed": config.seed,
             "timeout": config.timeout,
+            "normalize_observations": config.normalize_observations,
             **_PRESENT,
         },
     )

@@ -1,19 +1,20 @@
 """Models: what a process of them answers to observations, learns from outcomes, and exchanges for evolution."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from swarmsim.components.fields import (
+    actions_taken,
     are_finite,
     by_component,
     by_environment,
-    choices,
     flag,
     genome,
+    remembered,
     rows,
     says,
     whither,
@@ -23,14 +24,18 @@ from swarmsim.components.kept import Kept
 from swarmsim.components.upkeep import changed
 from swarmsim.learning.a2c import A2C
 from swarmsim.learning.adam import Memory
-from swarmsim.learning.hyperparameters import A2CSettings
+from swarmsim.learning.hyperparameters import A2CSettings, LearningSettings, PPOSettings
+from swarmsim.learning.learner import Learner
 from swarmsim.learning.policy import Architecture, Floats
+from swarmsim.learning.ppo import PPO
 from swarmsim.learning.rollout import Transition
 from swarmsim.learning.seeding import generator
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import Message, root_id
 
-SHAPES = "hidden", "n_steps"  # hyperparameters that decide the size of what is learnt, or learnt from
+SHAPES = "hidden", "n_steps", "replay_size", "batch_size"  # decide the size of what is learnt, or learnt from
+CARRIED = "STEP", "ACTIVE", "EPISODE"  # what an answer tells again of what it answers
+LEARNERS: Mapping[type[LearningSettings], type[Learner]] = {A2CSettings: A2C, PPOSettings: PPO}
 
 
 class Models:
@@ -40,10 +45,9 @@ class Models:
 
     Args:
         components: their names, one row of weights each.
+        learning: how they learn, and the hyperparameters of it.
         seed: of the run; each model's weights come from it and its name alone, whoever hosts it.
     """
-
-    _memory: Memory
 
     def __init__(
         self,
@@ -51,26 +55,23 @@ class Models:
         kept: Kept,
         components: Sequence[str],
         architecture: Architecture,
-        a2c: A2CSettings,
+        learning: LearningSettings,
         seed: int,
     ) -> None:
         self.components = list(components)
         self.architecture = architecture
-
         self.seed = seed
-
-        def keep(memory: Memory) -> Memory:
-            self._memory = Memory(**{name: kept.array(name, array) for name, array in vars(memory).items()})
-            return self._memory
-
-        self.learner = A2C(architecture, a2c, self._generators(), keep)
+        self.learner = self._learner(
+            learning, lambda memory: Memory(**{name: kept.array(name, array) for name, array in vars(memory).items()})
+        )
         self._run: object = None
         self._step = -1
         self._training = True
-        self._parents: tuple[object, Floats | None] = (None, None)
+        self._parents: tuple[object, Message] = (None, {})
 
-    def _generators(self) -> list[np.random.Generator]:
-        return [generator(self.seed, "weights", name) for name in self.components]
+    def _learner(self, learning: LearningSettings, keep: Callable[[Memory], Memory]) -> Learner:
+        generators = [generator(self.seed, "weights", name) for name in self.components]
+        return LEARNERS[type(learning)](self.architecture, learning, generators, keep)
 
     def state(self) -> dict[str, Any]:
         """Return all that these models are."""
@@ -96,7 +97,7 @@ class Models:
         transition = self._transition(message, len(observations)) if records else None
         if is_new:
             self._run = message.get("ROOT_ID")
-            self.learner.forget_rollout()
+            self.learner.break_off()
         self._step = step
         if transition is not None:
             self.learner.record(transition)
@@ -117,7 +118,7 @@ class Models:
             raise FloatingPointError("its logits are not finite: its learning has diverged")
         said = logits[:, 0] if logits.shape[1] == 1 else logits
         answer = {"LOGITS": said, "COMPONENT_ID": self.components, "DETERMINISTIC": message["DETERMINISTIC"]}
-        return answer | {key: message[key] for key in ("STEP", "ACTIVE") if key in message}
+        return answer | {key: message[key] for key in CARRIED if key in message}
 
     def _transition(self, message: Message, n_envs: int) -> Transition:
         done = by_environment(message, "DONE", np.bool_, n_envs)
@@ -125,12 +126,13 @@ class Models:
         truncated = by_environment(message, "TRUNCATED", np.bool_, n_envs) if "TRUNCATED" in message else nothing
         final = rows(message, "FINAL_OBSERVATION", self.architecture.n_inputs) if truncated.any() else None
         return Transition(
-            actions=choices(message, "ACTION", n_envs, self.architecture.n_actions),
+            actions=actions_taken(message, n_envs, self.architecture.distribution),
             rewards=by_environment(message, "REWARD", np.float32, n_envs),
             terminated=done & ~truncated,
             truncated=truncated,
             final_observations=final,
             active=by_environment(message, "ACTED", np.bool_, n_envs) if "ACTED" in message else ~nothing,
+            log_probs=by_environment(message, "LOG_PROB", np.float32, n_envs) if "LOG_PROB" in message else None,
         )
 
     def exchange(self, message: Message) -> Message | None:
@@ -142,8 +144,8 @@ class Models:
             to = whither(message)
             self._training = False
             if self._parents[0] != root_id(message):
-                self._parents = root_id(message), self.learner.weights.copy()
-            return {"WEIGHTS": self._parents[1], "COMPONENT_ID": self.components, **to}
+                self._parents = root_id(message), self._genomes()
+            return {**self._parents[1], "COMPONENT_ID": self.components, **to}
         if says(message, "CMD", "SET"):
             to = whither(message)
             given = by_component(message, "WEIGHTS", self.components)
@@ -152,24 +154,44 @@ class Models:
             n_weights = self.architecture.n_weights
             genomes = {name: genome(message, "WEIGHTS", vector, n_weights) for name, vector in given.items()}
             self.load_weights(genomes)
+            self._load_moments(message)
+            self.learner.memory.merits[:] = 0
             self._training = True
             return {"STATUS": "SET_DONE", "COMPONENT_ID": self.components, **to} if "TO" in to else None
         return None
+
+    def _genomes(self) -> Message:
+        """Return what an evolution needs of each model: its genome, its optimiser's memory of it, and its merit."""
+        memory = self.learner.memory
+        return {
+            "WEIGHTS": memory.weights.copy(),
+            "MOMENTS": np.stack((memory.first_moment, memory.second_moment), axis=1),
+            "ADVANTAGE": memory.merits.copy(),
+        }
+
+    def _load_moments(self, message: Message) -> None:
+        given = by_component(message, "MOMENTS", self.components) if "MOMENTS" in message else {}
+        memory = self.learner.memory
+        for name, moments in given.items():
+            row = self.components.index(name)
+            memory.first_moment[row], memory.second_moment[row] = remembered(
+                message, moments, self.architecture.n_weights
+            )
 
     def weights(self) -> dict[str, Floats]:
         """Return each model's weights (G,), by its name; they change as it learns."""
         return dict(zip(self.components, self.learner.weights, strict=True))
 
     def load_weights(self, weights: Mapping[str, Floats]) -> None:
-        """Have models go on with other weights (G,); what they have seen since their last update is forgotten."""
+        """Have models go on with other weights (G,); what follows is not what their old ones led to."""
         for name, vector in weights.items():
             self.learner.weights[self.components.index(name)] = vector
-        self.learner.forget_rollout()
+        self.learner.break_off()
 
     def settings(self) -> dict[str, Any]:
         """Return what these models were made with, as it stands now."""
-        a2c = self.learner.settings
-        return {**asdict(a2c), "hidden": list(a2c.hidden), "seed": self.seed}
+        learning = self.learner.settings
+        return {**asdict(learning), "hidden": list(learning.hidden), "seed": self.seed}
 
     def load_settings(self, values: Mapping[str, Any]) -> None:
         """Learn by other hyperparameters from now on, of what has been seen already too.
@@ -177,7 +199,7 @@ class Models:
         Raises:
             SettingsError: one of `values` cannot be used, or decides a size; nothing has changed.
         """
-        a2c = changed(self.learner.settings, values, fixed=(*SHAPES, "seed"))
-        state = self.learner.state()
-        self.learner = A2C(self.architecture, a2c, self._generators(), lambda _: self._memory)
+        learning = changed(self.learner.settings, values, fixed=(*SHAPES, "seed"))
+        state, memory = self.learner.state(), self.learner.memory
+        self.learner = self._learner(learning, lambda _: memory)
         self.learner.restore(state)

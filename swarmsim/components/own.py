@@ -59,7 +59,7 @@ def rule_named(name: str) -> Rule:
     function = own(name, "aggregation")
     if not callable(function):
         raise SettingsError(f"aggregation {name!r} is a function, not {type(function).__name__}")
-    return OwnRule(name, function)
+    return Rule(OwnRule(name, function))
 
 
 class OwnRule:

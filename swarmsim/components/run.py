@@ -18,6 +18,7 @@ class Run:
     """The episodes that one message of control asked for.
 
     Attributes:
+        first_episode: the number, among all of training, of its first one.
         attempt: how often the process that played it has been replaced.
         waits: for control to ask for it once more, as it does after a pause or for a process that was replaced.
         untold: what came of the last step, where the models are still to be told; None where nothing is, or it is lost.
@@ -28,6 +29,7 @@ class Run:
     step: int = 0
     seconds_before: float = 0.0
     attempt: int = 0
+    first_episode: int = 0
     waits: bool = False
     untold: dict[str, object] | None = None
     told: int = 0
@@ -58,6 +60,7 @@ class Run:
             "step": self.step,
             "seconds": self.seconds,
             "attempt": self.attempt,
+            "first_episode": self.first_episode,
             "untold": self.untold,
         }
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from swarmsim.learning.adam import Adam, Memory
-from swarmsim.learning.aggregate import softmax
+from swarmsim.learning.adam import Memory
 from swarmsim.learning.hyperparameters import A2CSettings
+from swarmsim.learning.learner import Learner
 from swarmsim.learning.policy import (
     ACTORS,
     CRITICS,
@@ -23,7 +23,6 @@ from swarmsim.learning.policy import (
     Networks,
     backward,
     forward,
-    initial_weights,
 )
 from swarmsim.learning.rollout import Batch, Rollout, Transition
 
@@ -36,18 +35,14 @@ def loss_gradient(
 ) -> None:
     """Write into `gradient` each model's own, of its own loss, given its `activations` for the batch's rows.
 
-    loss = Σ_b w_b (−A_b log π(a_b) − ent_coef H_b + vf_coef (R_b − V_b)²), with w the row weights. By the logits z,
-    ∂(−log π(a))/∂z_k = π_k − [k = a] and ∂(−H)/∂z_k = π_k (log π_k + H).
+    loss = Σ_b w_b (−A_b log π(a_b) − ent_coef H_b + vf_coef (R_b − V_b)²), with w the row weights.
     """
-    probabilities = softmax(activations.logits)
-    scale = (batch.row_weights * batch.advantages)[:, :, None]
-    taken = batch.actions[:, None] == np.arange(probabilities.shape[2])
-    logits_gradient = np.multiply(scale, probabilities - taken, order="C")
+    distribution = networks.architecture.distribution
+    _, towards_actions = distribution.log_prob_gradient(activations.logits, batch.actions)
+    logits_gradient = np.multiply(-(batch.row_weights * batch.advantages)[:, :, None], towards_actions, order="C")
     if settings.ent_coef:
-        log_probabilities = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
-        entropy = -(probabilities * log_probabilities).sum(axis=2, keepdims=True)
         bonus = np.float32(settings.ent_coef) * batch.row_weights[:, None]
-        logits_gradient += bonus * probabilities * (log_probabilities + entropy)
+        logits_gradient -= bonus * distribution.entropy_gradient(activations.logits)
     error = activations.values - batch.returns[:, :, None]
     values_gradient = (np.float32(2 * settings.vf_coef) * batch.row_weights)[:, None] * error
     backward(networks, activations, logits_gradient, values_gradient, gradient)
@@ -69,22 +64,10 @@ class Block:
     gradient_networks: Networks
 
 
-class A2C:
-    """P models that act on the same observations, and learn from what came of the swarm's action.
+class A2C(Learner):
+    """P models that learn from every rollout of `n_steps` once, and from no other."""
 
-    `act`, then `record` what came of it, in turn. Once `n_steps` are recorded, the models act once more, on the
-    observation after them, and only then are they updated: so nobody waits for an update who waits for an
-    action. That action is of the weights before the update; what is learnt from it later is of those after it.
-
-    Args:
-        generators: of each model, for its first weights.
-        keep: gets the models' memory as it is at first, and returns the one to use: another place, perhaps, in
-            which it has been kept since an earlier time.
-
-    Attributes:
-        weights: (P, G); to be changed in place only.
-        awaits_outcome: whether the last `act` still waits for its `record`.
-    """
+    settings: A2CSettings
 
     def __init__(
         self,
@@ -93,16 +76,10 @@ class A2C:
         generators: Sequence[np.random.Generator],
         keep: Callable[[Memory], Memory] = lambda memory: memory,
     ) -> None:
-        self.architecture = architecture
+        super().__init__(architecture, settings, generators, keep)
         self.settings = settings
-        self._memory = keep(Memory.of(initial_weights(architecture, generators)))
-        self.weights = self._memory.weights
-        self._networks = Networks(architecture, self.weights)
-        self._adam = Adam(self._memory, settings.learning_rate, settings.adam_eps)
-        self._blocks = list(_blocks(architecture, self.weights))
+        self._blocks = list(blocks(architecture, self.weights))
         self._rollout = self._empty_rollout(n_envs=1)
-        self._looked_at = Activations.empty(architecture, len(self.weights), n_rows=1)
-        self.awaits_outcome = False
 
     def _empty_rollout(self, n_envs: int) -> Rollout:
         return Rollout(self.architecture, len(self.weights), self.settings.n_steps, n_envs)
@@ -113,42 +90,23 @@ class A2C:
         return self._rollout.length
 
     def state(self) -> dict[str, Any]:
-        """Return all that the models are, so that `restore` makes others of the same shape go on as these would."""
         n_rows = self.rollout_length + self.awaits_outcome
-        return {name: array.copy() for name, array in vars(self._memory).items()} | {
-            "rollout": self._rollout.state(n_rows),
-            "awaits_outcome": self.awaits_outcome,
-        }
+        return super().state() | {"rollout": self._rollout.state(n_rows), "awaits_outcome": self.awaits_outcome}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Become what `state` told."""
-        for name, array in vars(self._memory).items():
-            array[:] = state[name]
+        super().restore(state)
         self._rollout = self._empty_rollout(state["rollout"]["n_envs"])
         self._rollout.restore(state["rollout"])
         self.awaits_outcome = state["awaits_outcome"]
         for step in self._rollout.steps[: self.rollout_length + self.awaits_outcome]:
             forward(ACTORS, self._networks, step)
 
-    def forget_rollout(self) -> None:
-        """Drop the steps that no update has used yet."""
+    def break_off(self) -> None:
+        """Drop the steps that no update has used yet: what follows them is not known."""
         self._rollout.clear()
         self.awaits_outcome = False
 
-    def evaluate(self, observations: Floats) -> Activations:
-        """Return what the models say to `observations` (N, n_inputs), until asked again; nothing changes by it."""
-        if len(observations) != len(self._looked_at.inputs[0]):
-            self._looked_at = Activations.empty(self.architecture, len(self.weights), len(observations))
-        self._looked_at.outputs[0][:] = observations
-        for who in (ACTORS, CRITICS):
-            forward(who, self._networks, self._looked_at)
-        return self._looked_at
-
     def act(self, observations: Floats) -> Floats:
-        """Return logits (P, N, A) for `observations` (N, n_inputs) that the next `record` completes.
-
-        They are a view, which holds until the models act or learn again. An action that was never taken taught nothing.
-        """
         if len(observations) != self._rollout.n_envs:
             self._rollout = self._empty_rollout(len(observations))
         step = self._rollout.next_step
@@ -159,18 +117,15 @@ class A2C:
 
     @property
     def update_is_due(self) -> bool:
-        """Whether a rollout is complete and followed by an `act`, which then begins the next one."""
         return self._rollout.is_complete and self.awaits_outcome
 
     def learn(self) -> None:
-        """Update the models if that is due; `record` sees to it at the latest, but it need not wait so long."""
         if self.update_is_due:
             observations = self._rollout.next_step.outputs[0]
             self._update()
             self.act(observations)
 
     def record(self, transition: Transition) -> None:
-        """Take in what came of the last `act`."""
         self.learn()
         if transition.final_observations is not None:
             cut_off = transition.truncated & ~transition.terminated
@@ -180,11 +135,10 @@ class A2C:
         self.awaits_outcome = False
 
     def finish(self, observations: Floats) -> None:
-        """Learn from the steps recorded since the last update; `observations` (N, n_inputs) are those after them."""
         if self.rollout_length > 0:
             self._rollout.next_step.outputs[0][:] = observations
             self._update()
-        self.forget_rollout()
+        self.break_off()
 
     def _update(self) -> None:
         """Learn from the rollout; its next step holds the observations after it.
@@ -204,7 +158,8 @@ class A2C:
         self._rollout.clear()
 
 
-def _blocks(architecture: Architecture, weights: Floats) -> Iterator[Block]:
+def blocks(architecture: Architecture, weights: Floats) -> Iterator[Block]:
+    """Return the models whose `weights` (P, G) these are, as many at once as are updated together."""
     room = np.empty_like(weights[:MODELS_AT_ONCE])
     for start in range(0, len(weights), MODELS_AT_ONCE):
         models = slice(start, min(start + MODELS_AT_ONCE, len(weights)))

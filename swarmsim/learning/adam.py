@@ -18,17 +18,25 @@ class Memory:
     Attributes:
         weights, first_moment, second_moment: (P, G).
         n_updates: (1,), how many updates were made of them.
+        rewards: (2,), the number of rewards that were seen, and the sum of their squares.
+        spreads: (P,), the largest standard deviation that a model's advantages have had.
+        merits: (P,), how much better than the swarm's own its actions would have been, had each model decided.
     """
 
     weights: Floats
     first_moment: Floats
     second_moment: Floats
     n_updates: NDArray[np.int64]
+    rewards: NDArray[np.float64]
+    spreads: NDArray[np.float32]
+    merits: NDArray[np.float64]
 
     @classmethod
     def of(cls, weights: Floats) -> "Memory":
         """Return the memory of models that have `weights` and have learnt nothing yet."""
-        return cls(weights, np.zeros_like(weights), np.zeros_like(weights), np.zeros(1, np.int64))
+        n = len(weights)
+        moments = np.zeros_like(weights), np.zeros_like(weights)
+        return cls(weights, *moments, np.zeros(1, np.int64), np.zeros(2), np.zeros(n, np.float32), np.zeros(n))
 
 
 class Adam:

@@ -14,6 +14,8 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from swarmsim.learning.distributions import Categorical, Distribution, Gaussian
+
 Floats = NDArray[np.float32]
 
 ACTORS, CRITICS = 0, 1
@@ -40,19 +42,34 @@ class Layer:
 
 @dataclass(frozen=True)
 class Architecture:
-    """The shape of every model of a population: an observation vector in, logits and a value out."""
+    """The shape of every model of a population: an observation vector in, a policy's outputs and a value out.
+
+    Attributes:
+        n_actions: to choose from; or, of a `continuous` space, the numbers that make up one action.
+    """
 
     n_inputs: int
     n_actions: int
     hidden: tuple[int, ...]
+    continuous: bool = False
     actor: tuple[Layer, ...] = field(init=False)
     critic: tuple[Layer, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        actor = tuple(_layers(self.n_inputs, self.hidden, self.n_actions, ACTION_GAIN, start=0))
+        actor = tuple(_layers(self.n_inputs, self.hidden, self.distribution.n_outputs, ACTION_GAIN, start=0))
         critic = tuple(_layers(self.n_inputs, self.hidden, 1, VALUE_GAIN, start=actor[-1].end))
         object.__setattr__(self, "actor", actor)
         object.__setattr__(self, "critic", critic)
+
+    @property
+    def distribution(self) -> Distribution:
+        """What the outputs of the actors mean."""
+        return Gaussian(self.n_actions) if self.continuous else Categorical(self.n_actions)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All layers, in the order of their genes."""
+        return *self.actor, *self.critic
 
     @property
     def n_weights(self) -> int:
@@ -97,6 +114,7 @@ class Networks:
     """
 
     def __init__(self, architecture: Architecture, genomes: Floats) -> None:
+        self.architecture = architecture
         twins = zip(architecture.actor[:-1], architecture.critic[:-1], strict=True)
         self.hidden = [_side_by_side(genomes, actor, critic.start - actor.start) for actor, critic in twins]
         self.heads = architecture.actor[-1].matrices(genomes), architecture.critic[-1].matrices(genomes)
@@ -119,9 +137,10 @@ class Activations:
     """What went into each layer of P models for B rows, and what came out at last: what a backward pass needs.
 
     Args and attributes:
-        inputs: (B, n_inputs + 1), then (P, 2, B, n + 1) for each hidden layer's output; the last column is 1,
-            so that a bias is a weight like any other.
-        logits: (P, B, A), of the actors.
+        inputs: (B, n_inputs + 1), or (P, 1, B, n_inputs + 1) where each model sees rows of its own; then
+            (P, 2, B, n + 1) for each hidden layer's output. The last column is 1, so that a bias is a weight like
+            any other.
+        logits: (P, B, n_outputs), of the actors: logits, or whatever their distribution makes of them.
         values: (P, B, 1), of the critics.
 
     Attributes:
@@ -136,7 +155,7 @@ class Activations:
         self.layers = [
             list(
                 zip(
-                    (first, *(layer[:, who] for layer in hidden)),
+                    (first if first.ndim == 2 else first[:, 0], *(layer[:, who] for layer in hidden)),
                     (*(layer[:, who] for layer in self.outputs[1:]), results),
                     strict=True,
                 )
@@ -145,12 +164,15 @@ class Activations:
         ]
 
     @classmethod
-    def empty(cls, architecture: Architecture, n_models: int, n_rows: int) -> "Activations":
-        """Return room for `n_rows` (B) rows."""
+    def empty(
+        cls, architecture: Architecture, n_models: int, n_rows: int, *, of_its_own: bool = False
+    ) -> "Activations":
+        """Return room for `n_rows` (B) rows, which all models share, or of which each has others, `of_its_own`."""
+        first = (n_models, 1, n_rows) if of_its_own else (n_rows,)
         hidden = (np.ones((n_models, 2, n_rows, size + 1), np.float32) for size in architecture.hidden)
         return cls(
-            (np.ones((n_rows, architecture.n_inputs + 1), np.float32), *hidden),
-            np.empty((n_models, n_rows, architecture.n_actions), np.float32),
+            (np.ones((*first, architecture.n_inputs + 1), np.float32), *hidden),
+            np.empty((n_models, n_rows, architecture.distribution.n_outputs), np.float32),
             np.empty((n_models, n_rows, 1), np.float32),
         )
 
@@ -158,7 +180,7 @@ class Activations:
         """Return a view on some of the rows."""
         first, *hidden = self.inputs
         return Activations(
-            (first[start:stop], *(layer[:, :, start:stop] for layer in hidden)),
+            (first[..., start:stop, :], *(layer[:, :, start:stop] for layer in hidden)),
             self.logits[:, start:stop],
             self.values[:, start:stop],
         )
@@ -166,6 +188,7 @@ class Activations:
     def models(self, some: slice) -> "Activations":
         """Return a view on some of the models."""
         first, *hidden = self.inputs
+        first = first if first.ndim == 2 else first[some]
         return Activations((first, *(layer[some] for layer in hidden)), self.logits[some], self.values[some])
 
 
@@ -181,7 +204,7 @@ def forward(who: int, networks: Networks, activations: Activations) -> None:
 def backward(
     networks: Networks, activations: Activations, logits_gradient: Floats, values_gradient: Floats, gradient: Networks
 ) -> None:
-    """Write into `gradient` that of a loss, given its gradient by the logits (P, B, A) and by the values (P, B, 1).
+    """Write into `gradient` that of a loss, given its gradient by the outputs (P, B, n_outputs) and values (P, B, 1).
 
     Backpropagation, from the last layer to the first (Rumelhart et al. 1986).
     """

@@ -15,29 +15,31 @@ class Transition:
     """What came of one action in each of N environments.
 
     Attributes:
-        actions: (N,) integers.
+        actions: (N,) integers, or (N, D) numbers.
         rewards: (N,).
         terminated: (N,) booleans: the episode ended by the task's own rule.
         truncated: (N,) booleans: it was cut off, so the value of its last state still counts.
         final_observations: (N, n_inputs), of which the rows of ended episodes are used; None where none was truncated.
         active: (N,) booleans: False where an environment had no episode left to play.
+        log_probs: (N,), how probable the swarm found its actions; None where it did not tell.
     """
 
-    actions: NDArray[np.int64]
+    actions: NDArray[Any]
     rewards: Floats
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     final_observations: Floats | None
     active: NDArray[np.bool_]
+    log_probs: Floats | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B rows that P models learn from: actions (B,), row weights (B,) that sum to 1, and each model's own
+    """B rows that P models learn from: actions (B,) or (B, D), row weights (B,) that sum to 1, and each model's own
     advantages and returns, both (P, B).
     """
 
-    actions: NDArray[np.int64]
+    actions: NDArray[Any]
     row_weights: Floats
     advantages: Floats
     returns: Floats
@@ -92,7 +94,8 @@ class Rollout:
         self.bootstraps: dict[int, Floats] = {}
         self._activations = Activations.empty(architecture, n_models, (n_steps + 1) * n_envs)
         self.steps = [self._activations.rows(t * n_envs, (t + 1) * n_envs) for t in range(n_steps + 1)]
-        self._actions = np.empty((n_steps, n_envs), np.int64)
+        of_an_action = architecture.distribution
+        self._actions = np.empty((n_steps, n_envs, *of_an_action.action_shape), of_an_action.action_type)
         self._rewards = np.empty((n_steps, n_envs), np.float32)
         self._dones = np.empty((n_steps, n_envs), np.bool_)
         self._active = np.empty((n_steps, n_envs), np.bool_)
@@ -176,7 +179,7 @@ class Rollout:
             gae_lambda=settings.gae_lambda,
         )
         return activations, Batch(
-            actions=self._actions[:n_steps].ravel(),
+            actions=self._actions[:n_steps].reshape(n_steps * self.n_envs, *self._actions.shape[2:]),
             row_weights=active.astype(np.float32) / np.float32(n_active),
             advantages=advantages.reshape(n_models, -1),
             returns=returns.reshape(n_models, -1),

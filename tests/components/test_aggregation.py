@@ -9,7 +9,8 @@ from swarmsim.components.kept import Kept
 from swarmsim.components.ledger import Ledger
 from swarmsim.components.main_job import MODELS
 from swarmsim.errors import MessageRefused
-from swarmsim.learning.aggregate import contributions, diversity, softmax
+from swarmsim.learning.aggregate import contributions, diversity
+from swarmsim.learning.distributions import softmax
 from swarmsim.messaging.rooms import Member, Rooms
 
 LOGITS = {"model0": [2.0, 0.0], "model1": [1.0, 0.0], "model10": [0.0, 0.5], "model2": [-1.0, 1.0]}
@@ -333,10 +334,10 @@ def test_what_was_kept_is_taken_up_by_the_next_process(tmp_path, monkeypatch):
 def test_a_ledger_adds_up_all_steps_of_a_round_however_many():
     rng = np.random.default_rng(0)
     ledger, names = Ledger(), ("model0", "model1", "model2")
-    steps = [(softmax(rng.normal(size=(3, 2, 4))), rng.integers(4, size=2)) for _ in range(3 * Ledger.BLOCK + 7)]
-    for probabilities, actions in steps:
-        ledger.add(names, probabilities, actions)
-    shares = np.mean([contributions(*step).mean(axis=1) for step in steps], axis=0)
+    steps = [(softmax(rng.normal(size=(3, 2, 4))), rng.random((3, 2))) for _ in range(3 * Ledger.BLOCK + 7)]
+    for opinions, given in steps:
+        ledger.add(names, opinions, given)
+    shares = np.mean([contributions(given).mean(axis=1) for _, given in steps], axis=0)
     assert list(ledger.shares()) == list(names)
     assert np.allclose(list(ledger.shares().values()), shares)
     assert sum(ledger.shares().values()) == pytest.approx(1.0)

@@ -3,7 +3,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from swarmsim.components.episodes import Episodes
-from swarmsim.components.gym import make_env, shape_of
+from swarmsim.components.gym import Shape, make_env, shape_of
 from swarmsim.errors import SettingsError
 from tests import environments
 
@@ -121,11 +121,55 @@ def test_the_shape_of_an_environment():
         ("no_such_module:X-v0", "'no_such_module:X-v0': No module named 'no_such_module'"),
         ("Nowhere/CartPole-v1", "unknown environment"),
         ("not a name!", "environment"),
-        ("FrozenLake-v1", r"Discrete\(16\) as observations and Discrete\(4\) as actions; a Box and a Discrete space"),
-        ("Pendulum-v1", r"'Pendulum-v1' has .* as actions; a Box and a Discrete space are needed"),
+        (
+            ("tests.environments:Wordy", r"has Sequence\(.*\) as observations; .* elements have all the same size"),
+            r"has Text\(.*\) as observations; a space is needed whose elements have all the same",
+        ),
+        (
+            "tests.environments:Paired",
+            r"has Tuple\(.*\) as actions; Discrete, MultiDiscrete, MultiBinary or a Box of floats",
+        ),
+        ("tests.environments:Manifold", "has 1000000 combinations of choices as actions; at most 4096"),
     ],
 )
 def test_an_environment_that_cannot_be_used_is_told_in_one_sentence(env_id, sentence):
     with pytest.raises(SettingsError, match=sentence) as caught:
         make_env(env_id)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "n_inputs", "n_actions", "continuous"),
+    [
+        ("FrozenLake-v1", 16, 4, False),
+        ("Taxi-v4", 500, 6, False),
+        ("Pendulum-v1", 3, 1, True),
+        ("tests.environments:Composed", 9, 6, False),
+        ("tests.environments:Switches", 1, 8, False),
+        ("tests.environments:Levers", 1, 2, True),
+    ],
+)
+def test_spaces_of_every_kind_become_vectors_and_one_choice_or_numbers(env_id, n_inputs, n_actions, continuous):
+    assert shape_of(env_id) == Shape(n_inputs, n_actions, continuous)
+    episodes = Episodes([make_env(env_id)], [0])
+    assert episodes.observations.shape == (1, n_inputs)
+    came = episodes.step(np.zeros((1, n_actions), np.float32) if continuous else np.array([n_actions - 1]))
+    assert came.rewards.shape == (1,)
+
+
+def test_each_combination_of_choices_is_one_action():
+    env = make_env("tests.environments:Composed")
+    taken = []
+    for action in range(6):
+        env.reset(seed=0)
+        env.step(np.int64(action))
+        taken.append(tuple(env.unwrapped.action.tolist()))
+    assert taken == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]
+
+
+@pytest.mark.parametrize(("given", "taken"), [([-1, -1], [[0, 10]]), ([1, 1], [[1, 30]]), ([0, 5], [[0.5, 30]])])
+def test_numbers_are_stretched_to_their_bounds_and_go_no_further(given, taken):
+    env = make_env("tests.environments:Levers")
+    env.reset(seed=0)
+    env.step(np.array(given, np.float32))
+    assert np.allclose(env.unwrapped.action, taken)

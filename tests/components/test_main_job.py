@@ -323,7 +323,7 @@ def test_nobody_who_waits_for_an_answer_waits_for_learning_or_accounts(monkeypat
 
     monkeypatch.setattr(A2C, "_update", updated)
     monkeypatch.setattr(Ledger, "reckon_up_if_due", lambda self: events.append("account"))
-    with running(link="inprocess", population=2, workers=2) as job:
+    with running(link="inprocess", population=2, workers=2, preset="reference") as job:
         job.control.run(1, deterministic=False)
     first = events.index("update") - 2
     assert events[first : first + 9] == [

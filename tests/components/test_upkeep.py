@@ -48,8 +48,8 @@ def test_every_component_tells_its_settings_to_who_asks(job):
     assert sorted(name for message in answers.values() for name in message["COMPONENT"]) == sorted(ROLES)
     assert all(message["TO"] == "control" and "TO_ROOM" not in message for message in answers.values())
     settings = {name: message["SETTINGS"] for name, message in answers.items()}
-    assert settings["models0-1"]["learning_rate"] == 7e-4
-    assert settings["models0-1"]["hidden"] == [16, 16]
+    assert settings["models0-1"]["learning_rate"] == 1e-3
+    assert settings["models0-1"]["hidden"] == [32, 32]
     assert settings["evolution"]["tournament_size"] == 3
     assert settings["environment"] == {"env": "CartPole-v1", "envs": 1, "seed": 0, "timeout": 20.0}
     assert settings["aggregation"] == {"seed": 0, "aggregation": "sum"}
@@ -96,17 +96,17 @@ def test_who_has_no_weights_says_so_only_where_it_is_meant(job):
                  asked(job, COMMAND.SAVEMODELWEIGHTS, 1, COMPONENT="environment")["environment"]):  # fmt: skip
         assert (told["TYPE"], told["WEIGHTS"], told["COMPONENT"]) == ("LOG/MODELWEIGHTS", [], ["environment"])
     assert "evolution has no weights" in asked_alone(job, COMMAND.LOADMODELWEIGHTS, "evolution", WEIGHTS=[])["ERROR"]
-    assert np.shape(asked_alone(job, COMMAND.SAVEMODELWEIGHTS, "model0")["WEIGHTS"]) == (1, 755)
+    assert np.shape(asked_alone(job, COMMAND.SAVEMODELWEIGHTS, "model0")["WEIGHTS"]) == (1, 2531)
 
 
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"WEIGHTS": [[1.0] * 755]}, "one vector of weights for each of 2 component"),
-        ({"WEIGHTS": [[1.0] * 755, [1.0]]}, "made of 755 finite weights for each component"),
-        ({"WEIGHTS": [[1.0] * 755, np.full(755, np.nan)]}, "made of 755 finite weights"),
-        ({"WEIGHTS": [[1.0] * 755, "heavy"]}, "made of numbers"),
-        ({"WEIGHTS": {"model9": [1.0] * 755}}, "a vector of weights for each of model0, model1"),
+        ({"WEIGHTS": [[1.0] * 2531]}, "one vector of weights for each of 2 component"),
+        ({"WEIGHTS": [[1.0] * 2531, [1.0]]}, "made of 2531 finite weights for each component"),
+        ({"WEIGHTS": [[1.0] * 2531, np.full(2531, np.nan)]}, "made of 2531 finite weights"),
+        ({"WEIGHTS": [[1.0] * 2531, "heavy"]}, "made of numbers"),
+        ({"WEIGHTS": {"model9": [1.0] * 2531}}, "a vector of weights for each of model0, model1"),
         ({"WEIGHTS": 3}, "made of vectors of weights"),
         ({}, "made of vectors of weights, not 'nothing'"),
         ({"WEIGHTS": [], "COMPONENT": 5}, "COMPONENT from 'control' is a component's name or several, not 5"),
@@ -121,7 +121,7 @@ def test_weights_that_cannot_be_used_are_refused_with_a_sentence_and_change_noth
 
 
 def test_vectors_for_a_whole_room_need_their_order(job):
-    answers = asked(job, COMMAND.LOADMODELWEIGHTS, 2, WEIGHTS=np.zeros((2, 755)))
+    answers = asked(job, COMMAND.LOADMODELWEIGHTS, 2, WEIGHTS=np.zeros((2, 2531)))
     assert all("comes with COMPONENT, their order" in message["ERROR"] for message in answers.values())
     nobody_answers(job, COMMAND.LOADMODELWEIGHTS, WEIGHTS={"nobody": [1.0]})
 
@@ -137,7 +137,7 @@ def test_settings_that_are_loaded_hold_from_then_on(job):
     changed = {name for name, weights in job.control.weights().items() if not np.array_equal(weights, before[name])}
     assert changed == {"model0", "model1"}
 
-    no_change = {"mutation_probability": 0.0, "crossover_probability": 1}
+    no_change = {"mutation_probability": 0.0, "crossover_probability": 1, "elite_fraction": 0}
     assert asked_alone(job, COMMAND.LOADSETTINGS, "evolution", SETTINGS=no_change)["COMPONENT"] == ["evolution"]
     assert job.control.evolve().crossovers == 2
     asked_alone(job, COMMAND.LOADSETTINGS, "environment", SETTINGS={"timeout": 5})

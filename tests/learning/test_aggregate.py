@@ -3,7 +3,9 @@ import itertools
 import numpy as np
 import pytest
 
-from swarmsim.learning.aggregate import chosen, contributions, diversity, softmax, summed
+from swarmsim.learning.aggregate import contributions, diversity, summed
+from swarmsim.learning.decision import chosen
+from swarmsim.learning.distributions import softmax
 
 
 @pytest.fixture
@@ -24,26 +26,26 @@ def test_deterministic_takes_the_most_probable_and_draws_nothing(probabilities):
     rng = np.random.default_rng(0)
     state = rng.bit_generator.state
     distribution = summed(probabilities)
-    assert np.array_equal(chosen(distribution, True, rng), distribution.argmax(axis=1))
+    assert np.array_equal(chosen(distribution, None), distribution.argmax(axis=1))
     assert rng.bit_generator.state == state
 
 
 def test_actions_are_drawn_as_often_as_the_distribution_says():
     rng = np.random.default_rng(0)
     distribution = np.array([0.2, 0.5, 0.3])
-    actions = chosen(np.tile(distribution, (20_000, 1)), False, rng)
+    actions = chosen(np.tile(distribution, (20_000, 1)), rng)
     shares = np.bincount(actions, minlength=3) / 20_000
     assert np.abs(shares - distribution).max() < 4 * np.sqrt(0.25 / 20_000)
 
 
 def test_an_impossible_action_is_never_drawn():
-    actions = chosen(np.tile([0.0, 1.0, 0.0], (1000, 1)), False, np.random.default_rng(0))
+    actions = chosen(np.tile([0.0, 1.0, 0.0], (1000, 1)), np.random.default_rng(0))
     assert set(actions) == {1}
 
 
 def test_the_shares_of_an_action_sum_to_one_and_follow_the_probability(probabilities):
     actions = np.array([0, 1, 2, 0, 1])
-    shares = contributions(probabilities, actions)
+    shares = contributions(probabilities[:, np.arange(5), actions])
     assert np.allclose(shares.sum(axis=0), 1.0)
     assert np.allclose(shares[2, 3], probabilities[2, 3, 0] / probabilities[:, 3, 0].sum())
 

@@ -1,15 +1,17 @@
 """The genetic operators against DEAP's, in distribution, and the generation that they make."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from deap import base, creator, tools
 
-from swarmsim.learning.genetic import cross_two_point, evolved, mutate_gaussian, tournaments
-from swarmsim.learning.hyperparameters import GeneticSettings
+from swarmsim.config import make_config
+from swarmsim.learning.genetic import evolved, mutate_gaussian, tournaments, two_points
 
 N = 20_000
+REFERENCE = make_config({"preset": "reference"}, "here").evolution
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,9 +58,8 @@ def test_two_point_crossover_exchanges_as_deap_does():
     random.seed(0)
 
     def ours():
-        first, second = np.zeros(8, np.float32), np.ones(8, np.float32)
-        cross_two_point(first, second, rng)
-        return first, second
+        exchanged = two_points(8, (), rng)
+        return np.where(exchanged, 1.0, 0.0), np.where(exchanged, 0.0, 1.0)
 
     our_genes, our_lengths = swapped_genes(ours)
     their_genes, their_lengths = swapped_genes(lambda: tools.cxTwoPoint([0] * 8, [1] * 8))
@@ -80,7 +81,7 @@ def test_a_generation_counts_what_was_done_to_it():
     rng = np.random.default_rng(0)
     genomes = rng.standard_normal((20, 50)).astype(np.float32)
     before = genomes.copy()
-    settings = GeneticSettings(crossover_probability=0.0, mutation_probability=0.0)
+    settings = replace(REFERENCE, crossover_probability=0.0, mutation_probability=0.0)
     generation = evolved(genomes, np.arange(20.0), settings, rng)
     kept = {tuple(genome) for genome in generation.genomes}
     assert generation.parents_kept == len(kept) < 20
@@ -92,7 +93,7 @@ def test_a_generation_counts_what_was_done_to_it():
 def test_every_pair_crosses_and_every_genome_mutates_where_that_is_certain():
     rng = np.random.default_rng(0)
     genomes = rng.standard_normal((7, 50)).astype(np.float32)
-    settings = GeneticSettings(crossover_probability=1.0, mutation_probability=1.0, gene_probability=1.0)
+    settings = replace(REFERENCE, crossover_probability=1.0, mutation_probability=1.0, gene_probability=1.0)
     generation = evolved(genomes, np.zeros(7), settings, rng)
     assert (generation.crossovers, generation.mutations) == (3, 7)
     assert not np.isin(generation.genomes, genomes).any()
@@ -100,12 +101,12 @@ def test_every_pair_crosses_and_every_genome_mutates_where_that_is_certain():
 
 def test_the_fittest_spread_and_a_generation_is_the_same_twice():
     genomes = np.arange(20, dtype=np.float32)[:, None] * np.ones((1, 10), np.float32)
-    runs = [evolved(genomes, np.arange(20.0), GeneticSettings(), np.random.default_rng(3)) for _ in range(2)]
+    runs = [evolved(genomes, np.arange(20.0), REFERENCE, np.random.default_rng(3)) for _ in range(2)]
     assert np.array_equal(runs[0].genomes, runs[1].genomes)
     assert runs[0].genomes.mean() > genomes.mean()
 
 
 def test_a_population_of_one_is_its_own_descendant():
     genome = np.ones((1, 5), np.float32)
-    generation = evolved(genome, np.zeros(1), GeneticSettings(mutation_probability=0.0), np.random.default_rng(0))
+    generation = evolved(genome, np.zeros(1), replace(REFERENCE, mutation_probability=0.0), np.random.default_rng(0))
     assert np.array_equal(generation.genomes, genome)
