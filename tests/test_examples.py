@@ -133,7 +133,10 @@ def test_the_environment_keeps_to_gymnasiums_rules(monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"aggregation": "summ"}, "unknown aggregation 'summ'; known: sum; did you mean 'sum'?; or module:function"),
+        (
+            {"aggregation": "summ"},
+            "unknown aggregation 'summ'; known: majority, product, rank, sum, weighted; did you mean 'sum'?; or module:function",
+        ),
         ({"aggregation": "nowhere:rule"}, "aggregation 'nowhere:rule': there is no module 'nowhere'"),
         ({"aggregation": "bold:bolder"}, "unknown name in bold 'bolder'; known: boldest, np; did you mean 'boldest'"),
         ({"aggregation": "bold:np"}, "aggregation 'bold:np' is a function, not module"),

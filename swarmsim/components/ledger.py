@@ -65,8 +65,9 @@ class Ledger:
     def _reckon_up(self) -> None:
         if not self._block:
             return
-        opinions = np.concatenate([opinions for opinions, _ in self._block], axis=1)
-        given = np.concatenate([given for _, given in self._block], axis=1)
+        # in one layout, whatever that of the blocks: sums come out the same to the last bit, also after a restart
+        opinions = np.ascontiguousarray(np.concatenate([opinions for opinions, _ in self._block], axis=1))
+        given = np.ascontiguousarray(np.concatenate([given for _, given in self._block], axis=1))
         self._block, self._n_opinions = [], 0
         self._sums += contributions(given).sum(axis=1)
         self._distance += float(diversity(opinions).sum())

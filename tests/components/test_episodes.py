@@ -121,14 +121,8 @@ def test_the_shape_of_an_environment():
         ("no_such_module:X-v0", "'no_such_module:X-v0': No module named 'no_such_module'"),
         ("Nowhere/CartPole-v1", "unknown environment"),
         ("not a name!", "environment"),
-        (
-            ("tests.environments:Wordy", r"has Sequence\(.*\) as observations; .* elements have all the same size"),
-            r"has Text\(.*\) as observations; a space is needed whose elements have all the same",
-        ),
-        (
-            "tests.environments:Paired",
-            r"has Tuple\(.*\) as actions; Discrete, MultiDiscrete, MultiBinary or a Box of floats",
-        ),
+        ("tests.environments:Wordy", r"has Sequence\(.*\) as observations; .* elements have all the same size"),
+        ("tests.environments:Paired", r"has Tuple\(.*\) as actions; Discrete, MultiDiscrete, MultiBinary or a Box"),
         ("tests.environments:Manifold", "has 1000000 combinations of choices as actions; at most 4096"),
     ],
 )
