@@ -135,7 +135,7 @@ def test_the_environment_keeps_to_gymnasiums_rules(monkeypatch):
     [
         (
             {"aggregation": "summ"},
-            "unknown aggregation 'summ'; known: majority, product, rank, sum, weighted; did you mean 'sum'?; or module:function",
+            "unknown aggregation 'summ'; known: majority, product, rank, sum, weighted; did you mean 'sum'?; or mod",
         ),
         ({"aggregation": "nowhere:rule"}, "aggregation 'nowhere:rule': there is no module 'nowhere'"),
         ({"aggregation": "bold:bolder"}, "unknown name in bold 'bolder'; known: boldest, np; did you mean 'boldest'"),
