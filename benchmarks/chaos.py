@@ -32,12 +32,14 @@ from swarmsim.results.run_directory import CHECKPOINT, METRICS
 
 ROUNDS, EPISODES, POPULATION = 3, 40, 6
 HUNG_SECONDS, ORPHAN_SECONDS, TOGETHER_SECONDS = 60.0, 5.0, 0.3
+# Nothing is learnt, lest runs become the longer the better their swarms play.
 SETTINGS = f"""
 rounds: {ROUNDS}
 population: {POPULATION}
 episodes: {EPISODES}
 eval_episodes: 5
 timeout: 2
+ppo: {learning_rate: 0, n_batches: 2}
 """
 
 # Every component inherits the handlers: one breaks what it is doing, the other ends its process without a word.

@@ -76,17 +76,19 @@ def _decide_numbers(
     rng: np.random.Generator | None,
     leaders: NDArray[np.int64] | None,
 ) -> Decision:
-    """Decide on vectors: the swarm is a mixture of its models' Gaussians, and the rule says how much each weighs.
+    """Decide on vectors: the swarm draws from the mixture of its models' Gaussians, in which all weigh alike.
 
-    The rule is asked as if the models' means were actions to choose from, of which each model thinks by its density
-    there. The best action is the mean that weighs most (the choice among the proposals of an ensemble: Duell and
-    Udluft 2013, "Ensembles for Continuous Actions in Reinforcement Learning"); the mean of the means may be what
-    nobody proposes. A model gave to an action what of the mixture's density there is its own.
+    So each model's own proposals are tried, which it learns most from. The best action is one that is proposed, since
+    the mean of the means may be what nobody proposes: the rule is asked as if the models' means were actions to choose
+    from, of which each model thinks by its density there (the choice among the proposals of an ensemble: Duell and
+    Udluft 2013, "Ensembles for Continuous Actions in Reinforcement Learning"). A model gave to an action what of the
+    mixture's density there is its own.
     """
     means, stds = gaussian.means_and_stds(outputs)
     n_models, n_rows, _ = means.shape
     opinions = softmax(gaussian.log_prob(outputs[:, :, None], means.swapaxes(0, 1)))
-    weights = _led(rule.distribution(opinions), np.eye(n_models)[:, None].repeat(n_rows, axis=1), leaders)
+    weights = rule.distribution(opinions) if rng is None else np.full((n_rows, n_models), 1 / n_models)
+    weights = _led(weights, np.eye(n_models)[:, None].repeat(n_rows, axis=1), leaders)
     drawn, rows = chosen(weights, rng), np.arange(n_rows)
     actions = means[drawn, rows]
     if rng is not None:

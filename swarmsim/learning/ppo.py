@@ -28,6 +28,7 @@ from swarmsim.learning.vtrace import vtrace
 VALUE_OF_UNIT_REWARDS = 10.0  # that of unit rewards for ever, in the units of the critics: a size that networks take to
 LEAST_DISCOUNTING = 1e-3  # what counts as the difference of gamma from 1 where it has less
 LEAST_RMS = 1e-4  # of rewards; smaller ones count as this, so that their unit is never nothing
+DUAL_CLIP = 3.0  # a ratio beyond which a bad action is left alone: where densities are narrow, it has no bound
 MOST_LOG_RATIO = 20.0  # e to the power of more is of no use to anybody
 
 
@@ -68,15 +69,16 @@ def loss_gradient(
 ) -> None:
     """Write into `gradient` each model's own, of its own loss, given its `activations` for its rows.
 
-    loss = mean_b(−w_b min(r_b A_b, clip(r_b, 1 ± ε) A_b) − ent_coef H_b + vf_coef (v_b − V_b)²), with
-    r_b = π(a_b) / π_before(a_b).
+    loss = mean_b(−w_b J_b − ent_coef H_b + vf_coef (v_b − V_b)²), with J_b = min(r_b A_b, clip(r_b, 1 ± ε) A_b) and
+    r_b = π(a_b) / π_before(a_b); where A_b < 0, J_b is at least DUAL_CLIP A_b (Ye et al. 2020, arXiv 1912.09729, eq. 5).
     """
     distribution = networks.architecture.distribution
     n_rows = np.float32(batch.advantages.shape[1])
     log_probs, towards_actions = distribution.log_prob_gradient(activations.logits, batch.actions)
     ratios = np.exp(np.clip(log_probs - batch.log_probs, -MOST_LOG_RATIO, MOST_LOG_RATIO))
     epsilon = np.float32(settings.clip_range)
-    is_free = np.where(batch.advantages > 0, ratios < 1 + epsilon, ratios > 1 - epsilon)
+    is_bad_free = (ratios > 1 - epsilon) & (ratios < DUAL_CLIP)
+    is_free = np.where(batch.advantages > 0, ratios < 1 + epsilon, is_bad_free)
     scale = batch.weights * batch.advantages * ratios * is_free / n_rows
     outputs_gradient = np.multiply(-scale[:, :, None], towards_actions, order="C").astype(np.float32, copy=False)
     if settings.ent_coef:
