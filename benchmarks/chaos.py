@@ -39,7 +39,7 @@ population: {POPULATION}
 episodes: {EPISODES}
 eval_episodes: 5
 timeout: 2
-ppo: {learning_rate: 0, n_batches: 2}
+ppo: {{learning_rate: 0, n_batches: 2}}
 """
 
 # Every component inherits the handlers: one breaks what it is doing, the other ends its process without a word.

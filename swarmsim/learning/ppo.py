@@ -70,7 +70,8 @@ def loss_gradient(
     """Write into `gradient` each model's own, of its own loss, given its `activations` for its rows.
 
     loss = mean_b(−w_b J_b − ent_coef H_b + vf_coef (v_b − V_b)²), with J_b = min(r_b A_b, clip(r_b, 1 ± ε) A_b) and
-    r_b = π(a_b) / π_before(a_b); where A_b < 0, J_b is at least DUAL_CLIP A_b (Ye et al. 2020, arXiv 1912.09729, eq. 5).
+    r_b = π(a_b) / π_before(a_b); where A_b < 0, J_b is at least DUAL_CLIP A_b (Ye et al. 2020, arXiv 1912.09729,
+    section 3.3).
     """
     distribution = networks.architecture.distribution
     n_rows = np.float32(batch.advantages.shape[1])
