@@ -32,7 +32,10 @@ def test_the_serial_learning_that_swarms_are_measured_against_is_the_same_learni
     assert serial.train(replace(config, seed=4))[0] != returns
 
 
+TINY = ["--seeds", "0-1", "--rounds", "2", "--episodes", "2", "--population", "3", "--out", "out"]
 COMMANDS = {
+    "learning.py": ["--envs", "CartPole-v1", "--presets", "reference", *TINY],
+    "ablation.py": ["--variants", "one model", "best member alone", "single A2C", "single PPO", *TINY],
     "chaos.py": ["--trials", "1"],
     "cycles.py": ["--cycles", "3"],
     "soak.py": ["--clients", "6", "--minutes", "0.02"],
@@ -68,6 +71,43 @@ def test_a_benchmark_prints_the_machine_and_a_table(script, tmp_path):
     assert done.stdout.count("\n|") >= 3
     if script == "scaling.py":
         assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_benchmark_of_learning_goes_on_where_it_was_left(tmp_path):
+    def printed(*arguments):
+        command = [
+            sys.executable,
+            FOLDER / "learning.py",
+            "--envs",
+            "CartPole-v1",
+            "--presets",
+            "reference",
+            *arguments,
+        ]
+        return subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True, timeout=110).stdout
+
+    first = printed()
+    kept = (tmp_path / "out" / "learning.jsonl").read_text()
+    assert len(kept.splitlines()) == 2
+    assert printed() == first
+    assert (tmp_path / "out" / "learning.jsonl").read_text() == kept
+    assert (tmp_path / "out" / "learning.png").read_bytes().startswith(b"\x89PNG")
+    printed("--seeds", "1-2")
+    assert len((tmp_path / "out" / "learning.jsonl").read_text().splitlines()) == 3
+
+
+def test_an_area_under_the_curve_is_the_mean_score_from_the_worst_to_the_best(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    from trials import Outcome
+
+    outcome = Outcome("CartPole-v1", "any", 0, (100, 200), (0, 0), (0, 500), (500, 500), 1.0)
+    assert outcome.area() == pytest.approx(0.75)  # half of it on the way to the first evaluation, then all
+    assert outcome.area(until=100) == pytest.approx(0.5)
+    assert outcome.area(until=400) == pytest.approx(0.875)
+    assert outcome.first_solved == 200
+    assert outcome.losses == 0
+    assert replace(outcome, after=(500, 400)).losses == 1
+    assert replace(outcome, before=(0, 0), after=(1, 2)).first_solved == float("inf")
 
 
 @pytest.mark.parametrize("script", COMMANDS)

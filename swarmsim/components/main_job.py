@@ -90,7 +90,7 @@ def _models_of(config: Config, shape: Shape, names: list[str]) -> Role:
         ),
         settings={
             "components": names,
-            "architecture": _architecture(config, shape),
+            "architecture": architecture_of(config, shape),
             "learning": config.learning,
             "seed": config.seed,
         },
@@ -98,7 +98,8 @@ def _models_of(config: Config, shape: Shape, names: list[str]) -> Role:
     )
 
 
-def _architecture(config: Config, shape: Shape) -> Architecture:
+def architecture_of(config: Config, shape: Shape) -> Architecture:
+    """Return the shape of the models of such a run."""
     return Architecture(shape.n_inputs, shape.n_actions, config.learning.hidden, shape.continuous)
 
 
@@ -114,7 +115,7 @@ def _evolution(config: Config, shape: Shape) -> Role:
         ),
         settings={
             "genetic": config.evolution,
-            "architecture": _architecture(config, shape),
+            "architecture": architecture_of(config, shape),
             "seed": config.seed,
             "timeout": config.timeout,
             "evolution_room": EVOLUTION,
