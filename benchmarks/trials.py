@@ -157,12 +157,12 @@ def _read(path: Path) -> dict[str, Outcome]:
     if not path.exists():
         return {}
     records = map(json.loads, path.read_text().splitlines())
-    return {
-        json.dumps(record["trial"], sort_keys=True): Outcome(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in record["outcome"].items()}
-        )
-        for record in records
-    }
+    return {json.dumps(record["trial"], sort_keys=True): _outcome(record["outcome"]) for record in records}
+
+
+def _outcome(told: Mapping[str, Any]) -> Outcome:
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
+    return Outcome(**values)
 
 
 def _use_one_thread() -> None:

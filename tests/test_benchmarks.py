@@ -75,15 +75,7 @@ def test_a_benchmark_prints_the_machine_and_a_table(script, tmp_path):
 
 def test_a_benchmark_of_learning_goes_on_where_it_was_left(tmp_path):
     def printed(*arguments):
-        command = [
-            sys.executable,
-            FOLDER / "learning.py",
-            "--envs",
-            "CartPole-v1",
-            "--presets",
-            "reference",
-            *arguments,
-        ]
+        command = [sys.executable, FOLDER / "learning.py", *COMMANDS["learning.py"], *arguments]
         return subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True, timeout=110).stdout
 
     first = printed()
@@ -104,7 +96,7 @@ def test_an_area_under_the_curve_is_the_mean_score_from_the_worst_to_the_best(mo
     assert outcome.area() == pytest.approx(0.75)  # half of it on the way to the first evaluation, then all
     assert outcome.area(until=100) == pytest.approx(0.5)
     assert outcome.area(until=400) == pytest.approx(0.875)
-    assert outcome.first_solved == 200
+    assert outcome.first_solved == 100
     assert outcome.losses == 0
     assert replace(outcome, after=(500, 400)).losses == 1
     assert replace(outcome, before=(0, 0), after=(1, 2)).first_solved == float("inf")

@@ -10,6 +10,7 @@ from swarmsim.learning.aggregate import Opinions, Rule
 from swarmsim.learning.distributions import Distribution, Gaussian, softmax
 
 NO_LEADER = -1
+LEAST_STD_OF_OPINIONS = 0.3  # in half ranges; models that are sure of themselves would else know none but their own
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,18 @@ def _decide_numbers(
 
     So each model's own proposals are tried, which it learns most from. The best action is one that is proposed, since
     the mean of the means may be what nobody proposes: the rule is asked as if the models' means were actions to choose
-    from, of which each model thinks by its density there (the choice among the proposals of an ensemble: Duell and
-    Udluft 2013, "Ensembles for Continuous Actions in Reinforcement Learning"). A model gave to an action what of the
-    mixture's density there is its own.
+    from, and each model's opinion on one its density there, as a part of its highest (the choice by density among the
+    proposals of an ensemble: Duell and Udluft 2013, "Ensembles for Continuous Actions in Reinforcement Learning"). A
+    model gave to an action what of the mixture's density there is its own.
     """
     means, stds = gaussian.means_and_stds(outputs)
     n_models, n_rows, _ = means.shape
-    opinions = softmax(gaussian.log_prob(outputs[:, :, None], means.swapaxes(0, 1)))
-    weights = rule.distribution(opinions) if rng is None else np.full((n_rows, n_models), 1 / n_models)
+    of_means = gaussian.log_prob(outputs[:, :, None], means.swapaxes(0, 1), least_std=LEAST_STD_OF_OPINIONS)
+    if rng is None:
+        each = np.arange(n_models)
+        weights = rule.distribution(np.exp(of_means - of_means[each, :, each][:, :, None]))
+    else:
+        weights = np.full((n_rows, n_models), 1 / n_models)
     weights = _led(weights, np.eye(n_models)[:, None].repeat(n_rows, axis=1), leaders)
     drawn, rows = chosen(weights, rng), np.arange(n_rows)
     actions = means[drawn, rows]
@@ -97,4 +102,4 @@ def _decide_numbers(
         densities = np.log(weights.T) + gaussian.log_prob(outputs, actions)
     top = densities.max(axis=0)
     parts = np.exp(densities - top)
-    return Decision(actions.astype(np.float32), top + np.log(parts.sum(axis=0)), opinions, parts)
+    return Decision(actions.astype(np.float32), top + np.log(parts.sum(axis=0)), softmax(of_means), parts)

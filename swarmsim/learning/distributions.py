@@ -84,9 +84,11 @@ class Gaussian:
     def _log_stds(self, outputs: Array) -> Array:
         return np.clip(outputs[..., self.n :], *LOG_STD_BOUNDS)
 
-    def log_prob(self, outputs: Array, actions: Actions) -> Array:
-        """Return (P, B), the logarithm of each action's density."""
+    def log_prob(self, outputs: Array, actions: Actions, least_std: float = 0.0) -> Array:
+        """Return (P, B), the logarithm of each action's density, where no deviation counts as less than `least_std`."""
         log_stds = self._log_stds(outputs)
+        if least_std:
+            log_stds = np.maximum(log_stds, log(least_std))
         distances = (actions - outputs[..., : self.n]) / np.exp(log_stds)
         return self._log_density(distances, log_stds)
 
