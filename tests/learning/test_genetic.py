@@ -8,7 +8,9 @@ import pytest
 from deap import base, creator, tools
 
 from swarmsim.config import make_config
-from swarmsim.learning.genetic import evolved, mutate_gaussian, tournaments, two_points
+from swarmsim.learning.genetic import SIGMA_BOUNDS, adapted, evolved, mutate_gaussian, tournaments, two_points
+from swarmsim.learning.hyperparameters import GeneticSettings
+from swarmsim.learning.policy import Layer
 
 N = 20_000
 REFERENCE = make_config({"preset": "reference"}, "here").evolution
@@ -110,3 +112,85 @@ def test_a_population_of_one_is_its_own_descendant():
     genome = np.ones((1, 5), np.float32)
     generation = evolved(genome, np.zeros(1), replace(REFERENCE, mutation_probability=0.0), np.random.default_rng(0))
     assert np.array_equal(generation.genomes, genome)
+
+
+LAYERS = Layer(3, 4, 1.0, 0), Layer(4, 2, 1.0, 16)
+N_GENES = LAYERS[-1].end
+
+
+def generation(seed=0, **settings):
+    rng = np.random.default_rng(seed)
+    genomes = rng.normal(size=(10, N_GENES)).astype(np.float32)
+    moments = np.stack((genomes * 2, genomes * 3), axis=1)
+    fitness = rng.permutation(10).astype(float)
+    made = evolved(genomes, fitness, GeneticSettings(**settings), rng, moments=moments, layers=LAYERS)
+    return genomes, fitness, made
+
+
+def test_an_elite_lives_on_unchanged_and_the_least_fit_give_way():
+    genomes, fitness, made = generation(elite_fraction=0.7)
+    assert set(np.flatnonzero(made.is_offspring)) == set(np.argsort(fitness)[:3])
+    kept = ~made.is_offspring
+    np.testing.assert_array_equal(made.genomes[kept], genomes[kept])
+    assert not np.equal(made.genomes[~kept], genomes[~kept]).all(axis=1).any()
+
+
+def test_an_elite_of_all_changes_nothing():
+    genomes, _, made = generation(elite_fraction=1.0)
+    np.testing.assert_array_equal(made.genomes, genomes)
+    assert not made.is_offspring.any()
+
+
+@pytest.mark.parametrize("crossover", ["two_point", "layer", "neuron"])
+def test_what_an_optimiser_remembers_goes_where_the_gene_goes(crossover):
+    settings = {"elite_fraction": 0.5, "crossover_probability": 1.0, "mutation_probability": 0.0}
+    _, _, made = generation(crossover=crossover, **settings)
+    assert made.crossovers == 2
+    np.testing.assert_array_equal(made.moments[:, 0], made.genomes * 2)
+    np.testing.assert_array_equal(made.moments[:, 1], made.genomes * 3)
+
+
+def test_a_gene_that_mutates_is_remembered_no_more():
+    genomes, _, made = generation(elite_fraction=0.5, gene_probability=0.5)
+    changed = ~np.isin(made.genomes, genomes)
+    assert 0.3 < changed[made.is_offspring].mean() < 0.7
+    assert (made.moments.swapaxes(1, 2)[changed] == 0).all()
+    assert (made.moments.swapaxes(1, 2)[~changed] != 0).all()
+
+
+@pytest.mark.parametrize(("crossover", "unit"), [("layer", None), ("neuron", 1)])
+def test_whole_layers_or_whole_neurons_are_exchanged(crossover, unit):
+    settings = {"elite_fraction": 0.0, "crossover_probability": 1.0, "mutation_probability": 0.0}
+    genomes, _, made = generation(crossover=crossover, **settings)
+    owner = np.array(
+        [[int((genomes[:, gene] == row[gene]).argmax()) for gene in range(N_GENES)] for row in made.genomes]
+    )
+    for layer in LAYERS:
+        owners = owner[:, layer.start : layer.end].reshape(10, layer.n_inputs + 1, layer.n_outputs)
+        parts = owners if unit else owners.reshape(10, -1, 1)
+        assert (parts == parts[:, :1]).all()
+    assert any(len(set(row)) > 1 for row in owner)
+
+
+def test_a_relative_mutation_is_as_strong_as_its_layers_genes_are_spread():
+    rng = np.random.default_rng(0)
+    layers = Layer(99, 100, 1.0, 0), Layer(99, 100, 1.0, 10_000)
+    genome = np.concatenate((rng.normal(0, 5, 10_000), rng.normal(0, 0.1, 10_000))).astype(np.float32)
+    settings = GeneticSettings(elite_fraction=0.0, mutation_sigma=0.2)
+    moved = evolved(genome[None], np.zeros(1), settings, rng, layers=layers).genomes[0] - genome
+    assert moved[:10_000].std() == pytest.approx(1.0, rel=0.05)
+    assert moved[10_000:].std() == pytest.approx(0.02, rel=0.05)
+
+
+def test_sigma_grows_where_offspring_do_well_and_shrinks_where_they_do_not():
+    settings = GeneticSettings()
+    was_offspring = np.arange(10) < 2
+    best, worst = np.where(was_offspring, 1.0, 0.0), np.where(was_offspring, 0.0, 1.0)
+    assert adapted(0.1, settings, best, was_offspring) > 0.1
+    assert adapted(0.1, settings, worst, was_offspring) < 0.1
+    assert adapted(0.1, settings, best, np.zeros(10, bool)) == 0.1
+    assert adapted(0.1, GeneticSettings(adaptive_sigma=False), best, was_offspring) == 0.1
+    sigma = 0.1
+    for _ in range(200):
+        sigma = adapted(sigma, settings, best, was_offspring)
+    assert sigma == pytest.approx(SIGMA_BOUNDS[1] * 0.1)

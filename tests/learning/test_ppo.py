@@ -1,11 +1,13 @@
-"""Learning from replayed experience: V-trace by its definition, and the same results for every packing and restart."""
+"""Learning from replay: V-trace and the loss by their definitions; the same for every packing and restart."""
 
 import numpy as np
 import pytest
+import torch
 
+from swarmsim.learning.distributions import LOG_STD_BOUNDS
 from swarmsim.learning.hyperparameters import PPOSettings
-from swarmsim.learning.policy import Architecture
-from swarmsim.learning.ppo import PPO
+from swarmsim.learning.policy import ACTORS, CRITICS, Activations, Architecture, Networks, forward
+from swarmsim.learning.ppo import DUAL_CLIP, PPO, Minibatch, loss_gradient
 from swarmsim.learning.rollout import Transition, advantages_and_returns
 from swarmsim.learning.seeding import generator
 from swarmsim.learning.vtrace import vtrace
@@ -83,3 +85,68 @@ def test_vtrace_targets_follow_their_definition(experience):
         error = np.minimum(ratios[:, t], 1.5) * (rewards[t] + 0.9 * next_values[:, t] - values[:, t])
         following = error + 0.9 * 0.8 * np.minimum(ratios[:, t], 1) * ~ends[t] * following
         assert np.allclose(targets[:, t], values[:, t] + following, atol=1e-4)
+
+
+def stable_baselines_loss(policy, batch, weights, settings):
+    """Return what Stable-Baselines3's PPO minimises (its `train`), each row weighted, with its dual clip beside it."""
+    values, log_prob, entropy = policy
+    observed = {key: torch.tensor(batch[key]) for key in ("log_probs", "advantages", "value_targets")}
+    ratio = torch.exp(log_prob - observed["log_probs"])
+    clipped = torch.clamp(ratio, 1 - settings.clip_range, 1 + settings.clip_range)
+    gained = torch.min(ratio * observed["advantages"], clipped * observed["advantages"])
+    bounded = torch.max(gained, DUAL_CLIP * observed["advantages"])
+    gained = torch.where(observed["advantages"] < 0, bounded, gained)
+    policy_loss = -(torch.tensor(weights) * gained).mean()
+    return (
+        policy_loss
+        - settings.ent_coef * entropy.mean()
+        + settings.vf_coef * torch.nn.functional.mse_loss(observed["value_targets"], values)
+    )
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+@pytest.mark.parametrize("ent_coef", [0.0, 0.05])
+def test_the_gradient_is_that_of_the_clipped_loss(continuous, ent_coef):
+    rng = np.random.default_rng(4)
+    settings = PPOSettings(ent_coef=ent_coef)
+    architecture = Architecture(3, 2, (5, 4), continuous)
+    weights = rng.normal(0, 0.6, (2, architecture.n_weights)).astype(np.float32)
+    observations = rng.normal(size=(2, 40, 3)).astype(np.float32)
+    actions = rng.normal(size=(2, 40, 2)).astype(np.float32) if continuous else rng.integers(2, size=(2, 40))
+    networks, seen = Networks(architecture, weights), Activations.empty(architecture, 2, 40, of_its_own=True)
+    seen.outputs[0][:, 0] = observations
+    for who in (ACTORS, CRITICS):
+        forward(who, networks, seen)
+    before = architecture.distribution.log_prob(seen.logits, actions) + rng.normal(0, 0.7, (2, 40))
+    parts = {
+        "log_probs": before.astype(np.float32),
+        "advantages": rng.normal(size=(2, 40)).astype(np.float32),
+        "value_targets": rng.normal(size=(2, 40)).astype(np.float32),
+    }
+    counts = rng.uniform(0, 1, (2, 40)).astype(np.float32)
+    found = np.zeros_like(weights)
+    loss_gradient(networks, seen, Minibatch(actions, **parts, weights=counts), settings, Networks(architecture, found))
+
+    for model in range(2):
+        genome = torch.tensor(weights[model], requires_grad=True)
+        outputs, values = (
+            torch_network(genome, layers, torch.tensor(observations[model]))
+            for layers in (architecture.actor, architecture.critic)
+        )
+        if continuous:
+            deviations = outputs[:, 2:].clamp(*LOG_STD_BOUNDS).exp()
+            said = torch.distributions.Independent(torch.distributions.Normal(outputs[:, :2], deviations), 1)
+        else:
+            said = torch.distributions.Categorical(logits=outputs)
+        policy = values[:, 0], said.log_prob(torch.tensor(actions[model])), said.entropy()
+        batch = {key: part[model] for key, part in parts.items()}
+        stable_baselines_loss(policy, batch, counts[model], settings).backward()
+        np.testing.assert_allclose(found[model], genome.grad.numpy(), rtol=1e-3, atol=2e-6)
+
+
+def torch_network(genome, layers, signal):
+    for number, layer in enumerate(layers):
+        matrix = genome[layer.start : layer.end].reshape(layer.n_inputs + 1, layer.n_outputs)
+        signal = signal @ matrix[:-1] + matrix[-1]
+        signal = torch.tanh(signal) if number < len(layers) - 1 else signal
+    return signal
