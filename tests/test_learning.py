@@ -33,3 +33,9 @@ def test_without_learning_the_better_arm_is_found_by_luck_alone():
 def test_in_a_corridor_every_seed_walks_straight_to_the_end(envs):
     scores = [last_round("Corridor", seed, rounds=3, episodes=100, envs=envs).eval_score_evolved for seed in SEEDS]
     assert np.allclose(scores, Corridor.OPTIMUM), scores
+
+
+def test_on_cartpole_the_default_settings_play_far_better_than_chance():
+    """Chance gets 22 of 500, and pushing to one side 9; on the seeds 0 to 9 the worst of ten gets 165."""
+    history = swarmsim.run(rounds=3, eval_episodes=10, seed=0, link="inprocess", out=None)
+    assert history[-1].eval_score_evolved > 100

@@ -5,7 +5,6 @@ stop or is gone. Both are file descriptors that every wait of the process includ
 """
 
 import contextlib
-import math
 import os
 import select
 import selectors
@@ -16,6 +15,9 @@ from swarmsim.errors import WaitTimeout
 
 # How long a message is looked for before going to sleep: waking up again costs more than most waits of a step last.
 SPIN_SECONDS = 0.0005
+
+# How long one sleep lasts at most: a signal that comes just before the system call that sleeps does not end it.
+NAP_SECONDS = 1.0
 
 
 class ThisProcess:
@@ -55,7 +57,7 @@ class ThisProcess:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise WaitTimeout(f"waited {timeout:g} s for {waited_for}")
-            for key, _ in self._watched.select(None if left == math.inf else left):
+            for key, _ in self._watched.select(min(left, NAP_SECONDS)):
                 key.data()
 
     def own(self, resource: Hashable, let_go: Callable[[], None]) -> None:
@@ -101,4 +103,7 @@ def ready_soon(poll: select.poll, seconds: float) -> list[tuple[int, int]]:
     end = time.monotonic() + SPIN_SECONDS
     while not (ready := poll.poll(0)) and time.monotonic() < end:
         os.sched_yield()
-    return ready or poll.poll(None if seconds == math.inf else seconds * 1000)
+    end = time.monotonic() + seconds
+    while not ready and (left := end - time.monotonic()) > 0:
+        ready = poll.poll(1000 * min(left, NAP_SECONDS))
+    return ready
