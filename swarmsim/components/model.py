@@ -163,11 +163,9 @@ class Models:
     def _genomes(self) -> Message:
         """Return what an evolution needs of each model: its genome, its optimiser's memory of it, and its merit."""
         memory = self.learner.memory
-        return {
-            "WEIGHTS": memory.weights.copy(),
-            "MOMENTS": np.stack((memory.first_moment, memory.second_moment), axis=1),
-            "ADVANTAGE": memory.merits.copy(),
-        }
+        merits = {"ADVANTAGE": memory.merits.copy()} if self.learner.keeps_merits else {}
+        moments = np.stack((memory.first_moment, memory.second_moment), axis=1)
+        return {"WEIGHTS": memory.weights.copy(), "MOMENTS": moments, **merits}
 
     def _load_moments(self, message: Message) -> None:
         given = by_component(message, "MOMENTS", self.components) if "MOMENTS" in message else {}

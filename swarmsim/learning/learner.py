@@ -34,10 +34,13 @@ class Learner(ABC):
             which it has been kept since an earlier time.
 
     Attributes:
+        keeps_merits: whether that memory tells each model's merit.
         memory: all that they have learnt.
         weights: (P, G), of that memory; to be changed in place only.
         awaits_outcome: whether the last `act` still waits for its `record`.
     """
+
+    keeps_merits = False
 
     def __init__(
         self,

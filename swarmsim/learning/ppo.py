@@ -91,6 +91,7 @@ def loss_gradient(
 class PPO(Learner):
     """P models that learn again and again from the latest `replay_size` transitions."""
 
+    keeps_merits = True
     settings: PPOSettings
 
     def __init__(
