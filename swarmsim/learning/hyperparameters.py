@@ -40,12 +40,15 @@ class PPOSettings(LearningSettings):
     n_steps: int = setting(64, "steps of each environment between two updates", minimum=1)
     gae_lambda: float = setting(0.98, "trade-off of bias and variance of the advantage", minimum=0, maximum=1)
     replay_size: int = setting(4096, "latest transitions that are learnt from, all environments together", minimum=1)
+    new_fraction: float = setting(
+        0.016, "part of the replay that is new at an update, which comes the earlier the less there is", minimum=0
+    )
     n_batches: int = setting(32, "minibatches of an update, each drawn anew for each model", minimum=1)
     batch_size: int = setting(128, "transitions of a minibatch, drawn with replacement", minimum=1)
     clip_range: float = setting(0.2, "how far an update may move an action's probability, as a part of it", minimum=0)
     rho_clip: float = setting(1.0, "most that an action counts which the model likes better than the swarm", minimum=0)
     min_advantage_std: float = setting(
-        0.3, "least deviation that advantages are divided by, as a part of the largest so far", minimum=0, maximum=1
+        0.6, "least deviation that advantages are divided by, as a part of the largest so far", minimum=0, maximum=1
     )
     normalize_rewards: bool = setting(True, "whether values are counted in units of the rewards' root mean square")
 

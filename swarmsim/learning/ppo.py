@@ -29,6 +29,7 @@ VALUE_OF_UNIT_REWARDS = 10.0  # that of unit rewards for ever, in the units of t
 LEAST_DISCOUNTING = 1e-3  # what counts as the difference of gamma from 1 where it has less
 LEAST_RMS = 1e-4  # of rewards; smaller ones count as this, so that their unit is never nothing
 DUAL_CLIP = 3.0  # a ratio beyond which a bad action is left alone: where densities are narrow, it has no bound
+LEAST_STEPS = 8  # between two updates, however little there is to learn from
 MOST_LOG_RATIO = 20.0  # e to the power of more is of no use to anybody
 
 
@@ -149,7 +150,9 @@ class PPO(Learner):
 
     @property
     def update_is_due(self) -> bool:
-        return self._replay.n_new >= self.settings.n_steps and self.awaits_outcome
+        """Whether `n_steps` are new, or so many as are much beside the few that there are so far."""
+        much = max(round(self.settings.new_fraction * len(self._replay)), LEAST_STEPS)
+        return self.awaits_outcome and self._replay.n_new >= min(self.settings.n_steps, much)
 
     def learn(self) -> None:
         if self.update_is_due:
