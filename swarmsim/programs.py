@@ -11,6 +11,7 @@ from pathlib import Path
 from swarmsim.config import Config
 from swarmsim.errors import SettingsError, SwarmError, unknown
 from swarmsim.flags import Parser, config_of, given_settings
+from swarmsim.interrupts import SIGNALS
 from swarmsim.launch import use_one_thread
 from swarmsim.messaging.endpoint import Address
 from swarmsim.messaging.handshake import SECRET_VARIABLE, shared_secret
@@ -119,7 +120,8 @@ def _drive(config: Config, address: Address, secret: str | None) -> None:
 
 def _until_interrupted(main: Callable[[], object], name: str) -> int:
     """Run `main` as a program that ends in an orderly way however it ends, and return the exit status."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for each in SIGNALS:  # even where they were ignored, as shells have it for what they start in the background
+        signal.signal(each, signal.default_int_handler)
     with ExitStack() as stack:
         stack.callback(_say_farewell)
         try:

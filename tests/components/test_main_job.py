@@ -191,10 +191,9 @@ def test_a_second_evolution_uses_no_genome_of_the_first():
         gathered, given = [], []
         for _ in range(2):
             job.control.evolve()
-            job.control.run(2, deterministic=False)
-        for _ in range(2):
             messages = heard(client, is_status("EVO_DONE"))
             given += [m["WEIGHTS"] for m in messages if m.get("CMD") == "SET"]
+            job.control.run(2, deterministic=False)
         gathered = job.control.weights()
         first, second = given
         assert not any(np.array_equal(a, b) for a in first.values() for b in second.values())
