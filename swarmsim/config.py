@@ -107,6 +107,7 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
             "mutation_probability": 0.01,
             "gene_probability": 0.01,
             "mutation_sigma": 1.0,
+            "inherit_moments": False,
             "relative_sigma": False,
             "adaptive_sigma": False,
             "min_diversity": 0.0,

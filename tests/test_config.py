@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from swarmsim.config import ComponentSettings, Config, ScriptSettings, make_config, merged, read_file
+from swarmsim.config import PRESETS, ComponentSettings, Config, ScriptSettings, make_config, merged, read_file
 from swarmsim.errors import SettingsError
 from swarmsim.learning.hyperparameters import A2CSettings, GeneticSettings, PPOSettings
 from tests.conftest import ROOT
@@ -19,7 +19,7 @@ def test_the_default_file_says_what_the_defaults_are():
 
 def test_the_default_file_shows_every_setting_with_its_default_and_a_comment():
     text = (ROOT / "swarm.yaml").read_text()
-    shown = yaml.safe_load(re.sub(r"^  # (?=\w+: )", "  ", text, flags=re.MULTILINE))
+    shown = yaml.safe_load(re.sub(r"^(  )?# (?=\w+: )", r"\1", text, flags=re.MULTILINE))
     expected = asdict(Config())
     for of_scripts in ("settings", "components"):
         del expected[of_scripts]
@@ -28,8 +28,14 @@ def test_the_default_file_shows_every_setting_with_its_default_and_a_comment():
     assert shown == expected
     assert list(shown) == list(expected)
     for line in text.splitlines():
-        if re.match(r"(  # )?\w+: +\S", line):
-            assert line.count("#") >= 1 + line.startswith("  #"), line
+        if re.match(r"((  )?# )?\w+: +\S", line):
+            assert line.count("#") >= 1 + line.lstrip().startswith("#"), line
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_default_file_leaves_to_every_preset_what_the_preset_sets(preset):
+    values = read_file(ROOT / "swarm.yaml") | {"preset": preset}
+    assert make_config(values, "swarm.yaml") == make_config({"preset": preset}, "here")
 
 
 def test_every_setting_has_a_help_text():
@@ -66,6 +72,7 @@ def test_the_reference_preset_has_the_reference_systems_numbers():
         "mutation_probability": 0.01,
         "gene_probability": 0.01,
         "mutation_sigma": 1.0,
+        "inherit_moments": False,
         "relative_sigma": False,
         "adaptive_sigma": False,
         "min_diversity": 0.0,

@@ -187,20 +187,21 @@ class Evolution:
         names = gathering.names
         fitness = gathering.fitness(self.genetic.fitness)
         self.sigma = adapted(self.sigma, self.genetic, fitness, np.array([name in self._offspring for name in names]))
+        moments = gathering.all_moments if self.genetic.inherit_moments else None
         is_too_alike = gathering.diversity < self.genetic.min_diversity
         generation = evolved(
             np.stack([gathering.genomes[name] for name in names]),
             fitness,
             self.genetic,
             self.rng,
-            moments=gathering.all_moments,
+            moments=moments,
             layers=self._layers(gathering),
             sigma=self.sigma * (2 if is_too_alike else 1),
         )
         gathering.generation = generation
         self._offspring = frozenset(name for name, new in zip(names, generation.is_offspring, strict=True) if new)
         new: Message = {"WEIGHTS": dict(zip(names, generation.genomes, strict=True))}
-        if gathering.all_moments is not None:
+        if moments is not None:
             new["MOMENTS"] = dict(zip(names, generation.moments, strict=True))
         self._say(gathering, CMD="SET", DIRECT=True, **new, TO_ROOM=self.evolution_room)
 

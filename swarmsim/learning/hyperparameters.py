@@ -25,6 +25,11 @@ class LearningSettings:
     ent_coef: float = setting(0.0, "weight of the entropy bonus", minimum=0)
     max_grad_norm: float = setting(0.5, "largest norm of each model's gradient", minimum=0)
 
+    @property
+    def replayed_per_step(self) -> float:
+        """Transitions that each model learns from once more, on average, in a step of its environments."""
+        return 0.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class A2CSettings(LearningSettings):
@@ -52,6 +57,10 @@ class PPOSettings(LearningSettings):
     )
     normalize_rewards: bool = setting(True, "whether values are counted in units of the rewards' root mean square")
 
+    @property
+    def replayed_per_step(self) -> float:
+        return self.n_batches * self.batch_size / self.n_steps
+
 
 @dataclass(frozen=True)
 class GeneticSettings:
@@ -72,6 +81,7 @@ class GeneticSettings:
     mutation_probability: float = setting(1.0, "chance of a genome to mutate", minimum=0, maximum=1)
     gene_probability: float = setting(1.0, "chance of each gene of a mutating genome to change", minimum=0, maximum=1)
     mutation_sigma: float = setting(0.1, "standard deviation of what is added to a changing gene", minimum=0)
+    inherit_moments: bool = setting(True, "whether what the optimiser remembers of a gene goes where the gene goes")
     relative_sigma: bool = setting(True, "whether sigma counts in standard deviations of the gene's own layer")
     adaptive_sigma: bool = setting(True, "whether sigma grows where mutants do well, and shrinks where they do not")
     min_diversity: float = setting(
