@@ -79,7 +79,7 @@ class Environment:
         self._envs = {mode: [make_env(env_id) for _ in range(n_envs)] for mode in ("train", "evaluate")}
         self._shape = shape_of_spaces(self._envs["train"][0])
         self._normalizer = Normalizer(self._shape.n_inputs) if normalize_observations else None
-        self._n_begun = {"train": 0, "evaluate": 0}
+        self._n_trained = 0
         self._asked: deque[Message] = deque()
         self._run: Run | None = None
         self._done: Message = {}
@@ -93,7 +93,7 @@ class Environment:
     def state(self) -> dict[str, Any]:
         """Return where it stands between two steps."""
         return {
-            "n_begun": self._n_begun,
+            "n_trained": self._n_trained,
             "asked": list(self._asked),
             "done": self._done,
             "run": None if self._run is None else self._run.state(),
@@ -105,7 +105,7 @@ class Environment:
         self._take_up(state, replay=True)
 
     def _take_up(self, state: Mapping[str, Any], *, replay: bool) -> None:
-        self._n_begun, self._asked, self._done = dict(state["n_begun"]), deque(state["asked"]), state["done"]
+        self._n_trained, self._asked, self._done = state["n_trained"], deque(state["asked"]), state["done"]
         if self._normalizer is not None and state["normalizer"] is not None:
             self._normalizer.restore(state["normalizer"])
         told = state["run"]
@@ -165,7 +165,7 @@ class Environment:
         asked = self._asked.popleft()
         self._await_the_swarm()
         mode = "evaluate" if asked.get("DETERMINISTIC") else "train"
-        first_episode = self._n_begun["train"]
+        first_episode = self._n_trained
         episodes = Episodes(self._envs[mode], self._episode_seeds(mode, asked["NR_OF_EPISODE"]))
         self._run = Run(asked, episodes, first_episode=first_episode)
         self._count(self._run)
@@ -186,11 +186,15 @@ class Environment:
         self.n_models = 1  # from now on, those that are lost for good are not waited for
 
     def _episode_seeds(self, mode: str, n_episodes: int) -> list[int]:
-        """Return the seeds of a run; training numbers its episodes through, evaluation its runs."""
-        begun = self._n_begun[mode]
-        self._n_begun[mode] += 1 if mode == "evaluate" else n_episodes
-        keys = [(begun, i) if mode == "evaluate" else (begun + i,) for i in range(n_episodes)]
-        return [episode_seed(self.seed, mode, *key) for key in keys]
+        """Return the seeds of a run: training numbers its episodes through.
+
+        Evaluations that no training lies between see the same episodes, lest luck be taken for what evolution did.
+        """
+        begun = self._n_trained
+        if mode == "train":
+            self._n_trained += n_episodes
+            return [episode_seed(self.seed, mode, begun + i) for i in range(n_episodes)]
+        return [episode_seed(self.seed, mode, begun, i) for i in range(n_episodes)]
 
     def act(self, message: Message) -> None:
         """Take the swarm's ACTION, and tell what came of it."""
@@ -332,5 +336,5 @@ class Environment:
 
 
 def episode_seed(seed: int, mode: str, *number: int) -> int:
-    """Return what an episode is reset with: of training by its number, of evaluation by its run's and its own."""
+    """Return what an episode is reset with, by its number; in evaluation also by how many were trained on before."""
     return int(generator(seed, "episodes", mode, *number).integers(2**31))

@@ -162,6 +162,15 @@ def test_evaluation_changes_nothing():
         assert quiet.control.evolve() == busy.control.evolve()
 
 
+def test_evaluations_see_the_same_episodes_unless_training_lies_between_them():
+    with running(env="Pendulum-v1", ppo={"learning_rate": 0}) as job:
+        first, again = (job.control.run(2, deterministic=True).returns for _ in range(2))
+        job.control.run(1, deterministic=False)
+        later = job.control.run(2, deterministic=True).returns
+        assert first == again
+        assert set(first).isdisjoint(later)
+
+
 def test_training_changes_every_model():
     with running(workers=2) as job:
         before = job.control.weights()
@@ -332,9 +341,17 @@ def test_nobody_who_waits_for_an_answer_waits_for_learning_or_accounts(monkeypat
 
 def test_auto_takes_one_worker_for_a_small_swarm_and_one_per_core_for_a_large_one(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
-    assert n_workers(7, 20, 1) == 7
-    assert n_workers("auto", 20, 1) == 1
-    assert n_workers("auto", 1000, 1) == 8
-    assert n_workers("auto", 150, 1) == 2
-    assert n_workers("auto", 50, 20) == 3
-    assert n_workers("auto", 2, 1000) == 2
+
+    def taken(population, envs, preset="reference", workers="auto"):
+        return n_workers(
+            make_config({"population": population, "envs": envs, "preset": preset, "workers": workers}, "")
+        )
+
+    assert taken(20, 1, workers=7) == 7
+    assert taken(20, 1) == 1
+    assert taken(1000, 1) == 8
+    assert taken(150, 1) == 2
+    assert taken(50, 20) == 3
+    assert taken(2, 1000) == 2
+    assert taken(20, 1, preset="default") == 4  # it learns more often from each step than it decides
+    assert taken(3, 1, preset="default") == 1
