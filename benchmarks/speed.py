@@ -27,6 +27,7 @@ from swarmsim.components.main_job import n_workers
 from swarmsim.config import Config
 
 RAW = "raw stepping of one environment"
+DEFAULT, EPISODES_OF_DEFAULT = "20 models, preset default", 40
 EPISODES = {  # of a measurement that takes a second or two
     (20, 1): 300,
     (100, 1): 150,
@@ -54,6 +55,8 @@ def comparison(repeats: int, share: float) -> str:
         measures[_name(population, envs)] = partial(swarm_steps_per_second, config)
     for population in (20, 200):
         measures[f"{population} models, serial"] = partial(serial_steps_per_second, swarm[population, 1])
+    learnt = training_round(preset="default", episodes=max(round(share * EPISODES_OF_DEFAULT), 1))
+    measures[DEFAULT] = partial(swarm_steps_per_second, learnt)
     taken = interleaved(repeats, measures)
     of = partial(_row, taken)
     rows = [
@@ -61,6 +64,7 @@ def comparison(repeats: int, share: float) -> str:
         of("… against the same learning, serial, without messages", _name(20), "20 models, serial"),
         of("200 models against the same learning, serial", _name(200), "200 models, serial"),
         of("20 environments side by side against raw stepping", _name(20, 20), RAW, as_percent=True),
+        of("preset default against reference, 20 models", DEFAULT, _name(20)),
         of("1,000 models against 20 models", _name(1000), _name(20)),
     ]
     steps = [[name, *summary(figures, "{:,.0f}".format)] for name, figures in taken.items()]
@@ -81,7 +85,7 @@ def grid(repeats: int, share: float) -> str:
     choices = sorted({1, cores, 2 * cores})
     rows = []
     for population, envs in EPISODES:
-        auto = n_workers("auto", population, envs)
+        auto = n_workers(config_of(population, envs, "auto", share))
         configs = {str(w): config_of(population, envs, w, share) for w in {*choices, auto}}
         taken = interleaved(repeats, {w: partial(swarm_steps_per_second, config) for w, config in configs.items()})
         best = max(taken, key=lambda workers: statistics.median(taken[workers]))
@@ -101,7 +105,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("ratios", "grid"), help="the one table, not the other")
     options = parser.parse_args()
     print(machine(), flush=True)
-    print(f"preset reference; medians of {options.repeats} runs in turn\n", flush=True)
+    print(f"preset reference where no other is named; medians of {options.repeats} runs in turn\n", flush=True)
     if options.only != "grid":
         print(comparison(options.repeats, options.share), end="\n\n", flush=True)
     if options.only != "ratios":

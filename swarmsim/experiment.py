@@ -102,7 +102,7 @@ class Experiment:
         look_in(config.modules, (config.env, config.aggregation))
         self.shape: Shape = shape_of(config.env)
         rule_named(config.aggregation)  # an unknown one is to be told before anything starts
-        self.workers = n_workers(config.workers, config.population, config.envs)
+        self.workers = n_workers(config)
         self.history = History(
             settings={
                 "seed": config.seed,

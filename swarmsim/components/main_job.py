@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
-from typing import Literal
 
 from swarmsim.components.aggregation import Aggregation
 from swarmsim.components.environment import Environment
@@ -75,7 +74,7 @@ def _aggregation(config: Config, shape: Shape) -> Role:
 
 
 def _models(config: Config, shape: Shape) -> Iterator[Role]:
-    for names in packed(config.population, n_workers(config.workers, config.population, config.envs)):
+    for names in packed(config.population, n_workers(config)):
         yield _models_of(config, shape, names)
 
 
@@ -157,16 +156,16 @@ def await_all(client: Client, population: int, timeout: float) -> None:
     client.await_components(EVOLUTION, population + 2, timeout)  # the models, the aggregation, and the evolution
 
 
-def n_workers(workers: int | Literal["auto"], population: int, envs: int) -> int:
+def n_workers(config: Config) -> int:
     """Return how many model processes to start.
 
     `auto` is as many as find enough arithmetic in a step to outweigh the messages that one more costs, up to one
     for each core that this process may use.
     """
-    if workers != "auto":
-        return workers
-    rows = population * (ROWS_OF_A_MODEL + envs)
-    return max(1, min(rows // ROWS_FOR_A_WORKER, len(os.sched_getaffinity(0)), population))
+    if config.workers != "auto":
+        return config.workers
+    rows = config.population * (ROWS_OF_A_MODEL + config.envs + config.learning.replayed_per_step)
+    return max(1, min(int(rows / ROWS_FOR_A_WORKER), len(os.sched_getaffinity(0)), config.population))
 
 
 def packed(population: int, workers: int) -> list[list[str]]:
