@@ -19,7 +19,8 @@ from swarmsim.results.checkpoint import load_weights, read
 from swarmsim.results.history import TIMES
 from tests.conftest import ROOT
 
-SMALL = {"population": 5, "episodes": 4, "eval_episodes": 2, "seed": 3}
+LITTLE = {"n_batches": 2, "batch_size": 32}  # learning, so that it takes no time, and episodes stay short
+SMALL = {"population": 5, "episodes": 4, "eval_episodes": 2, "seed": 3, "ppo": LITTLE}
 
 
 def without_times(rounds) -> list[dict]:
@@ -119,7 +120,7 @@ def test_a_run_can_be_interrupted_again_and_again(in_tmp_path, every_step_is_tol
 
 def test_an_interrupted_rounds_weights_are_those_learned_until_then(in_tmp_path, every_step_is_told):
     with pytest.raises(KeyboardInterrupt):
-        swarmsim.run(**SMALL, rounds=1, out="out", report=Interrupting(TRAIN, step=40))
+        swarmsim.run(**SMALL, link="inprocess", rounds=1, out="out", report=Interrupting(TRAIN, step=43))
     state = read(Path("out/checkpoint/round-0001-begun.npz"))
     assert state["components"]["models0-4"]["replay"]["n_new"] > 0
     weights = load_weights(Path("out/checkpoint/round-0001-begun.npz"))
@@ -127,7 +128,10 @@ def test_an_interrupted_rounds_weights_are_those_learned_until_then(in_tmp_path,
     assert all(np.isfinite(genome).all() for genome in weights.values())
 
 
-ARGUMENTS = ["--population", "5", "--episodes", "40", "--eval-episodes", "2", "--seed", "3", "--out", "out"]
+ARGUMENTS = [
+    *("--preset", "reference", "--population", "5", "--episodes", "40", "--eval-episodes", "2"),
+    *("--seed", "3", "--out", "out"),
+]
 
 
 def started(*arguments: str, cwd: Path) -> subprocess.Popen:
@@ -140,7 +144,7 @@ def started(*arguments: str, cwd: Path) -> subprocess.Popen:
 
 @pytest.mark.parametrize("link", ["queues", "inprocess", "sockets"])
 def test_a_launcher_that_is_killed_in_the_middle_of_round_3_has_its_run_gone_on_with(in_tmp_path, link):
-    process = started(*ARGUMENTS, "--rounds", "5", "--link", link, "--preset", "reference", cwd=in_tmp_path)
+    process = started(*ARGUMENTS, "--rounds", "5", "--link", link, cwd=in_tmp_path)
     for line in process.stdout:
         if line.startswith("round 2") and "after evolution" in line:
             break

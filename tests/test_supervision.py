@@ -21,7 +21,7 @@ from swarmsim.results.checkpoint import read
 from tests import environments
 from tests.components.test_main_job import heard, is_status, observer, running
 from tests.conftest import ROOT, child_processes
-from tests.test_resume import ARGUMENTS, Interrupting, metrics, started, whole, without_times
+from tests.test_resume import ARGUMENTS, SMALL, Interrupting, metrics, started, whole, without_times
 
 
 def raise_in_the_middle(*_: object) -> None:
@@ -244,9 +244,7 @@ def killed_in_round_2(name, **settings):
                         process.kill()
 
     report = Killing("never", 0)
-    return swarmsim.run(
-        population=5, episodes=4, eval_episodes=2, seed=3, rounds=3, out=None, max_restarts=4, report=report, **settings
-    ), report.notes
+    return swarmsim.run(**SMALL, rounds=3, out=None, max_restarts=4, report=report, **settings), report.notes
 
 
 @pytest.mark.parametrize("name", ["environment", "evolution"])
@@ -285,9 +283,8 @@ def test_a_failure_after_the_last_phase_of_a_round_loses_nothing_of_it(in_tmp_pa
                     if process.name == "swarmsim-evolution":
                         process.kill()
 
-    settings = {"population": 5, "episodes": 4, "eval_episodes": 2, "seed": 3}
     with pytest.raises(ComponentFailed, match="'evolution' failed"):
-        swarmsim.run(**settings, rounds=2, out="out", restart="never", report=Killing("never", 0))
+        swarmsim.run(**SMALL, rounds=2, out="out", restart="never", report=Killing("never", 0))
     assert [path.name for path in Path("out/checkpoint").iterdir()] == ["round-0002-begun.npz"]
     swarmsim.run(resume="out")
     assert metrics("out") == whole(rounds=2)
@@ -368,12 +365,11 @@ class KillingTheServer(Report):
 
 
 def test_a_run_whose_server_died_can_be_gone_on_with(in_tmp_path, monkeypatch):
-    settings = {"population": 5, "episodes": 4, "seed": 3, "rounds": 3}
     swarms = []
     serve = swarmsim.Swarm.serve
     monkeypatch.setattr(swarmsim.Swarm, "serve", lambda swarm: swarms.append(swarm) or serve(swarm))
     with pytest.raises(ComponentFailed, match="component 'hub' failed"):
-        swarmsim.run(**settings, link="sockets", out="out", report=KillingTheServer(swarms))
+        swarmsim.run(**SMALL, rounds=3, link="sockets", out="out", report=KillingTheServer(swarms))
     assert len(metrics("out")) == 1
     swarmsim.run(resume="out")
-    assert metrics("out") == without_times(r.to_dict() for r in swarmsim.run(**settings, out=None, link="inprocess"))
+    assert metrics("out") == whole(rounds=3)
