@@ -5,6 +5,9 @@ from typing import Literal
 
 from swarmsim.settings import setting
 
+LEAST_STEPS = 8  # between two updates that replay, however little there is to learn from
+SHORT_TRAINING = 10_000  # steps
+
 Fitness = Literal["contribution", "advantage", "return"]
 Crossover = Literal["two_point", "layer", "neuron"]
 
@@ -27,7 +30,7 @@ class LearningSettings:
 
     @property
     def replayed_per_step(self) -> float:
-        """Transitions that each model learns from once more, on average, in a step of its environments."""
+        """Transitions that each model learns from once more for each step of its environments, in a short training."""
         return 0.0
 
 
@@ -42,11 +45,11 @@ class PPOSettings(LearningSettings):
 
     hidden: tuple[int, ...] = setting((32, 32), "units of each hidden layer, of the actor and of the critic", minimum=1)
     learning_rate: float = setting(1e-3, "step size of Adam", minimum=0)
-    n_steps: int = setting(64, "steps of each environment between two updates", minimum=1)
-    gae_lambda: float = setting(0.98, "trade-off of bias and variance of the advantage", minimum=0, maximum=1)
-    replay_size: int = setting(4096, "latest transitions that are learnt from, all environments together", minimum=1)
+    n_steps: int = setting(1024, "most steps of each environment between two updates", minimum=1)
+    gae_lambda: float = setting(0.95, "trade-off of bias and variance of the advantage", minimum=0, maximum=1)
+    replay_size: int = setting(8192, "latest transitions that are learnt from, all environments together", minimum=1)
     new_fraction: float = setting(
-        0.016, "part of the replay that is new at an update, which comes the earlier the less there is", minimum=0
+        0.008, "part of all steps so far that is new at an update: updates are the rarer the more is known", minimum=0
     )
     n_batches: int = setting(32, "minibatches of an update, each drawn anew for each model", minimum=1)
     batch_size: int = setting(128, "transitions of a minibatch, drawn with replacement", minimum=1)
@@ -59,7 +62,8 @@ class PPOSettings(LearningSettings):
 
     @property
     def replayed_per_step(self) -> float:
-        return self.n_batches * self.batch_size / self.n_steps
+        between_updates = min(self.n_steps, max(self.new_fraction * SHORT_TRAINING, LEAST_STEPS))
+        return self.n_batches * self.batch_size / between_updates
 
 
 @dataclass(frozen=True)

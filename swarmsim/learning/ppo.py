@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from swarmsim.learning.a2c import Block, blocks, clip
 from swarmsim.learning.adam import Memory
-from swarmsim.learning.hyperparameters import PPOSettings
+from swarmsim.learning.hyperparameters import LEAST_STEPS, PPOSettings
 from swarmsim.learning.learner import Learner
 from swarmsim.learning.policy import ACTORS, CRITICS, Activations, Architecture, Floats, Networks, backward, forward
 from swarmsim.learning.replay import Replay
@@ -29,8 +29,8 @@ VALUE_OF_UNIT_REWARDS = 10.0  # that of unit rewards for ever, in the units of t
 LEAST_DISCOUNTING = 1e-3  # what counts as the difference of gamma from 1 where it has less
 LEAST_RMS = 1e-4  # of rewards; smaller ones count as this, so that their unit is never nothing
 DUAL_CLIP = 3.0  # a ratio beyond which a bad action is left alone: where densities are narrow, it has no bound
-LEAST_STEPS = 8  # between two updates, however little there is to learn from
 MOST_LOG_RATIO = 20.0  # e to the power of more is of no use to anybody
+ROWS_AT_ONCE = 512  # of the replay, seen together: few enough for a core's cache, and for memory
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class PPO(Learner):
         self._parts = [slice(0, architecture.actor[-1].end), slice(architecture.critic[0].start, None)]
         self._replay = self._empty_replay(n_envs=1)
         self._shown = Activations.empty(architecture, len(self.weights), n_rows=1)
-        self._rows = Activations.empty(architecture, len(self.weights), n_rows=1)
+        self._rows = Activations.empty(architecture, len(self.weights), ROWS_AT_ONCE)
         of_a_block = len(self._blocks[0].gradient)
         self._drawn = Activations.empty(architecture, of_a_block, settings.batch_size, of_its_own=True)
 
@@ -150,8 +150,9 @@ class PPO(Learner):
 
     @property
     def update_is_due(self) -> bool:
-        """Whether `n_steps` are new, or so many as are much beside the few that there are so far."""
-        much = max(round(self.settings.new_fraction * len(self._replay)), LEAST_STEPS)
+        """Whether `n_steps` are new, or so many as are much beside the few that there have been so far."""
+        n_seen = self.memory.rewards[0] / self._replay.n_envs
+        much = max(round(self.settings.new_fraction * n_seen), LEAST_STEPS)
         return self.awaits_outcome and self._replay.n_new >= min(self.settings.n_steps, much)
 
     def learn(self) -> None:
@@ -213,14 +214,7 @@ class PPO(Learner):
             return None
         finals = self._replay.final_observations
         shown = np.concatenate((steps.observations.reshape(n_rows, -1), next_observations, *finals.values()))
-        if len(shown) > len(self._rows.inputs[0]):
-            self._rows = Activations.empty(self.architecture, len(self.weights), 2 * len(shown))
-        seen = self._rows.rows(0, len(shown))
-        seen.outputs[0][:] = shown
-        forward(CRITICS, self._networks, seen)
-        acted = seen.rows(0, n_rows)
-        forward(ACTORS, self._networks, acted)
-        values = seen.values[:, :, 0]
+        outputs, values = self._seen(shown, n_rows)
         next_values = values[:, n_envs : n_rows + n_envs].reshape(-1, n_steps, n_envs).copy()
         for number, step in enumerate(finals):
             at = n_rows + (1 + number) * n_envs
@@ -229,7 +223,7 @@ class PPO(Learner):
         next_values *= ~steps.terminated
 
         actions = steps.actions.reshape(n_rows, *steps.actions.shape[2:])
-        log_probs = self.architecture.distribution.log_prob(acted.logits, actions)
+        log_probs = self.architecture.distribution.log_prob(outputs, actions)
         swarm = steps.log_probs.reshape(n_rows)
         swarm = np.where(np.isnan(swarm), log_probs, swarm)  # who was not told takes the action for its own
         ratios = np.exp(np.clip(log_probs - swarm, -MOST_LOG_RATIO, MOST_LOG_RATIO))
@@ -256,6 +250,23 @@ class PPO(Learner):
             value_targets.reshape(-1, n_rows),
             np.minimum(ratios, np.float32(self.settings.rho_clip)),
         )
+
+    def _seen(self, observations: Floats, n_acted: int) -> tuple[Floats, Floats]:
+        """Return the values (P, B) of `observations` (B, n_inputs), and what the actors say to the first of them."""
+        n_models, n_outputs = len(self.weights), self.architecture.distribution.n_outputs
+        outputs = np.empty((n_models, n_acted, n_outputs), np.float32)
+        values = np.empty((n_models, len(observations)), np.float32)
+        for start in range(0, len(observations), ROWS_AT_ONCE):
+            some = slice(start, start + ROWS_AT_ONCE)
+            rows = observations[some]
+            seen = self._rows.rows(0, len(rows))
+            seen.outputs[0][:] = rows
+            forward(CRITICS, self._networks, seen)
+            values[:, some] = seen.values[:, :, 0]
+            if start < n_acted:
+                forward(ACTORS, self._networks, seen)
+                outputs[:, some] = seen.logits[:, : n_acted - start]
+        return outputs, values
 
     def _unit(self) -> float:
         """Return what a reward is multiplied by, so that values have a size that networks take to."""

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from swarmsim.learning import ppo
 from swarmsim.learning.distributions import LOG_STD_BOUNDS
-from swarmsim.learning.hyperparameters import PPOSettings
+from swarmsim.learning.hyperparameters import LEAST_STEPS, PPOSettings
 from swarmsim.learning.policy import ACTORS, CRITICS, Activations, Architecture, Networks, forward
 from swarmsim.learning.ppo import DUAL_CLIP, PPO, Minibatch, loss_gradient
 from swarmsim.learning.rollout import Transition, advantages_and_returns
@@ -16,9 +17,9 @@ CARTPOLE = Architecture(n_inputs=4, n_actions=2, hidden=(8, 8))
 NAMES = [f"model{i}" for i in range(5)]
 
 
-def learner(names=NAMES, architecture=CARTPOLE):
-    settings = PPOSettings(hidden=(8, 8), n_steps=8, replay_size=64, batch_size=16, n_batches=4)
-    return PPO(architecture, settings, [generator(0, name) for name in names])
+def learner(names=NAMES, architecture=CARTPOLE, **changed):
+    small = {"hidden": (8, 8), "n_steps": 8, "replay_size": 64, "batch_size": 16, "n_batches": 4}
+    return PPO(architecture, PPOSettings(**small | changed), [generator(0, name) for name in names])
 
 
 def played(models, steps, n_envs=3, restarted_at=None):
@@ -55,6 +56,35 @@ def test_models_learn_the_same_however_they_are_packed():
 def test_models_go_on_exactly_where_they_were_saved(step):
     whole, restarted = played(learner(), 60), played(learner(), 60, restarted_at=step)
     assert all(np.array_equal(whole[key], restarted[key]) for key in whole)
+
+
+def test_what_is_learnt_does_not_depend_on_how_much_of_the_replay_is_seen_at_once(monkeypatch):
+    whole = played(learner(), 60)["weights"]
+    monkeypatch.setattr(ppo, "ROWS_AT_ONCE", 7)
+    np.testing.assert_allclose(played(learner(), 60)["weights"], whole, atol=1e-3)
+
+
+def test_updates_are_the_rarer_the_more_has_been_seen():
+    models = learner(n_steps=40, new_fraction=0.1, n_batches=1)
+    steps = [step for step in range(1, 800) if counts_an_update(models)]
+    gaps = np.diff(steps)
+    assert gaps[0] == LEAST_STEPS
+    assert (np.diff(gaps) >= 0).all()
+    assert all(gap <= max(LEAST_STEPS, round(0.1 * step)) for gap, step in zip(gaps, steps[1:], strict=True))
+    assert gaps[-1] == 40
+
+
+def counts_an_update(models) -> bool:
+    before = models.memory.n_updates[0]
+    models.act(np.zeros((1, 4), np.float32))
+    models.learn()
+    nothing = np.zeros(1, np.bool_)
+    models.record(
+        Transition(
+            np.zeros(1, np.int64), np.ones(1, np.float32), nothing, nothing, None, ~nothing, np.zeros(1, np.float32)
+        )
+    )
+    return models.memory.n_updates[0] > before
 
 
 @pytest.fixture
