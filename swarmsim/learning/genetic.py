@@ -15,7 +15,7 @@ from swarmsim.learning.hyperparameters import GeneticSettings
 from swarmsim.learning.policy import Floats, Layer
 
 SUCCESS_RATE, GROWTH = 1 / 5, 1.5  # Rechenberg 1973, "Evolutionsstrategie": the 1/5 success rule
-SIGMA_BOUNDS = 0.1, 10.0  # of an adapted sigma, in parts of the setting
+SIGMA_BOUNDS = 0.25, 4.0  # of an adapted sigma, in parts of the setting
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Generation:
     """The genomes (P, G) that follow, and what made them.
 
     Attributes:
-        moments: (P, K, G), what optimisers remember of each gene, as it goes with it; 0 for genes that mutated.
+        moments: (P, K, G), what optimisers remember of each gene, as it goes with it, mutated or not: one that has
+            forgotten how steep its loss is takes steps that undo what was inherited.
         parents_kept: how many of the old genomes have any descendant, themselves counted where they live on.
         crossovers: pairs that exchanged genes.
         mutations: genomes that mutated.
@@ -74,17 +75,16 @@ def evolved(
     genes = np.arange(n_genes)
     offspring = genomes[source, genes]
     remembered = np.zeros((n_models, 0, n_genes), np.float32) if moments is None else moments.copy()
-    of_offspring = remembered.swapaxes(1, 2)[source, genes]  # (offspring, G, K)
+    remembered[is_offspring] = remembered.swapaxes(1, 2)[source, genes].swapaxes(1, 2)
     mutations = 0
-    for genome, memory in zip(offspring, of_offspring, strict=True):
+    for genome in offspring:
         if rng.random() < settings.mutation_probability:
             sigmas = sigma * _spread(genome, layers) if settings.relative_sigma else sigma
-            memory[mutate_gaussian(genome, settings.gene_probability, sigmas, rng)] = 0
+            mutate_gaussian(genome, settings.gene_probability, sigmas, rng)
             mutations += 1
 
     following = genomes.copy()
     following[is_offspring] = offspring
-    remembered[is_offspring] = of_offspring.swapaxes(1, 2)
     lives_on = np.flatnonzero(~is_offspring)
     return Generation(
         following,
@@ -136,10 +136,8 @@ def whole_neurons(n_genes: int, layers: Sequence[Layer], rng: np.random.Generato
 _EXCHANGES = {"two_point": two_points, "layer": whole_layers, "neuron": whole_neurons}
 
 
-def mutate_gaussian(
-    genome: Floats, gene_probability: float, sigma: float | Floats, rng: np.random.Generator
-) -> NDArray[np.bool_]:
-    """Add, in place, N(0, sigma²) to each gene of `genome` (G,) with the given probability; return which changed.
+def mutate_gaussian(genome: Floats, gene_probability: float, sigma: float | Floats, rng: np.random.Generator) -> None:
+    """Add, in place, N(0, sigma²) to each gene of `genome` (G,) with the given probability.
 
     Args:
         sigma: of all genes, or of each, (G,).
@@ -147,7 +145,6 @@ def mutate_gaussian(
     changes = rng.random(len(genome)) < gene_probability
     drawn = rng.normal(0.0, 1.0, int(changes.sum()))
     genome[changes] += (drawn * np.broadcast_to(sigma, genome.shape)[changes]).astype(np.float32)
-    return changes
 
 
 def _spread(genome: Floats, layers: Sequence[Layer]) -> Floats:

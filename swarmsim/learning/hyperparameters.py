@@ -47,7 +47,7 @@ class PPOSettings(LearningSettings):
     learning_rate: float = setting(1e-3, "step size of Adam", minimum=0)
     n_steps: int = setting(1024, "most steps of each environment between two updates", minimum=1)
     gae_lambda: float = setting(0.95, "trade-off of bias and variance of the advantage", minimum=0, maximum=1)
-    replay_size: int = setting(8192, "latest transitions that are learnt from, all environments together", minimum=1)
+    replay_size: int = setting(32768, "latest transitions that are learnt from, all environments together", minimum=1)
     new_fraction: float = setting(
         0.008, "part of all steps so far that is new at an update: updates are the rarer the more is known", minimum=0
     )
@@ -84,7 +84,7 @@ class GeneticSettings:
     crossover_probability: float = setting(0.0, "chance of a pair to exchange genes", minimum=0, maximum=1)
     mutation_probability: float = setting(1.0, "chance of a genome to mutate", minimum=0, maximum=1)
     gene_probability: float = setting(1.0, "chance of each gene of a mutating genome to change", minimum=0, maximum=1)
-    mutation_sigma: float = setting(0.1, "standard deviation of what is added to a changing gene", minimum=0)
+    mutation_sigma: float = setting(0.02, "standard deviation of what is added to a changing gene", minimum=0)
     inherit_moments: bool = setting(True, "whether what the optimiser remembers of a gene goes where the gene goes")
     relative_sigma: bool = setting(True, "whether sigma counts in standard deviations of the gene's own layer")
     adaptive_sigma: bool = setting(True, "whether sigma grows where mutants do well, and shrinks where they do not")

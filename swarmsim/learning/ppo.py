@@ -227,6 +227,7 @@ class PPO(Learner):
         swarm = steps.log_probs.reshape(n_rows)
         swarm = np.where(np.isnan(swarm), log_probs, swarm)  # who was not told takes the action for its own
         ratios = np.exp(np.clip(log_probs - swarm, -MOST_LOG_RATIO, MOST_LOG_RATIO))
+        counted = np.minimum(ratios, np.float32(self.settings.rho_clip))
         advantages, value_targets = vtrace(
             steps.rewards * np.float32(self._unit()),
             values[:, :n_rows].reshape(-1, n_steps, n_envs),
@@ -240,7 +241,7 @@ class PPO(Learner):
         advantages = self._normalized(advantages.reshape(-1, n_rows), active)
         new = active[active >= (n_steps - self._replay.n_new) * n_envs]
         merits = self.memory.merits
-        merits += np.take(ratios * advantages, new, axis=1).sum(axis=1)
+        merits += np.take(counted * advantages, new, axis=1).sum(axis=1)
         return Lesson(
             shown,
             actions,
@@ -248,7 +249,7 @@ class PPO(Learner):
             log_probs,
             advantages,
             value_targets.reshape(-1, n_rows),
-            np.minimum(ratios, np.float32(self.settings.rho_clip)),
+            counted,
         )
 
     def _seen(self, observations: Floats, n_acted: int) -> tuple[Floats, Floats]:
