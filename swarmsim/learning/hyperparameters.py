@@ -46,8 +46,8 @@ class PPOSettings(LearningSettings):
     hidden: tuple[int, ...] = setting((32, 32), "units of each hidden layer, of the actor and of the critic", minimum=1)
     learning_rate: float = setting(1e-3, "step size of Adam", minimum=0)
     n_steps: int = setting(1024, "most steps of each environment between two updates", minimum=1)
-    gae_lambda: float = setting(0.95, "trade-off of bias and variance of the advantage", minimum=0, maximum=1)
-    replay_size: int = setting(32768, "latest transitions that are learnt from, all environments together", minimum=1)
+    gae_lambda: float = setting(0.98, "trade-off of bias and variance of the advantage", minimum=0, maximum=1)
+    replay_size: int = setting(8192, "latest transitions that are learnt from, all environments together", minimum=1)
     new_fraction: float = setting(
         0.008, "part of all steps so far that is new at an update: updates are the rarer the more is known", minimum=0
     )
