@@ -22,7 +22,7 @@ from trials import EVAL_EPISODES, TASKS, Outcome, Trial, by_variant, outcomes, p
 
 from swarmsim.components.gym import make_env, shape_of
 from swarmsim.components.main_job import architecture_of
-from swarmsim.config import make_config
+from swarmsim.config import make_config, merged
 from swarmsim.learning.aggregate import RULES
 from swarmsim.learning.decision import decide
 from swarmsim.learning.policy import ACTORS, Activations, Architecture, Floats, Networks, forward
@@ -186,7 +186,8 @@ def main() -> None:
 
     def trial(env: str, variant: str, seed: int) -> Trial:
         rounds = TASKS[env].rounds if options.rounds is None else options.rounds
-        settings = {"population": options.population, **VARIANTS.get(variant, {})}
+        changed = {"population": options.population, **VARIANTS.get(variant, {})}
+        settings = merged(TASKS[env].settings, changed)
         return Trial(env, variant, seed, rounds, options.episodes, settings)
 
     grid = [(env, seed) for env in options.envs for seed in seeds(options.seeds)]

@@ -10,6 +10,8 @@ from pathlib import Path
 from measuring import machine
 from trials import TASKS, Trial, outcomes, printed, seeds
 
+from swarmsim.config import merged
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -32,7 +34,7 @@ def main() -> None:
             seed,
             TASKS[env].rounds if options.rounds is None else options.rounds,
             options.episodes,
-            {"preset": preset, "population": options.population},
+            merged(TASKS[env].settings, {"preset": preset, "population": options.population}),
         )
         for env in options.envs
         for preset in options.presets

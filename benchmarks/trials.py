@@ -6,13 +6,15 @@ import os
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
+
+from swarmsim.config import read_file
 
 EVAL_EPISODES = 20
 
@@ -25,19 +27,26 @@ class Task:
         rounds: the budget, of 20 episodes each.
         solved: the mean return from which it is called solved.
         worst, best: the returns that areas under the curve count as 0 and 1.
+        settings: over the defaults, where these do not do.
     """
 
     rounds: int
     solved: float
     worst: float
     best: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _learning_of(example: str) -> dict[str, Any]:
+    settings = read_file(Path(__file__).parent.parent / "examples" / example / "swarm.yaml")
+    return {"ppo": settings["ppo"]}
 
 
 TASKS: Mapping[str, Task] = {
     "CartPole-v1": Task(5, 475, 0, 500),
     "Acrobot-v1": Task(10, -100, -500, 0),
     "Pendulum-v1": Task(20, -200, -1600, 0),
-    "LunarLander-v3": Task(50, 200, -500, 300),
+    "LunarLander-v3": Task(50, 200, -500, 300, _learning_of("lunar_lander")),
 }
 
 

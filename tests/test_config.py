@@ -32,6 +32,11 @@ def test_the_default_file_shows_every_setting_with_its_default_and_a_comment():
             assert line.count("#") >= 1 + line.lstrip().startswith("#"), line
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*/swarm.yaml")), ids=lambda path: path.parent.name)
+def test_the_examples_files_can_be_used(path):
+    assert make_config(read_file(path), str(path)) != Config()
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_default_file_leaves_to_every_preset_what_the_preset_sets(preset):
     values = read_file(ROOT / "swarm.yaml") | {"preset": preset}
