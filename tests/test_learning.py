@@ -7,6 +7,7 @@ import swarmsim
 from tests.environments import Corridor
 
 SEEDS = range(10)
+LITTLE = {"n_batches": 8, "batch_size": 64}  # learning at a time, which does for tasks as small as these
 
 
 def last_round(env: str, seed: int, **settings):
@@ -18,7 +19,7 @@ def last_round(env: str, seed: int, **settings):
 
 def test_on_a_bandit_every_seed_finds_the_better_arm():
     """Arm 1 pays in 9 of 10 pulls, arm 0 in 1 of 10; a deterministic swarm always pulls the same one."""
-    settings = {"rounds": 2, "episodes": 500, "eval_episodes": 100}
+    settings = {"rounds": 2, "episodes": 500, "eval_episodes": 100, "ppo": LITTLE}
     scores = [last_round("Bandit", seed, **settings).eval_score_evolved for seed in SEEDS]
     assert min(scores) > 0.75, scores
 
@@ -31,11 +32,13 @@ def test_without_learning_the_better_arm_is_found_by_luck_alone():
 
 @pytest.mark.parametrize("envs", [1, 4])
 def test_in_a_corridor_every_seed_walks_straight_to_the_end(envs):
-    scores = [last_round("Corridor", seed, rounds=3, episodes=100, envs=envs).eval_score_evolved for seed in SEEDS]
+    settings = {"rounds": 3, "episodes": 100, "envs": envs, "ppo": LITTLE}
+    scores = [last_round("Corridor", seed, **settings).eval_score_evolved for seed in SEEDS]
     assert np.allclose(scores, Corridor.OPTIMUM), scores
 
 
+@pytest.mark.timeout(300)
 def test_on_cartpole_the_default_settings_play_far_better_than_chance():
-    """Chance gets 22 of 500, and pushing to one side 9; on the seeds 0 to 9 the worst of ten gets 165."""
-    history = swarmsim.run(rounds=3, eval_episodes=10, seed=0, link="inprocess", out=None)
+    """Chance gets 22 of 500, and pushing to one side 9; the worst of the seeds 100 to 109 gets 233."""
+    history = swarmsim.run(rounds=2, eval_episodes=10, seed=0, link="inprocess", out=None)
     assert history[-1].eval_score_evolved > 100
