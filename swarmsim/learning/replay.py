@@ -77,9 +77,6 @@ class Replay:
         self._room = Steps.empty(architecture, 2 * capacity, n_envs)  # so that it is moved to the front but rarely
         self._start = self._end = 0
 
-    def __len__(self) -> int:
-        return self._end - self._start
-
     @property
     def steps(self) -> Steps:
         """All that are there, the oldest first, as a view."""
