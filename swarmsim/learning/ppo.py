@@ -10,6 +10,7 @@ models of one experience stay different.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,6 @@ class PPO(Learner):
         self._parts = [slice(0, architecture.actor[-1].end), slice(architecture.critic[0].start, None)]
         self._replay = self._empty_replay(n_envs=1)
         self._shown = Activations.empty(architecture, len(self.weights), n_rows=1)
-        self._rows = Activations.empty(architecture, len(self.weights), ROWS_AT_ONCE)
         of_a_block = len(self._blocks[0].gradient)
         self._drawn = Activations.empty(architecture, of_a_block, settings.batch_size, of_its_own=True)
 
@@ -251,6 +251,10 @@ class PPO(Learner):
             value_targets.reshape(-1, n_rows),
             counted,
         )
+
+    @cached_property
+    def _rows(self) -> Activations:
+        return Activations.empty(self.architecture, len(self.weights), ROWS_AT_ONCE)
 
     def _seen(self, observations: Floats, n_acted: int) -> tuple[Floats, Floats]:
         """Return the values (P, B) of `observations` (B, n_inputs), and what the actors say to the first of them."""

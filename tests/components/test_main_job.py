@@ -353,5 +353,5 @@ def test_auto_takes_one_worker_for_a_small_swarm_and_one_per_core_for_a_large_on
     assert taken(150, 1) == 2
     assert taken(50, 20) == 3
     assert taken(2, 1000) == 2
-    assert taken(20, 1, preset="default") == 4  # it learns more often from each step than it decides
+    assert taken(20, 1, preset="default") == 3  # it learns more often from each step than it decides
     assert taken(3, 1, preset="default") == 1

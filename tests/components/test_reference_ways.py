@@ -200,7 +200,7 @@ def test_models_that_announce_nothing_take_part_in_runs_and_evolutions(ours):
 
 
 def test_a_swarm_whose_other_components_are_all_strangers_learns():
-    with started(without=("environment", "evolution", "aggregation"), ppo={"n_steps": 3}) as address:
+    with started(without=("environment", "evolution", "aggregation"), workers=1, ppo={"n_steps": 3}) as address:
         strangers = [Environment(address), Aggregation(address, 2), Evolution(address, 2)]
         with controlled(address, *strangers) as control:
             before = control.weights()
@@ -218,7 +218,7 @@ def test_a_swarm_whose_other_components_are_all_strangers_learns():
 
 
 def test_models_learn_in_conversations_without_a_root():
-    with started(without=("environment", "evolution", "aggregation"), ppo={"n_steps": 3}) as address:
+    with started(without=("environment", "evolution", "aggregation"), workers=1, ppo={"n_steps": 3}) as address:
         with Client("env", *address) as env, Client("control", *address) as client:
             control = Control(client, CONTROL, OBSERVATION, timeout=10)
             env.join_room("logits")
