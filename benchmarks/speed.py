@@ -20,6 +20,7 @@ from measuring import (
     swarm_steps_per_second,
     table,
     training_round,
+    whole_runs_steps_per_second,
 )
 from serial import serial_steps_per_second
 
@@ -27,7 +28,7 @@ from swarmsim.components.main_job import n_workers
 from swarmsim.config import Config
 
 RAW = "raw stepping of one environment"
-DEFAULT, EPISODES_OF_DEFAULT = "20 models, preset default", 40
+WHOLE_RUN = "five rounds of 20 episodes, preset {}"
 EPISODES = {  # of a measurement that takes a second or two
     (20, 1): 300,
     (100, 1): 150,
@@ -51,12 +52,13 @@ def comparison(repeats: int, share: float) -> str:
     """Return the table of ratios."""
     swarm = {key: config_of(*key, "auto", share) for key in ((20, 1), (200, 1), (1000, 1), (20, 20))}
     measures: dict[str, Callable[[], float]] = {RAW: raw_steps_per_second}
-    for (population, envs), config in swarm.items():
-        measures[_name(population, envs)] = partial(swarm_steps_per_second, config)
+    for (population, envs), of_a_round in swarm.items():
+        measures[_name(population, envs)] = partial(swarm_steps_per_second, of_a_round)
     for population in (20, 200):
         measures[f"{population} models, serial"] = partial(serial_steps_per_second, swarm[population, 1])
-    learnt = training_round(preset="default", episodes=max(round(share * EPISODES_OF_DEFAULT), 1))
-    measures[DEFAULT] = partial(swarm_steps_per_second, learnt)
+    for preset in ("default", "reference"):
+        config = training_round(preset=preset, rounds=5, episodes=max(round(share * 20), 1))
+        measures[WHOLE_RUN.format(preset)] = partial(whole_runs_steps_per_second, config)
     taken = interleaved(repeats, measures)
     of = partial(_row, taken)
     rows = [
@@ -64,7 +66,7 @@ def comparison(repeats: int, share: float) -> str:
         of("… against the same learning, serial, without messages", _name(20), "20 models, serial"),
         of("200 models against the same learning, serial", _name(200), "200 models, serial"),
         of("20 environments side by side against raw stepping", _name(20, 20), RAW, as_percent=True),
-        of("preset default against reference, 20 models", DEFAULT, _name(20)),
+        of("a run of preset default against one of reference", *map(WHOLE_RUN.format, ("default", "reference"))),
         of("1,000 models against 20 models", _name(1000), _name(20)),
     ]
     steps = [[name, *summary(figures, "{:,.0f}".format)] for name, figures in taken.items()]
