@@ -236,7 +236,8 @@ def draw(path: Path, of: Sequence[Outcome]) -> None:
     for env, axes in zip(environments, figure.subplots(len(environments), squeeze=False)[:, 0], strict=True):
         drawn = {variant: members for (each, variant), members in groups.items() if each == env}
         for (variant, members), style in zip(drawn.items(), _styles(len(drawn)), strict=True):
-            grid = np.linspace(0, statistics.median(outcome.steps[-1] for outcome in members), 200)
+            first, last = (statistics.median(outcome.steps[i] for outcome in members) for i in (0, -1))
+            grid = np.linspace(first, last, 200)
             low, middle, high = np.percentile([_scores(outcome, grid) for outcome in members], (25, 50, 75), axis=0)
             axes.plot(grid, middle, label=variant, **style)
             axes.fill_between(grid, low, high, color=style["color"], alpha=0.2, linewidth=0)
