@@ -60,10 +60,13 @@ class PPOSettings(LearningSettings):
     )
     normalize_rewards: bool = setting(True, "whether values are counted in units of the rewards' root mean square")
 
+    def steps_between_updates(self, n_seen: float) -> int:
+        """Return how many steps of each environment are new at an update, once it has seen `n_seen` in all."""
+        return min(self.n_steps, max(round(self.new_fraction * n_seen), LEAST_STEPS))
+
     @property
     def replayed_per_step(self) -> float:
-        between_updates = min(self.n_steps, max(self.new_fraction * SHORT_TRAINING, LEAST_STEPS))
-        return self.n_batches * self.batch_size / between_updates
+        return self.n_batches * self.batch_size / self.steps_between_updates(SHORT_TRAINING)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from swarmsim.learning.a2c import Block, blocks, clip
 from swarmsim.learning.adam import Memory
-from swarmsim.learning.hyperparameters import LEAST_STEPS, PPOSettings
+from swarmsim.learning.hyperparameters import PPOSettings
 from swarmsim.learning.learner import Learner
 from swarmsim.learning.policy import ACTORS, CRITICS, Activations, Architecture, Floats, Networks, backward, forward
 from swarmsim.learning.replay import Replay
@@ -150,10 +150,9 @@ class PPO(Learner):
 
     @property
     def update_is_due(self) -> bool:
-        """Whether `n_steps` are new, or so many as are much beside the few that there have been so far."""
+        """Whether so many steps are new as are much beside all that there have been so far."""
         n_seen = self.memory.rewards[0] / self._replay.n_envs
-        much = max(round(self.settings.new_fraction * n_seen), LEAST_STEPS)
-        return self.awaits_outcome and self._replay.n_new >= min(self.settings.n_steps, much)
+        return self.awaits_outcome and self._replay.n_new >= self.settings.steps_between_updates(n_seen)
 
     def learn(self) -> None:
         if self.update_is_due:
@@ -257,7 +256,7 @@ class PPO(Learner):
         return Activations.empty(self.architecture, len(self.weights), ROWS_AT_ONCE)
 
     def _seen(self, observations: Floats, n_acted: int) -> tuple[Floats, Floats]:
-        """Return the values (P, B) of `observations` (B, n_inputs), and what the actors say to the first of them."""
+        """Return what the actors say to the first of `observations` (B, n_inputs), and the values (P, B) of all."""
         n_models, n_outputs = len(self.weights), self.architecture.distribution.n_outputs
         outputs = np.empty((n_models, n_acted, n_outputs), np.float32)
         values = np.empty((n_models, len(observations)), np.float32)
