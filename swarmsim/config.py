@@ -45,7 +45,10 @@ class Config:
     rounds: int = setting(5, "train, evaluate, evolve, evaluate, this often", minimum=0)
     population: int = setting(20, "models", minimum=1)
     episodes: int = setting(20, "training episodes in a round", minimum=1)
-    eval_episodes: int = setting(1, "deterministic episodes in each evaluation", minimum=1)
+    eval_episodes: int = setting(1, "episodes in each evaluation", minimum=1)
+    eval_deterministic: bool = setting(
+        True, "whether evaluations take the best actions, in the place of drawing them as training does"
+    )
     env: str = setting("CartPole-v1", "a Gymnasium id, 'module:id' to import the module first, or 'module:Class'")
     aggregation: str = setting(
         "sum", "how opinions become one action: sum, product, majority, rank, weighted, or 'module:function'"

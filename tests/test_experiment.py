@@ -59,11 +59,18 @@ def test_environments_side_by_side_are_the_same_twice_too(envs):
     assert metrics(**settings, workers=3) == metrics(**settings, workers=2, link="sockets")
 
 
-def test_how_often_is_evaluated_does_not_change_the_training():
+def test_neither_how_often_nor_how_is_evaluated_changes_the_training():
+    ways = ({"eval_episodes": 1}, {"eval_episodes": 20}, {"eval_episodes": 3, "eval_deterministic": False})
     returns = [
-        [r.train_returns for r in swarmsim.run(out=None, link="inprocess", **SMALL, eval_episodes=n)] for n in (1, 20)
+        [r.train_returns for r in swarmsim.run(out=None, link="inprocess", **SMALL, **settings)] for settings in ways
     ]
-    assert returns[0] == returns[1]
+    assert returns[0] == returns[1] == returns[2]
+
+
+def test_evaluations_that_draw_their_actions_are_the_same_twice_too():
+    settings = {"eval_deterministic": False, "envs": 2}
+    drawn = metrics(**settings, workers=2)
+    assert drawn == metrics(**settings, link="inprocess") != metrics(envs=2, link="inprocess")
 
 
 def test_a_history_is_a_list_of_rounds_that_prints_as_a_table(in_tmp_path):

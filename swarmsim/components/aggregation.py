@@ -53,6 +53,7 @@ class Aggregation:
         rule: by which opinions become one.
         continuous: whether what models say tells of numbers, in the place of logits.
         led_fraction: part of the training episodes in which one model decides alone.
+        eval_deterministic: whether evaluations take the best actions, in the place of drawing them as training does.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Aggregation:
         rule: str = "sum",
         continuous: bool = False,
         led_fraction: float = 0.0,
+        eval_deterministic: bool = True,
     ) -> None:
         self.client = client
         self.kept = kept
@@ -73,6 +75,7 @@ class Aggregation:
         self.seed = seed
         self.continuous = continuous
         self.led_fraction = led_fraction
+        self.eval_deterministic = eval_deterministic
         self._returns: dict[str, list[float]] = {}
         self.rng = generator(seed, "aggregation")
         self.ledger = Ledger()
@@ -245,15 +248,24 @@ class Aggregation:
             return None  # two processes spoke for one component
         outputs = self._order.of([self._logits[names] for names in spoken])
         distribution = Gaussian(outputs.shape[2] // 2) if self.continuous else Categorical(outputs.shape[2])
-        is_final = bool(self._asked["DETERMINISTIC"])
-        decision = decide(outputs, distribution, self.rule, None if is_final else self.rng, self._leaders())
-        if not is_final:
+        step = self._asked.get("STEP", self._decided + 1)
+        decision = decide(outputs, distribution, self.rule, self._drawing(step), self._leaders())
+        if not self._asked["DETERMINISTIC"]:
             active = np.asarray(self._asked["ACTIVE"]).reshape(-1) if "ACTIVE" in self._asked else slice(None)
             self.ledger.add(self._order.names, decision.opinions[:, active], decision.given[:, active])
         self._logits = {}
-        self._decided = self._asked.get("STEP", self._decided + 1)
+        self._decided = step
         carried: Message = {key: self._asked[key] for key in ("ROOT_ID", "MODEL_STATUS") if key in self._asked}
         return {**_told(decision), "STEP": self._decided, **carried}
+
+    def _drawing(self, step: int) -> np.random.Generator | None:
+        """Return what draws the actions of a step; None where the best ones are taken.
+
+        In evaluation it is the same for a step of each, so that none changes another, and luck is the same for all.
+        """
+        if not self._asked["DETERMINISTIC"]:
+            return self.rng
+        return None if self.eval_deterministic else generator(self.seed, "evaluation", step)
 
     def report(self, message: Message) -> Message | None:
         """Answer an evolution's GET with what each model contributed since the last one, and begin anew.

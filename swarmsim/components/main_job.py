@@ -69,6 +69,7 @@ def _aggregation(config: Config, shape: Shape) -> Role:
             "rule": config.aggregation,
             "continuous": shape.continuous,
             "led_fraction": config.led_fraction,
+            "eval_deterministic": config.eval_deterministic,
         },
     )
 

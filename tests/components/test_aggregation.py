@@ -27,8 +27,8 @@ class Present:
         return Rooms({str(i): Member(str(i), name, (name,), rooms) for i, name in enumerate(self.names)})
 
 
-def aggregation(names=LOGITS, seed=0, kept=None):
-    return Aggregation(Present(names), Kept(kept), models=MODELS, seed=seed)
+def aggregation(names=LOGITS, seed=0, kept=None, **settings):
+    return Aggregation(Present(names), Kept(kept), models=MODELS, seed=seed, **settings)
 
 
 def logits(name, step=0, deterministic=True, run="run", values=None, **more):
@@ -68,6 +68,20 @@ def test_sampled_actions_do_not_depend_on_the_order_of_arrival():
     first = actions(list(LOGITS))
     assert first == actions(list(reversed(LOGITS)))
     assert set(first) == {0, 1}
+
+
+def test_an_evaluation_may_draw_its_actions_and_then_draws_alike_in_each():
+    swarm = aggregation(["model0"], eval_deterministic=False)
+
+    def actions(run, deterministic=True):
+        said = [logits("model0", step, deterministic, run, values=[0.0, 0.0]) for step in range(50)]
+        return [swarm.collect(message)["ACTION"] for message in said]
+
+    first = actions("before")
+    trained = actions("training", deterministic=False)
+    assert set(first) == set(trained) == {0, 1}
+    assert first == actions("after") != trained
+    assert swarm.ledger.shares() == {"model0": 1.0}
 
 
 def test_packed_models_and_several_environments_are_read_alike():
