@@ -37,16 +37,16 @@ class Task:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _learning_of(example: str) -> dict[str, Any]:
+def _settings_of(example: str) -> dict[str, Any]:
     settings = read_file(Path(__file__).parent.parent / "examples" / example / "swarm.yaml")
-    return {"ppo": settings["ppo"]}
+    return {key: value for key, value in settings.items() if key not in ("env", "rounds")}
 
 
 TASKS: Mapping[str, Task] = {
     "CartPole-v1": Task(5, 475, 0, 500),
     "Acrobot-v1": Task(10, -100, -500, 0),
     "Pendulum-v1": Task(20, -200, -1600, 0),
-    "LunarLander-v3": Task(50, 200, -500, 300, _learning_of("lunar_lander")),
+    "LunarLander-v3": Task(50, 200, -500, 300, _settings_of("lunar_lander")),
 }
 
 

@@ -44,7 +44,7 @@ class PPOSettings(LearningSettings):
     """Proximal policy optimisation (Schulman et al. 2017) on replayed experience, corrected by V-trace."""
 
     hidden: tuple[int, ...] = setting((32, 32), "units of each hidden layer, of the actor and of the critic", minimum=1)
-    learning_rate: float = setting(1e-3, "step size of Adam", minimum=0)
+    learning_rate: float = setting(2e-3, "step size of Adam", minimum=0)
     n_steps: int = setting(1024, "most steps of each environment between two updates", minimum=1)
     gae_lambda: float = setting(0.98, "trade-off of bias and variance of the advantage", minimum=0, maximum=1)
     replay_size: int = setting(8192, "latest transitions that are learnt from, all environments together", minimum=1)
@@ -56,7 +56,7 @@ class PPOSettings(LearningSettings):
     clip_range: float = setting(0.2, "how far an update may move an action's probability, as a part of it", minimum=0)
     rho_clip: float = setting(1.0, "most that an action counts which the model likes better than the swarm", minimum=0)
     min_advantage_std: float = setting(
-        0.6, "least deviation that advantages are divided by, as a part of the largest so far", minimum=0, maximum=1
+        0.1, "least deviation that advantages are divided by, as a part of the largest so far", minimum=0, maximum=1
     )
     normalize_rewards: bool = setting(True, "whether values are counted in units of the rewards' root mean square")
 
