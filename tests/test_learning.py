@@ -39,6 +39,6 @@ def test_in_a_corridor_every_seed_walks_straight_to_the_end(envs):
 
 @pytest.mark.timeout(300)
 def test_on_cartpole_the_default_settings_play_far_better_than_chance():
-    """Chance gets 22 of 500, and pushing to one side 9; the worst of the seeds 100 to 109 gets 233."""
-    history = swarmsim.run(rounds=2, eval_episodes=10, seed=0, link="inprocess", out=None)
+    """Chance gets 22 of 500, and pushing to one side 9; the worst of the seeds 0 to 9 and 100 to 109 gets 200."""
+    history = swarmsim.run(rounds=3, eval_episodes=10, seed=0, link="inprocess", out=None)
     assert history[-1].eval_score_evolved > 100

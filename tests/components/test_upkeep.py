@@ -48,7 +48,7 @@ def test_every_component_tells_its_settings_to_who_asks(job):
     assert sorted(name for message in answers.values() for name in message["COMPONENT"]) == sorted(ROLES)
     assert all(message["TO"] == "control" and "TO_ROOM" not in message for message in answers.values())
     settings = {name: message["SETTINGS"] for name, message in answers.items()}
-    assert settings["models0-1"]["learning_rate"] == 1e-3
+    assert settings["models0-1"]["learning_rate"] == 2e-3
     assert settings["models0-1"]["hidden"] == [32, 32]
     assert settings["evolution"]["tournament_size"] == 3
     assert settings["environment"] == {"env": "CartPole-v1", "envs": 1, "seed": 0, "timeout": 20.0}
