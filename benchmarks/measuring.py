@@ -59,17 +59,12 @@ def summary(figures: Sequence[float], form: Callable[[float], str]) -> list[str]
     return [form(statistics.median(figures)), f"{form(min(figures))} to {form(max(figures))}"]
 
 
-def training_round(**settings: int | str) -> Config:
-    """Return one round of the preset `reference` with these settings, which keeps no files."""
+def training_of(**settings: int | str) -> Config:
+    """Return a training with these settings, by default one round of the preset `reference`; it keeps no files."""
     return make_config({"preset": "reference", "seed": 1, "rounds": 1, "out": None, **settings}, "benchmark")
 
 
 def swarm_steps_per_second(config: Config) -> float:
-    """Return the steps per second of a swarm's training in its last round."""
-    return Experiment(config).run()[-1].steps_per_second
-
-
-def whole_runs_steps_per_second(config: Config) -> float:
     """Return the steps per second of a swarm's training in all its rounds: some learn more often at first."""
     history = Experiment(config).run()
     return history.env_steps / sum(record.seconds for record in history)

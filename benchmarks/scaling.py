@@ -5,7 +5,7 @@ import statistics
 from pathlib import Path
 
 import numpy as np
-from measuring import interleaved, machine, swarm_steps_per_second, table, training_round
+from measuring import interleaved, machine, swarm_steps_per_second, table, training_of
 from serial import serial_steps_per_second
 
 from swarmsim.config import Config
@@ -18,7 +18,7 @@ LARGE = 200  # from here on learning, not messages, is most of a step
 def config_of(population: int, share: float) -> Config:
     """Return a training round of the preset `reference`, shorter for large populations."""
     episodes = max(4, round(share * EPISODES * min(1.0, (LARGE / population) ** 0.5)))
-    return training_round(population=population, episodes=episodes)
+    return training_of(population=population, episodes=episodes)
 
 
 def costs(population: int, repeats: int, share: float) -> dict[str, float]:

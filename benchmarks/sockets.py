@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from measuring import interleaved, machine, ratio, summary, swarm_steps_per_second, table, training_round
+from measuring import interleaved, machine, ratio, summary, swarm_steps_per_second, table, training_of
 from messaging import round_trip, swarm
 from reference import reference_python
 from reference_swarm.swarm import START_SECONDS, Components, ReferenceFailed, measured
@@ -69,7 +69,7 @@ def measures(given: argparse.Namespace) -> tuple[dict[str, Callable[[], float]],
         settings = {"population": given.models, "episodes": episodes, "rounds": 2}
         steps[REFERENCE] = partial(measured, python, given.models, given.seconds, nodelay=False)
         for name, link in ((SOCKETS, "sockets"), (QUEUES, "queues")):
-            steps[name] = partial(swarm_steps_per_second, training_round(**settings, link=link))
+            steps[name] = partial(swarm_steps_per_second, training_of(**settings, link=link))
     return round_trips, steps
 
 

@@ -19,8 +19,7 @@ from measuring import (
     summary,
     swarm_steps_per_second,
     table,
-    training_round,
-    whole_runs_steps_per_second,
+    training_of,
 )
 from serial import serial_steps_per_second
 
@@ -45,7 +44,7 @@ EPISODES = {  # of a measurement that takes a second or two
 def config_of(population: int, envs: int, workers: int | str, share: float) -> Config:
     """Return a training round of the preset `reference`; `share` makes it shorter."""
     episodes = max(round(share * EPISODES[population, envs]), envs)
-    return training_round(population=population, envs=envs, workers=workers, episodes=episodes)
+    return training_of(population=population, envs=envs, workers=workers, episodes=episodes)
 
 
 def comparison(repeats: int, share: float) -> str:
@@ -57,8 +56,8 @@ def comparison(repeats: int, share: float) -> str:
     for population in (20, 200):
         measures[f"{population} models, serial"] = partial(serial_steps_per_second, swarm[population, 1])
     for preset in ("default", "reference"):
-        config = training_round(preset=preset, rounds=5, episodes=max(round(share * 20), 1))
-        measures[WHOLE_RUN.format(preset)] = partial(whole_runs_steps_per_second, config)
+        config = training_of(preset=preset, rounds=5, episodes=max(round(share * 20), 1))
+        measures[WHOLE_RUN.format(preset)] = partial(swarm_steps_per_second, config)
     taken = interleaved(repeats, measures)
     of = partial(_row, taken)
     rows = [
