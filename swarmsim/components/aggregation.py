@@ -70,7 +70,12 @@ class Aggregation:
         self.client = client
         self.kept = kept
         self.models = models
-        self._made_with = {"seed": seed, "aggregation": rule}
+        self._made_with = {
+            "seed": seed,
+            "aggregation": rule,
+            "led_fraction": led_fraction,
+            "eval_deterministic": eval_deterministic,
+        }
         self.rule = rule_named(rule)
         self.seed = seed
         self.continuous = continuous

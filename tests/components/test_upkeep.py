@@ -52,7 +52,12 @@ def test_every_component_tells_its_settings_to_who_asks(job):
     assert settings["models0-1"]["hidden"] == [32, 32]
     assert settings["evolution"]["tournament_size"] == 3
     assert settings["environment"] == {"env": "CartPole-v1", "envs": 1, "seed": 0, "timeout": 20.0}
-    assert settings["aggregation"] == {"seed": 0, "aggregation": "sum"}
+    assert settings["aggregation"] == {
+        "seed": 0,
+        "aggregation": "sum",
+        "led_fraction": 0.0,
+        "eval_deterministic": True,
+    }
 
 
 def test_only_those_that_are_named_answer_and_tell_what_is_asked_for(job):
