@@ -53,6 +53,11 @@ def in_tmp_path(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+def cells(line: str) -> list[str]:
+    """Return the cells of one line of a benchmark's table."""
+    return [cell.strip() for cell in line.split("|")[1:-1]]
+
+
 def child_processes() -> list[int]:
     """Return the living children of this process, and theirs, but for multiprocessing's own tracker of `spawn`."""
     parents = {}

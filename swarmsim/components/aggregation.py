@@ -70,12 +70,7 @@ class Aggregation:
         self.client = client
         self.kept = kept
         self.models = models
-        self._made_with = {
-            "seed": seed,
-            "aggregation": rule,
-            "led_fraction": led_fraction,
-            "eval_deterministic": eval_deterministic,
-        }
+        self.rule_name = rule
         self.rule = rule_named(rule)
         self.seed = seed
         self.continuous = continuous
@@ -291,7 +286,12 @@ class Aggregation:
 
     def settings(self) -> dict[str, Any]:
         """Return what it was made with."""
-        return dict(self._made_with)
+        return {
+            "seed": self.seed,
+            "aggregation": self.rule_name,
+            "led_fraction": self.led_fraction,
+            "eval_deterministic": self.eval_deterministic,
+        }
 
 
 class Order:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, cells
 
 
 @pytest.mark.timeout(600)
@@ -15,9 +15,7 @@ def test_whatever_is_killed_the_run_goes_on_or_ends_cleanly(tmp_path, link):
     program = [sys.executable, ROOT / "benchmarks" / "chaos.py", "--trials", "20", "--link", link]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = [
-        [cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if line.startswith("|")
-    ]
+    rows = [cells(line) for line in done.stdout.splitlines() if line.startswith("|")]
     head, total = rows[0], dict(zip(rows[0], rows[-1], strict=True))
     assert head[-3:] == ["hung", "left processes", "lost a checkpoint"]
     assert [total[name] for name in head[-3:]] == ["0", "0", "0"]

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, cells
 
 
 @pytest.mark.parametrize("link", ["queues", "inprocess", "sockets"])
@@ -13,5 +13,5 @@ def test_cycles_leave_nothing_behind(tmp_path, link):
     program = [sys.executable, ROOT / "benchmarks" / "cycles.py", "--cycles", "25", "--link", link]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    last = [cell.strip() for cell in done.stdout.splitlines()[-1].split("|")[1:-1]]
+    last = cells(done.stdout.splitlines()[-1])
     assert last[:2] == ["25", "0"]

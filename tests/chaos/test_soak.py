@@ -3,11 +3,7 @@
 import subprocess
 import sys
 
-from tests.conftest import ROOT
-
-
-def cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.split("|")[1:-1]]
+from tests.conftest import ROOT, cells
 
 
 def test_fifty_clients_get_every_message_and_the_server_holds_no_more_of_them_after_a_while(tmp_path):
