@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from swarmsim import programs
+from swarmsim.commands import programs
 from swarmsim.config import Config, resumed_config
 from swarmsim.errors import ComponentFailed, SettingsError, SwarmError
 from swarmsim.flags import Parser, config_of, given_settings
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(config: Config, resume: bool) -> int:
     from swarmsim.experiment import Experiment
-    from swarmsim.terminal import TerminalReport
+    from swarmsim.views.terminal import TerminalReport
 
     experiment = Experiment(config, TerminalReport(config.progress), resume=resume)
     status = DONE

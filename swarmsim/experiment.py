@@ -266,7 +266,7 @@ class Experiment:
         self.history.rounds.append(record)
         if self._directory is not None:
             self._save(self._directory, control.states(), complete=True)
-            self._directory.add_round(record)
+            self._directory.add_round(self.history)
         self.report.round_ended(record)
 
     def _play(self, number: int, control: Control) -> RunResult:

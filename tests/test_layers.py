@@ -12,8 +12,8 @@ from tests.conftest import ROOT
 LAYERS = [
     ["run", "swarmsim.__main__"],
     ["swarmsim.cli"],
-    ["swarmsim.programs"],
-    ["swarmsim.terminal", "swarmsim.flags"],
+    ["swarmsim.commands"],
+    ["swarmsim.views", "swarmsim.flags"],
     ["swarmsim"],  # the public names alone, which nothing of the house imports
     ["swarmsim.experiment"],
     ["swarmsim.supervision", "swarmsim.interrupts", "swarmsim.report"],

@@ -82,7 +82,7 @@ def test_the_program_of_the_page_on_sockets_runs():
 
 @pytest.mark.parametrize("command", re.findall(r"^swarmsim (.*)$", README + SOCKETS, flags=re.MULTILINE))
 def test_the_commands_for_several_programs_are_such(command):
-    from swarmsim.programs import make_component_parser, make_serve_parser
+    from swarmsim.commands.programs import make_component_parser, make_serve_parser
 
     program, *flags = command.split()
     {"serve": make_serve_parser, "component": make_component_parser}[program]().parsed(flags)

@@ -1,11 +1,15 @@
 """What a run has shown: one record a round, and their summary."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 TIMES = ("seconds", "steps_per_second")
+TOLD = ("seed", "env", "population", "workers", "link", "preset")  # of a run's settings, in its summary
+
+Messages = dict[str, dict[str, dict[str, int]]]
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,12 @@ class History:
     """The rounds of a run so far, in order.
 
     Attributes:
-        settings: what the run was asked for: seed, env, population, workers, link, preset.
+        settings: what the run was asked for: seed, env, population, workers, link, preset; and reward_threshold, the
+            score from which the environment counts as solved, or None.
         directory: where the run's files lie, or None where it keeps none.
         wall_seconds: from the first component's start to the end, summed over all processes that went on with the run.
         failures: of components, in order: round, phase, component, error, message, traceback, and whether it healed.
+        messages: how many were taken, by room ("" for those to one component alone), sender and receiver.
     """
 
     settings: Mapping[str, Any]
@@ -60,6 +66,7 @@ class History:
     rounds: list[Round] = field(default_factory=list)
     wall_seconds: float = 0.0
     failures: list[dict[str, Any]] = field(default_factory=list)
+    messages: Messages = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Round]:
         return iter(self.rounds)
@@ -81,6 +88,7 @@ class History:
             "rounds": [r.to_dict() for r in self.rounds],
             "failures": [dict(failure) for failure in self.failures],
             "wall_seconds": self.wall_seconds,
+            "messages": deepcopy(self.messages),
         }
 
     @classmethod
@@ -94,7 +102,14 @@ class History:
             rounds=[Round.from_dict(values) for values in state["rounds"]],
             wall_seconds=state["wall_seconds"],
             failures=state["failures"],
+            messages=state.get("messages", {}),
         )
+
+    def count_messages(self, receiver: str, taken: Iterable[tuple[str, str, int]]) -> None:
+        """Add what `receiver` has taken: rooms, senders and numbers."""
+        for room, sender, number in taken:
+            receivers = self.messages.setdefault(room, {}).setdefault(sender, {})
+            receivers[receiver] = receivers.get(receiver, 0) + number
 
     def summary(self) -> dict[str, Any]:
         """Return `summary.json`; scores are None where no round was finished."""
@@ -108,6 +123,7 @@ class History:
             "steps_per_second": self.env_steps / train_seconds if train_seconds else 0.0,
             "wall_seconds": self.wall_seconds,
             "failures": self.failures,
+            "messages": self.messages,
             **self.settings,
         }
 

@@ -1,4 +1,4 @@
-"""The directory of one run: settings, a line of metrics a round, checkpoints, a summary, a plot."""
+"""The directory of one run: settings, a line of metrics a round, checkpoints, a summary, pictures."""
 
 import errno
 import fcntl
@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,11 +16,9 @@ import yaml
 from swarmsim.errors import SettingsError
 from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, State
 from swarmsim.results.files import write_whole, writing
-from swarmsim.results.history import History, Round
+from swarmsim.results.history import TOLD, History, Round
 
-CONFIG, METRICS, SUMMARY, CHECKPOINT, PLOT = (
-    "config.yaml", "metrics.jsonl", "summary.json", "checkpoint", "scores.png",
-)  # fmt: skip
+CONFIG, METRICS, SUMMARY, CHECKPOINT = "config.yaml", "metrics.jsonl", "summary.json", "checkpoint"
 PACKAGES = "numpy", "gymnasium", "swarmsim"
 VERSIONS = "versions"
 
@@ -91,10 +89,15 @@ class RunDirectory:
                 self._metrics.write(_line(record))
             self._metrics.truncate()
 
-    def add_round(self, record: Round) -> None:
+    def add_round(self, history: History) -> None:
+        """Add the last round of `history` to the metrics, and sum up what is known so far."""
         with writing(self.path / METRICS):
-            self._metrics.write(_line(record))
+            self._metrics.write(_line(history[-1]))
             self._metrics.flush()
+        self._sum_up(history)
+
+    def _sum_up(self, history: History) -> None:
+        write_whole(self.path / SUMMARY, (json.dumps(history.summary(), indent=2) + "\n").encode())
 
     def save(self, round_number: int, state: State, complete: bool) -> Path:
         """Write a checkpoint taken after a `complete` round, or within it; the oldest ones go."""
@@ -114,11 +117,11 @@ class RunDirectory:
     def close(self, history: History) -> None:
         """Write what is known at the end of the run, however it ended, and let others go on with it."""
         with writing(self.path / METRICS), self._metrics:
-            write_whole(self.path / SUMMARY, (json.dumps(history.summary(), indent=2) + "\n").encode())
+            self._sum_up(history)
             if history.rounds:
-                from swarmsim.results.plots import plot_scores
+                from swarmsim.results.pictures import write_pictures
 
-                plot_scores(history, self.path / PLOT)
+                write_pictures(history, self.path)
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:
@@ -127,18 +130,71 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     Raises:
         SettingsError: there is no run, or its settings are damaged.
     """
-    _require_run(Path(path))
-    file = Path(path) / CONFIG
+    return {key: value for key, value in _config(Path(path)).items() if key != VERSIONS}
+
+
+def read_history(path: str | Path) -> History:
+    """Return what the run at `path` has shown so far, whether it goes on or has ended.
+
+    Raises:
+        SettingsError: there is no run, or one of its files is damaged.
+    """
+    path = Path(path)
+    settings = _config(path)
+    summary = _summary(path / SUMMARY)
+    keys = (*TOLD, "reward_threshold")
+    return History(
+        settings={key: summary.get(key, settings.get(key)) for key in keys},
+        directory=path,
+        rounds=list(_rounds(path / METRICS)),
+        wall_seconds=summary.get("wall_seconds", 0.0),
+        failures=summary.get("failures", []),
+        messages=summary.get("messages", {}),
+    )
+
+
+def _rounds(metrics: Path) -> Iterator[Round]:
+    for number, line in enumerate(_content(metrics).splitlines(keepends=True), 1):
+        try:
+            yield Round.from_dict(json.loads(line))
+        except (ValueError, TypeError):
+            if not line.endswith(b"\n"):
+                return  # it is being written
+            raise SettingsError(f"{metrics} is damaged: line {number} is no round") from None
+
+
+def _summary(file: Path) -> dict[str, Any]:
+    """Return a run's summary; an empty one before its first round has ended."""
+    if not file.exists():
+        return {}
     try:
-        settings = yaml.safe_load(file.read_bytes())
+        summary = json.loads(_content(file))
+    except ValueError:
+        summary = None
+    if not isinstance(summary, dict):
+        raise SettingsError(f"{file} is damaged: it is no summary of a run")
+    return summary
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
     except OSError as error:
         raise SettingsError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _config(path: Path) -> dict[str, Any]:
+    _require_run(path)
+    file = path / CONFIG
+    content = _content(file)
+    try:
+        settings = yaml.safe_load(content)
     except Exception as error:  # yaml raises more than its own errors where a value is not what its tag says
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
         raise SettingsError(f"{file} is damaged: {problem}") from None
     if not isinstance(settings, dict):
         raise SettingsError(f"{file} is damaged: it holds no settings")
-    return {key: value for key, value in settings.items() if key != VERSIONS}
+    return settings
 
 
 def _require_run(path: Path) -> None:

@@ -41,7 +41,7 @@ def refuse(damage: SettingsError) -> None:
 def test_a_round_is_a_line_as_soon_as_it_is_added(tmp_path):
     directory = a_run(tmp_path)
     for number in (1, 2):
-        directory.add_round(a_round(number))
+        directory.add_round(History(SETTINGS, rounds=[a_round(number)]))
         assert rounds_in(directory) == list(range(1, number + 1))
     directory.close(History(SETTINGS))
 
@@ -100,12 +100,12 @@ def test_where_nothing_can_be_written_a_sentence_tells_it(tmp_path):
 def test_a_run_goes_on_where_it_was_and_its_summary_and_picture_are_of_all_of_it(tmp_path):
     directory = a_run(tmp_path)
     for record in a_history(2):
-        directory.add_round(record)
+        directory.add_round(History(SETTINGS, rounds=[record]))
     directory.close(a_history(2))
     picture = (tmp_path / "run" / "scores.png").read_bytes()
 
     directory = RunDirectory.resume(str(tmp_path / "run"), keep=2)
-    directory.add_round(a_round(3))
+    directory.add_round(History(SETTINGS, rounds=[a_round(3)]))
     assert rounds_in(directory) == [1, 2, 3]
     directory.close(a_history(3))
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["env_steps"] == 60
@@ -134,7 +134,7 @@ def test_whatever_a_killed_run_left_the_metrics_are_those_of_its_history(tmp_pat
     directory = RunDirectory.resume(tmp_path / "run", keep=1)
     directory.restore(a_history(n_rounds))
     assert rounds_in(directory) == list(range(1, n_rounds + 1))
-    directory.add_round(a_round(n_rounds + 1))
+    directory.add_round(History(SETTINGS, rounds=[a_round(n_rounds + 1)]))
     assert rounds_in(directory) == list(range(1, n_rounds + 2))
     directory.close(History(SETTINGS))
 
@@ -155,7 +155,7 @@ def test_a_run_that_is_killed_again_and_again_goes_on_each_time(tmp_path):
         while True:
             tell(str(len(history)))
             history.rounds.append(a_round(len(history) + 1))
-            directory.add_round(history[-1])
+            directory.add_round(history)
             directory.save(len(history), {"history": history.to_state(), "ballast": np.zeros(10_000)}, complete=True)
 
     for _ in range(30):
@@ -187,7 +187,7 @@ def test_a_second_process_is_refused_until_the_first_has_closed(tmp_path, is_new
     if not is_new:
         directory.close(History(SETTINGS))
         directory = RunDirectory.resume(tmp_path / "run", keep=1)
-    directory.add_round(a_round(1))
+    directory.add_round(History(SETTINGS, rounds=[a_round(1)]))
     directory.restore(History(SETTINGS))
     assert refusal(tmp_path / "run") == f"{tmp_path / 'run'}: another process runs in it"
     directory.close(History(SETTINGS))

@@ -12,6 +12,11 @@ from swarmsim.results.history import History
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#999999"
 
 
+def write_pictures(history: History, folder: Path) -> None:
+    """Draw a run into PNG files in `folder`."""
+    plot_scores(history, folder / "scores.png")
+
+
 def plot_scores(history: History, path: Path) -> None:
     """Draw the scores of each round, and every training episode, into a PNG file."""
     rounds = [r.round for r in history]

@@ -108,7 +108,7 @@ def component(arguments: Sequence[str]) -> int:
 
 def _drive(config: Config, address: Address, secret: str | None) -> None:
     from swarmsim.experiment import Experiment
-    from swarmsim.terminal import TerminalReport
+    from swarmsim.views.terminal import TerminalReport
 
     experiment = Experiment(config, TerminalReport(config.progress), joins=(address, secret))
     try:
