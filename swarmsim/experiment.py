@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from swarmsim.components.care import Care
 from swarmsim.components.control import Control, Interrupted
 from swarmsim.components.environment import Environment
-from swarmsim.components.gym import Shape, shape_of
+from swarmsim.components.gym import Shape, reward_threshold, shape_of
 from swarmsim.components.main_job import CONTROL, OBSERVATION, await_all, main_job, n_workers
 from swarmsim.components.model import Models
 from swarmsim.components.outcomes import EvolutionResult, RunResult
@@ -111,6 +111,7 @@ class Experiment:
                 "workers": self.workers,
                 "link": config.link,
                 "preset": config.preset,
+                "reward_threshold": reward_threshold(config.env),
             }
         )
         self.checkpoint: Path | None = None

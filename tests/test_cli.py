@@ -78,8 +78,9 @@ def test_the_files_of_a_run_hold_what_they_promise(tmp_path):
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert list(summary) == [
         "final_score", "best_score", "env_steps", "train_seconds", "steps_per_second", "wall_seconds", "failures",
-        "seed", "env", "population", "workers", "link", "preset",
+        "seed", "env", "population", "workers", "link", "preset", "reward_threshold", "messages",
     ]  # fmt: skip
+    assert summary["reward_threshold"] == 475
     assert summary["final_score"] == rounds[1]["eval_score_evolved"]
     assert summary["best_score"] == max(s for r in rounds for s in (r["eval_score"], r["eval_score_evolved"]))
     assert summary["env_steps"] == rounds[1]["env_steps"]

@@ -148,6 +148,13 @@ def shape_of(env_id: str) -> Shape:
     return shape_of_spaces(env)
 
 
+def reward_threshold(env_id: str) -> float | None:
+    """Return the score from which the environment counts as solved, where Gymnasium knows one; raises as `make_env`."""
+    env = make_env(env_id)
+    env.close()
+    return None if env.spec is None else env.spec.reward_threshold
+
+
 def shape_of_spaces(env: Environment) -> Shape:
     """Return the shape of an environment that `make_env` made."""
     n_inputs = int(np.prod(env.observation_space.shape or (1,)))

@@ -123,8 +123,8 @@ class History:
             "steps_per_second": self.env_steps / train_seconds if train_seconds else 0.0,
             "wall_seconds": self.wall_seconds,
             "failures": self.failures,
-            "messages": self.messages,
             **self.settings,
+            "messages": self.messages,
         }
 
     def __str__(self) -> str:

@@ -11,8 +11,8 @@ import pytest
 
 import swarmsim
 from swarmsim.cli import main
-from swarmsim.messaging.handshake import SECRET_VARIABLE
 from swarmsim.commands.programs import make_component_parser, make_serve_parser
+from swarmsim.messaging.handshake import SECRET_VARIABLE
 from tests.conftest import ROOT
 
 SMALL = {"rounds": 2, "population": 4, "episodes": 3, "seed": 5}
