@@ -24,6 +24,7 @@ from swarmsim.interrupts import noted_interrupts
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.endpoint import Address
 from swarmsim.messaging.message import Message
+from swarmsim.onlooker import Onlooker
 from swarmsim.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, Report, Result
 from swarmsim.results.history import History, Round
 from swarmsim.results.run_directory import RunDirectory
@@ -116,6 +117,7 @@ class Experiment:
         )
         self.checkpoint: Path | None = None
         self._directory: RunDirectory | None = None
+        self._swarm: Swarm | None = None
         self._states: Mapping[str, Any] = {}
         self._results: dict[str, Result] = {}
         self._task: Message | None = None
@@ -143,8 +145,9 @@ class Experiment:
                 return self.history
             roles, control = self._roles_and_control(stack)
             self.report.began(self.history, self.config.rounds)
-            with noted_interrupts() as is_interrupted:
-                control.is_interrupted = is_interrupted
+            with noted_interrupts() as was_interrupted:
+                started = {} if self._swarm is None else self._swarm.components
+                control.watch = Onlooker(self.report, self.history, started, was_interrupted)
                 try:
                     while len(self.history) < self.config.rounds:
                         self._round(control)
@@ -166,7 +169,7 @@ class Experiment:
             self.history.settings = {**self.history.settings, "workers": workers}
             return [], control
         roles = main_job(self.config, self.shape, self._states)
-        _, control = start_main_job(stack, self.config, roles, self._tell_failure)
+        self._swarm, control = start_main_job(stack, self.config, roles, self._tell_failure)
         return roles, control
 
     def _tell_wall_seconds(self) -> None:
@@ -260,12 +263,14 @@ class Experiment:
             if phase not in self._results:
                 self._phase = phase
                 self._results[phase] = self._evolve(number, control) if phase == EVOLVE else self._play(number, control)
-                if control.is_interrupted():
+                if control.watch.is_interrupted():
                     raise Interrupted
         record = self._record(number)
         self._results = {}
         self.history.rounds.append(record)
-        if self._directory is not None:
+        if self._directory is None:
+            control.look()
+        else:
             self._save(self._directory, control.states(), complete=True)
             self._directory.add_round(self.history)
         self.report.round_ended(record)

@@ -1,8 +1,9 @@
-"""What an experiment tells while it runs."""
+"""What an experiment tells while it runs, and what whoever is told may ask of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from swarmsim.components.outcomes import EvolutionResult, RunResult
+from swarmsim.components.outcomes import EvolutionResult, RunResult, Sight
 from swarmsim.results.history import History, Round
 
 TRAIN, EVALUATE, EVOLVE, EVALUATE_EVOLVED = "train", "evaluate", "evolve", "evaluate again"
@@ -10,11 +11,32 @@ TRAIN, EVALUATE, EVOLVE, EVALUATE_EVOLVED = "train", "evaluate", "evolve", "eval
 Result = RunResult | EvolutionResult
 
 
+@dataclass(frozen=True)
+class ComponentStatus:
+    """How a component does.
+
+    Attributes:
+        state: starting, ready, left, failed or stopped.
+        process_id: None where it runs in the launcher's own process.
+        n_replaced: how often another process took its place since the run began.
+    """
+
+    state: str
+    process_id: int | None
+    n_replaced: int
+
+
 class Report:
-    """What an experiment tells while it runs; this one says nothing."""
+    """What an experiment tells while it runs; this one says nothing, and wants nothing."""
 
     def began(self, history: History, n_rounds: int) -> None:
         """The swarm stands."""
+
+    def components_changed(self, components: Mapping[str, ComponentStatus]) -> None:
+        """Some of the components, which are told by their names, do otherwise than before."""
+
+    def component_seen(self, sight: Sight) -> None:
+        """A component shows what it has seen: after each round, and when this report wants a look."""
 
     def phase_began(self, round_number: int, phase: str, n_episodes: int) -> None:
         """A phase of a round begins; an evolution has no episodes."""
@@ -33,3 +55,68 @@ class Report:
 
     def close(self) -> None:
         """Nothing more will be told."""
+
+    def wants_look(self) -> bool:
+        """Tell whether the components are to be looked at now; asked some twenty times a second."""
+        return False
+
+    def wants_hold(self) -> bool:
+        """Tell whether the run is to stand still, until it is not any more."""
+        return False
+
+    def wants_stop(self) -> bool:
+        """Tell whether the run is to end where it can go on later, as after an interrupt."""
+        return False
+
+
+class Reports(Report):
+    """Several reports, each told all there is to tell; what one of them wants is done."""
+
+    def __init__(self, reports: Sequence[Report]) -> None:
+        self._reports = reports
+
+    def began(self, history: History, n_rounds: int) -> None:
+        for report in self._reports:
+            report.began(history, n_rounds)
+
+    def components_changed(self, components: Mapping[str, ComponentStatus]) -> None:
+        for report in self._reports:
+            report.components_changed(components)
+
+    def component_seen(self, sight: Sight) -> None:
+        for report in self._reports:
+            report.component_seen(sight)
+
+    def phase_began(self, round_number: int, phase: str, n_episodes: int) -> None:
+        for report in self._reports:
+            report.phase_began(round_number, phase, n_episodes)
+
+    def episodes_ended(self, returns: Iterable[float], n_steps: int) -> None:
+        told = list(returns)
+        for report in self._reports:
+            report.episodes_ended(told, n_steps)
+
+    def phase_ended(self, round_number: int, phase: str, result: Result) -> None:
+        for report in self._reports:
+            report.phase_ended(round_number, phase, result)
+
+    def round_ended(self, record: Round) -> None:
+        for report in self._reports:
+            report.round_ended(record)
+
+    def noted(self, sentence: str) -> None:
+        for report in self._reports:
+            report.noted(sentence)
+
+    def close(self) -> None:
+        for report in self._reports:
+            report.close()
+
+    def wants_look(self) -> bool:
+        return any(report.wants_look() for report in self._reports)
+
+    def wants_hold(self) -> bool:
+        return any(report.wants_hold() for report in self._reports)
+
+    def wants_stop(self) -> bool:
+        return any(report.wants_stop() for report in self._reports)

@@ -16,6 +16,7 @@ LAYERS = [
     ["swarmsim.views", "swarmsim.flags"],
     ["swarmsim"],  # the public names alone, which nothing of the house imports
     ["swarmsim.experiment"],
+    ["swarmsim.onlooker"],
     ["swarmsim.supervision", "swarmsim.interrupts", "swarmsim.report"],
     ["swarmsim.swarm"],
     ["swarmsim.component"],

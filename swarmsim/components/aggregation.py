@@ -284,6 +284,10 @@ class Aggregation:
             self._keep()
         return {**self._reported[1], **to}
 
+    def shown(self) -> Message:
+        """Return each model's share in the decisions since the last evolution, as far as it is reckoned up."""
+        return {"SHARES": self.ledger.standing()}
+
     def settings(self) -> dict[str, Any]:
         """Return what it was made with."""
         return {

@@ -11,9 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.components.care import Care
-from swarmsim.components.fields import by_component, component_order, number, numbers, refused, says, whole
-from swarmsim.components.outcomes import EvolutionResult, RunResult
+from swarmsim.components.fields import (
+    by_component,
+    component_order,
+    number,
+    number_of_each,
+    numbers,
+    refused,
+    says,
+    text,
+    whole,
+)
+from swarmsim.components.outcomes import EvolutionResult, RunResult, Sight
 from swarmsim.components.presence import SET, acknowledges
+from swarmsim.components.watch import Watch
 from swarmsim.errors import MessageRefused, Stalled, WaitTimeout
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
@@ -23,6 +34,7 @@ Progress = Callable[[list[float], int], None]  # returns of episodes ended since
 
 LOOK_SECONDS, EVOLVE_SECONDS = 0.05, 1.0
 
+_SEEN = "TAKEN"
 _CUSTOM_COMMAND = MESSAGE_TYPE.COMMAND.CUSTOM.id
 
 
@@ -39,7 +51,7 @@ class Control:
 
     Attributes:
         task: the request of a run or an evolution that is not done; it stays where the wait for it fails.
-        is_interrupted: whether to stop waiting for a run, by raising Interrupted.
+        watch: who looks on meanwhile.
 
     Raises (every method that asks for something):
         WaitTimeout: the component waited for said nothing for that long.
@@ -53,14 +65,13 @@ class Control:
         models_room: str,
         timeout: float,
         care: Care | None = None,
-        is_interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         self.client = client
         self.control_room = control_room
         self.models_room = models_room
         self.timeout = timeout
         self.care = care or Care([])
-        self.is_interrupted = is_interrupted
+        self.watch = Watch()
         self.task: Message | None = None
         self._request: Message = {}
         client.join_room(control_room)
@@ -86,7 +97,7 @@ class Control:
         began = time.monotonic()
         with self._having_done(again or self._message(self.control_room, **wanted)):
             while True:
-                message = self._answer(what, heeds_after=0.0)
+                message = self._answer(what, heeds_after=0.0, holds=True)
                 with self._refusing():
                     if says(message, "STATUS", "ENV_DONE"):
                         return _run_result(message, time.monotonic() - began)
@@ -119,17 +130,29 @@ class Control:
         return False
 
     def states(self, timeout: float | None = None) -> dict[str, Any]:
-        """Return what every component is, by its name: of those that tell within `timeout`, where it is given."""
+        """Return what every component is, by its name: of those that tell within `timeout`, where it is given.
+
+        They show the watch what they have seen too.
+        """
+        return self._told("SAVESTATE", "STATE", timeout)
+
+    def look(self) -> None:
+        """Have every component show the watch what it has seen."""
+        self._told("LOOK", _SEEN, None)
+
+    def _told(self, command: str, key: str, timeout: float | None) -> dict[str, Any]:
+        """Return the field `key` of each component's answer to a command."""
+        self.watch.seen(Sight(self.client.name, self.client.taken()))
         found: dict[str, Any] = {}
         deadline = None if timeout is None else time.monotonic() + timeout
         gives_up = () if timeout is None else (WaitTimeout,)
-        self._ask(self._message(COMMAND_ROOM, _CUSTOM_COMMAND, CMD="SAVESTATE"))
+        self._ask(self._message(COMMAND_ROOM, _CUSTOM_COMMAND, CMD=command))
         with suppress(*gives_up):
             while missing := [name for name in self.care.names if name not in found]:
                 left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
-                message = self._answer(f"the state of {', '.join(missing[:5])}", bound=left)
-                if "STATE" in message:
-                    found[message["SENT_BY"]] = message["STATE"]
+                message = self._answer(f"what {', '.join(missing[:5])} told of itself", bound=left)
+                if key in message:
+                    found[message["SENT_BY"]] = message[key]
         return {name: found[name] for name in self.care.names if name in found}
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
@@ -169,21 +192,27 @@ class Control:
         self._request = request
         self.client.send(request)
 
-    def _answer(self, waited_for: str, *, bound: float | None = None, heeds_after: float = math.inf) -> Message:
+    def _answer(
+        self, waited_for: str, *, bound: float | None = None, heeds_after: float = math.inf, holds: bool = False
+    ) -> Message:
         """Return the next answer to the request that was made last.
 
         Args:
             bound: seconds after which to give up, and heal nobody; None for those of a phase.
             heeds_after: seconds of waiting after which an interrupt is heeded.
+            holds: whether what is waited for can stand still meanwhile.
         """
         began = time.monotonic()
         limit = self.timeout if bound is None else bound
         answered: set[str] | None = None
         while True:
             silence = time.monotonic() - began
-            if silence >= heeds_after and self.is_interrupted():
+            if silence >= heeds_after and self.watch.is_interrupted():
                 raise Interrupted
-            if bound is None and self.care.look():
+            if holds and self.watch.is_held():
+                self._hold()
+                began, answered = time.monotonic(), None
+            elif bound is None and self.care.look():
                 self.client.send(self._request)
                 began, answered = time.monotonic(), None
             elif bound is None and answered is None and silence > limit / 2:
@@ -196,14 +225,37 @@ class Control:
             if answered is not None and says(message, "STATUS", "PONG"):
                 answered.add(message.get("SENT_BY", ""))
 
+    def _hold(self) -> None:
+        """Have the environment stand still for as long as its watch holds it, and then go on with the same request.
+
+        Raises:
+            Interrupted: it is not to go on.
+        """
+        request = self._request
+        self.pause(self.timeout)
+        while self.watch.is_held():
+            if self.watch.is_interrupted():
+                raise Interrupted
+            self.care.look()
+            self._next()
+        self._ask(request)
+
     def _next(self) -> Message:
         """Return the next message, or an empty one, now and then, where none comes."""
+        self.watch.waits()
+        if self.watch.wants_look():
+            self.client.send(self._message(COMMAND_ROOM, _CUSTOM_COMMAND, CMD="LOOK"))
+            self.watch.seen(Sight(self.client.name, self.client.taken()))
         try:
-            return self.client.receive(LOOK_SECONDS)
+            message = self.client.receive(LOOK_SECONDS)
         except Stalled:
             raise
         except WaitTimeout:
             return {}
+        if _SEEN in message:
+            with self._refusing():
+                self.watch.seen(_sight(message))
+        return message
 
     def _ask_for_a_sign_of_life(self) -> set[str]:
         self.client.send({"TYPE": _CUSTOM_COMMAND, "TO_ROOM": COMMAND_ROOM, "CMD": "PING"})
@@ -226,6 +278,24 @@ def _run_result(message: Message, seconds: float) -> RunResult:
     if returns.ndim != 1 or returns.size == 0 or returns.shape != lengths.shape:
         raise refused(message, "RETURNS", "a return and a length for each episode")
     return RunResult(returns.tolist(), lengths.tolist(), number(message, "SECONDS"))
+
+
+def _sight(message: Message) -> Sight:
+    """Return what a component shows of itself."""
+    taken = message[_SEEN]
+    if not isinstance(taken, list | tuple) or not all(_is_count(item) for item in taken):
+        raise refused(message, _SEEN, "a list of rooms, senders and numbers")
+    return Sight(
+        text(message, "SENT_BY"),
+        [(room, sender, number) for room, sender, number in taken],
+        number_of_each({"SHARES": {}, **message}, "SHARES"),
+        number_of_each({"LEARNING": {}, **message}, "LEARNING"),
+        whole(message, "LEARNING_NUMBER", default=0),
+    )
+
+
+def _is_count(item: object) -> bool:
+    return isinstance(item, list | tuple) and [type(part) for part in item] == [str, str, int]
 
 
 def _evolution_result(message: Message) -> EvolutionResult:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from swarmsim.components.fields import (
     are_finite,
-    by_component,
     component_ids,
     component_order,
     number,
+    number_of_each,
     numbers,
     refused,
     says,
@@ -134,9 +134,10 @@ class Evolution:
                 self._genomes(gathering, message), _of_each(message, "MOMENTS"), _of_each(message, "ADVANTAGE")
             )
         elif "CONTRIBUTION" in message:
-            shares, gathering.diversity = _by_model(message, "CONTRIBUTION"), number(message, "DIVERSITY", default=0.0)
+            shares = number_of_each(message, "CONTRIBUTION")
+            gathering.diversity = number(message, "DIVERSITY", default=0.0)
             gathering.shares.update(shares)
-            gathering.returns.update(_by_model(message, "RETURN") if "RETURN" in message else {})
+            gathering.returns.update(number_of_each(message, "RETURN") if "RETURN" in message else {})
             gathering.n_reports += 1
         elif says(message, "STATUS", "SET_DONE"):
             gathering.confirmed.update(component_ids(message))
@@ -231,12 +232,6 @@ class Evolution:
 
     def _say(self, gathering: Gathering, **fields: object) -> None:
         self.client.send({"TYPE": MESSAGE_TYPE.DATA.CUSTOM.id, "ROOT_ID": gathering.root_id, **fields})
-
-
-def _by_model(message: Message, key: str) -> dict[str, float]:
-    """Return a field that holds a number for each model."""
-    values = by_component(message, key)
-    return {name: number({**message, key: value}, key) for name, value in values.items()}
 
 
 def _of_each(message: Message, key: str) -> dict[str, NDArray[np.float64]]:

@@ -156,6 +156,12 @@ def by_component(message: Message, key: str, names: Iterable[str] | None = None)
     return dict(value) if names is None else {name: value[name] for name in names if name in value}
 
 
+def number_of_each(message: Message, key: str) -> dict[str, float]:
+    """Return a field that holds a number for each of some names."""
+    values = by_component(message, key)
+    return {name: number({**message, key: value}, key) for name, value in values.items()}
+
+
 def are_finite(array: NDArray[Any]) -> bool:
     """Tell whether all numbers of an array are finite: their sum then is, at the sizes that learning has."""
     return isfinite(np.add.reduce(array, axis=None))

@@ -86,6 +86,14 @@ class Ledger:
         names = sorted(self._totals, key=component_order)
         return {name: self._totals[name] / self._n_decisions for name in names}
 
+    def standing(self) -> dict[str, float]:
+        """Return the same as far as it is reckoned up; nothing changes by it, not even the order of sums."""
+        totals = dict(self._totals)
+        for name, total in zip(self._names, self._sums.tolist(), strict=True):
+            totals[name] = totals.get(name, 0.0) + total
+        decisions = max(self._n_decisions, 1)
+        return {name: totals[name] / decisions for name in sorted(totals, key=component_order)}
+
     def diversity(self) -> float:
         """Return the mean over all decisions of the models' mean pairwise distance; 0 where none was made."""
         self._reckon_up()

@@ -176,6 +176,11 @@ class Models:
                 message, moments, self.architecture.n_weights
             )
 
+    def shown(self) -> Message:
+        """Return sums of losses and the like since they were told last, and how many they are sums of."""
+        sums, number = self.learner.figures.told()
+        return {"LEARNING": sums, "LEARNING_NUMBER": number}
+
     def weights(self) -> dict[str, Floats]:
         """Return each model's weights (G,), by its name; they change as it learns."""
         return dict(zip(self.components, self.learner.weights, strict=True))

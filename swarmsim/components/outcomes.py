@@ -1,6 +1,7 @@
 """What came of a run, and of an evolution."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -33,3 +34,21 @@ class EvolutionResult:
     parents_kept: int
     crossovers: int
     mutations: int
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a component told of itself when it was looked at.
+
+    Attributes:
+        component: its name.
+        taken: how many messages it took since the last look: rooms, senders and numbers.
+        shares: of each model, in the decisions since the last evolution; the aggregation tells them.
+        learning: sums of losses and the like since the last look, and how many they are sums of; models tell them.
+    """
+
+    component: str
+    taken: list[tuple[str, str, int]]
+    shares: Mapping[str, float] = field(default_factory=dict)
+    learning: Mapping[str, float] = field(default_factory=dict)
+    learning_number: int = 0

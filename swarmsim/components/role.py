@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from swarmsim.components.fields import text
 from swarmsim.components.kept import Kept
@@ -27,6 +27,14 @@ class Stateful(Protocol):
 
     def restore(self, state: State) -> None:
         """Go on where `state` was told."""
+
+
+@runtime_checkable
+class Shown(Protocol):
+    """What has more to show to who watches the swarm."""
+
+    def shown(self) -> Message:
+        """Return it, as fields of a message: what it stands at now, or what came of it since this was asked last."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ class Role:
             handler = _refusing(client, partial(on.handler, component))
             client.add_eventHandler(handler, on.answer_type, on.answer_in, trigger=trigger)
         to_all = Trigger(MESSAGE_TYPE.COMMAND.CUSTOM, COMMAND_ROOM, directmessage=True)
-        attend = _refusing(client, partial(_attend, component))
+        attend = _refusing(client, partial(_attend, client, component))
         client.add_eventHandler(attend, MESSAGE_TYPE.COMMAND.CUSTOM, trigger=to_all)
         Upkeep(client, component, self.announce.get("COMPONENTS", [self.name])).attend()
         client.listen()
@@ -107,11 +115,17 @@ def _refusing(client: Client, handler: Handler) -> Handler:
     return handle
 
 
-def _attend(component: Stateful, message: Message) -> Message | None:
-    """Answer who looks after the components: whether this one still answers, and what it is."""
+def _attend(client: Client, component: Stateful, message: Message) -> Message | None:
+    """Answer who looks after the components: whether this one still answers, what it is, and what it has seen."""
+
+    def seen() -> Message:
+        shown = component.shown() if isinstance(component, Shown) else {}
+        return {"TAKEN": client.taken(), **shown}
+
     answers: dict[object, Callable[[], Message]] = {
         "PING": lambda: {"STATUS": "PONG"},
-        "SAVESTATE": lambda: {"STATE": component.state()},
+        "LOOK": seen,
+        "SAVESTATE": lambda: {"STATE": component.state(), **seen()},
     }
     command = message.get("CMD")
     answer = answers.get(command) if isinstance(command, str) else None

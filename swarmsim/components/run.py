@@ -51,7 +51,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        return self.seconds_before + time.monotonic() - self.began
+        return self.seconds_before + (0.0 if self.waits else time.monotonic() - self.began)
 
     def state(self) -> dict[str, Any]:
         return {
@@ -65,9 +65,11 @@ class Run:
         }
 
     def wait(self, untold: dict[str, object] | None) -> None:
+        self.seconds_before = self.seconds
         self.waits, self.untold = True, untold
 
     def go_on(self) -> dict[str, object]:
         """Return what is to be told now."""
         told, self.waits, self.untold = self.untold or {}, False, None
+        self.began = time.monotonic()
         return told

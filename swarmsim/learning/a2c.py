@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from swarmsim.learning.adam import Memory
+from swarmsim.learning.distributions import Distribution
+from swarmsim.learning.figures import Losses
 from swarmsim.learning.hyperparameters import A2CSettings
 from swarmsim.learning.learner import Learner
 from swarmsim.learning.policy import (
@@ -27,6 +29,7 @@ from swarmsim.learning.policy import (
 from swarmsim.learning.rollout import Batch, Rollout, Transition
 
 CLIP_EPS = 1e-6
+LOOKED_AT_EVERY = 16  # updates: they are small, and losses cost a part of them
 MODELS_AT_ONCE = 128  # updated together: few enough for their numbers to stay in a core's cache, enough to fill a call
 
 
@@ -46,6 +49,17 @@ def loss_gradient(
     error = activations.values - batch.returns[:, :, None]
     values_gradient = (np.float32(2 * settings.vf_coef) * batch.row_weights)[:, None] * error
     backward(networks, activations, logits_gradient, values_gradient, gradient)
+
+
+def losses(distribution: Distribution, activations: Activations, batch: Batch) -> Losses:
+    """Return what each model's loss, of which `loss_gradient` is the gradient, is made of."""
+    log_probs = distribution.log_prob(activations.logits, batch.actions)
+    errors = np.square(batch.returns - activations.values[:, :, 0])
+    return Losses(
+        policy_loss=-(batch.advantages * log_probs) @ batch.row_weights,
+        value_loss=errors @ batch.row_weights,
+        entropy=distribution.entropy(activations.logits) @ batch.row_weights,
+    )
 
 
 def clip(gradient: Floats, max_norm: float) -> None:
@@ -150,9 +164,12 @@ class A2C(Learner):
         if learnt is not None:
             activations, batch = learnt
             self._adam.begin_update()
+            is_looked_at = self.memory.n_updates[0] % LOOKED_AT_EVERY == 0
             for block in self._blocks:
                 some = activations.models(block.models), batch.models(block.models)
                 loss_gradient(block.networks, *some, self.settings, block.gradient_networks)
+                if is_looked_at:
+                    self.figures.add(losses(self.architecture.distribution, *some), block.gradient)
                 clip(block.gradient, self.settings.max_grad_norm)
                 self._adam.step(block.models, block.gradient)
         self._rollout.clear()

@@ -51,12 +51,23 @@ class Categorical:
         gradient = actions[..., None] == np.arange(self.n)
         return self.log_prob(outputs, actions), gradient - softmax(outputs)
 
+    def entropy(self, outputs: Array) -> Array:
+        """Return (P, B), each distribution's entropy in nats: −Σ π_k log π_k."""
+        return self._entropy(*self._probabilities(outputs))[..., 0]
+
     def entropy_gradient(self, outputs: Array) -> Array:
         """Return the gradient of each distribution's entropy by its outputs: ∂H / ∂z_k = −π_k (log π_k + H)."""
+        probabilities, log_probabilities = self._probabilities(outputs)
+        return -probabilities * (log_probabilities + self._entropy(probabilities, log_probabilities))
+
+    @staticmethod
+    def _probabilities(outputs: Array) -> tuple[Array, Array]:
         probabilities = softmax(outputs)
-        log_probabilities = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
-        entropy = -(probabilities * log_probabilities).sum(axis=-1, keepdims=True)
-        return -probabilities * (log_probabilities + entropy)
+        return probabilities, np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+
+    @staticmethod
+    def _entropy(probabilities: Array, log_probabilities: Array) -> Array:
+        return -(probabilities * log_probabilities).sum(axis=-1, keepdims=True)
 
 
 @dataclass(frozen=True)
@@ -107,6 +118,10 @@ class Gaussian:
         distances = (actions - outputs[..., : self.n]) / stds
         of_stds = (distances * distances - 1) * self._moves(outputs)
         return self._log_density(distances, log_stds), np.concatenate((distances / stds, of_stds), axis=-1)
+
+    def entropy(self, outputs: Array) -> Array:
+        """Return (P, B), each distribution's differential entropy in nats: Σ (log σ + ½ log 2πe)."""
+        return (self._log_stds(outputs) + (1 + log(2 * pi)) / 2).sum(axis=-1, dtype=outputs.dtype)
 
     def entropy_gradient(self, outputs: Array) -> Array:
         """Return the gradient of each distribution's entropy by its outputs: H = Σ log σ + constant."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from swarmsim.learning.adam import Adam, Memory
+from swarmsim.learning.figures import Figures
 from swarmsim.learning.hyperparameters import LearningSettings
 from swarmsim.learning.policy import (
     ACTORS,
@@ -37,6 +38,7 @@ class Learner(ABC):
         keeps_merits: whether that memory tells each model's merit.
         memory: all that they have learnt.
         weights: (P, G), of that memory; to be changed in place only.
+        figures: losses and the like, of updates since they were told last.
         awaits_outcome: whether the last `act` still waits for its `record`.
     """
 
@@ -53,6 +55,7 @@ class Learner(ABC):
         self.settings = settings
         self.memory = keep(Memory.of(initial_weights(architecture, generators)))
         self.weights = self.memory.weights
+        self.figures = Figures()
         self.awaits_outcome = False
         self._networks = Networks(architecture, self.weights)
         self._adam = Adam(self.memory, settings.learning_rate, settings.adam_eps)

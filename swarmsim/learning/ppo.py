@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from swarmsim.learning.a2c import Block, blocks, clip
 from swarmsim.learning.adam import Memory
+from swarmsim.learning.distributions import Distribution
+from swarmsim.learning.figures import Losses
 from swarmsim.learning.hyperparameters import PPOSettings
 from swarmsim.learning.learner import Learner
 from swarmsim.learning.policy import ACTORS, CRITICS, Activations, Architecture, Floats, Networks, backward, forward
@@ -78,7 +80,7 @@ def loss_gradient(
     distribution = networks.architecture.distribution
     n_rows = np.float32(batch.advantages.shape[1])
     log_probs, towards_actions = distribution.log_prob_gradient(activations.logits, batch.actions)
-    ratios = np.exp(np.clip(log_probs - batch.log_probs, -MOST_LOG_RATIO, MOST_LOG_RATIO))
+    ratios = _ratios(log_probs, batch)
     epsilon = np.float32(settings.clip_range)
     is_bad_free = (ratios > 1 - epsilon) & (ratios < DUAL_CLIP)
     is_free = np.where(batch.advantages > 0, ratios < 1 + epsilon, is_bad_free)
@@ -88,6 +90,24 @@ def loss_gradient(
         outputs_gradient -= np.float32(settings.ent_coef) / n_rows * distribution.entropy_gradient(activations.logits)
     error = activations.values - batch.value_targets[:, :, None]
     backward(networks, activations, outputs_gradient, np.float32(2 * settings.vf_coef) / n_rows * error, gradient)
+
+
+def losses(distribution: Distribution, activations: Activations, batch: Minibatch, clip_range: float) -> Losses:
+    """Return what each model's loss, of which `loss_gradient` is the gradient, is made of."""
+    ratios = _ratios(distribution.log_prob(activations.logits, batch.actions), batch)
+    clipped = np.clip(ratios, 1 - np.float32(clip_range), 1 + np.float32(clip_range))
+    objective = np.minimum(ratios * batch.advantages, clipped * batch.advantages)
+    objective = np.where(batch.advantages < 0, np.maximum(objective, DUAL_CLIP * batch.advantages), objective)
+    return Losses(
+        policy_loss=-(batch.weights * objective).mean(axis=1),
+        value_loss=np.square(activations.values[:, :, 0] - batch.value_targets).mean(axis=1),
+        entropy=distribution.entropy(activations.logits).mean(axis=1),
+    )
+
+
+def _ratios(log_probs: Floats, batch: Minibatch) -> Floats:
+    """Return how much more probable each action is (P, B) than it was before the update."""
+    return np.exp(np.clip(log_probs - batch.log_probs, -MOST_LOG_RATIO, MOST_LOG_RATIO))
 
 
 class PPO(Learner):
@@ -179,13 +199,14 @@ class PPO(Learner):
             return
         shape = self.settings.n_batches, self.settings.batch_size
         drawn = np.stack([rng.integers(len(lesson.rows), size=shape) for rng in self._generators], axis=1)
-        for indices in lesson.rows[drawn]:
+        for number, indices in enumerate(lesson.rows[drawn], 1):
             self._adam.begin_update()
             for block in self._blocks:
-                self._learn_from(lesson, block, indices[block.models])
+                is_looked_at = number == self.settings.n_batches
+                self._learn_from(lesson, block, indices[block.models], is_looked_at=is_looked_at)
                 self._adam.step(block.models, block.gradient)
 
-    def _learn_from(self, lesson: Lesson, block: Block, indices: NDArray[np.int64]) -> None:
+    def _learn_from(self, lesson: Lesson, block: Block, indices: NDArray[np.int64], *, is_looked_at: bool) -> None:
         """Write into the gradient of a block's models that of the rows `indices` (P, B) of a lesson."""
         rows = np.arange(block.models.start, block.models.stop)[:, None], indices
         batch = Minibatch(
@@ -200,6 +221,9 @@ class PPO(Learner):
         for who in (ACTORS, CRITICS):
             forward(who, block.networks, seen)
         loss_gradient(block.networks, seen, batch, self.settings, block.gradient_networks)
+        if is_looked_at:
+            told = losses(self.architecture.distribution, seen, batch, self.settings.clip_range)
+            self.figures.add(told, block.gradient)
         for part in self._parts:
             clip(block.gradient[:, part], self.settings.max_grad_norm)
 

@@ -3,7 +3,7 @@
 import contextlib
 import inspect
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import Any, Self
@@ -16,7 +16,8 @@ from swarmsim.messaging.rooms import COMMAND_ROOM, Member, Rooms
 from swarmsim.messaging.wire import Wire
 
 RECEIVE_TIMEOUT = 3600.0
-MOST_REMEMBERED = 256  # types and rooms of messages, of which strangers may think up more
+MOST_REMEMBERED = 256  # types, rooms and senders of messages, of which strangers may think up more
+DIRECTLY = ""  # where messages to one component alone are counted, in the place of a room
 
 Handler = Callable[..., Message | None]
 
@@ -128,6 +129,7 @@ class Client:
         self._handlers: list[EventHandler] = []
         self._triggered: dict[tuple[str, str | None], list[EventHandler]] = {}
         self._postponed: deque[Message] = deque()
+        self._taken: Counter[tuple[str, str]] = Counter()
         self._numbers = count()
         self._endpoint = connect(self.address, name, Wire(format, header_length), secret)
         try:
@@ -189,7 +191,7 @@ class Client:
         """Keep the next message for later; tell whether one came within `seconds`."""
         with contextlib.suppress(WaitTimeout):
             if seconds > 0:
-                self._postponed.append(self._endpoint.receive(seconds))
+                self._postponed.append(self._counted(self._endpoint.receive(seconds)))
                 return True
         return False
 
@@ -240,7 +242,7 @@ class Client:
         if self._postponed:
             return self._postponed.popleft()
         THIS_PROCESS.ready()
-        return self._endpoint.receive(timeout)
+        return self._counted(self._endpoint.receive(timeout))
 
     def add_eventHandler(  # noqa: N802  (the protocol's own spelling, which users' scripts call)
         self,
@@ -272,7 +274,7 @@ class Client:
         THIS_PROCESS.ready()
         while self._postponed:
             self._handle(self._postponed.popleft())
-        self._endpoint.listen(self._handle)
+        self._endpoint.listen(lambda message: self._handle(self._counted(message)))
 
     def _handle(self, message: Message) -> None:
         for event_handler in self._triggered_by(message):
@@ -300,6 +302,18 @@ class Client:
             return True
         self.complain("left an answer out", f"nobody is called {asker[:40]!r}")
         return False
+
+    def _counted(self, message: Message) -> Message:
+        """Return a message that has arrived, once it is counted."""
+        way = message.get("TO_ROOM", DIRECTLY), message.get("SENT_BY", "")
+        if len(self._taken) < MOST_REMEMBERED or way in self._taken:
+            self._taken[way] += 1
+        return message
+
+    def taken(self) -> list[tuple[str, str, int]]:
+        """Return how many messages were taken since this was asked last: rooms, senders and numbers."""
+        taken, self._taken = self._taken, Counter()
+        return [(room, sender, number) for (room, sender), number in taken.items()]
 
     def complain(self, kind: str, what: str) -> None:
         """Put a line into the log about a message that cannot be used, of each kind at most one a second."""

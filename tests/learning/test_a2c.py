@@ -11,7 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 
 from swarmsim.learning import a2c
-from swarmsim.learning.a2c import A2C, clip, loss_gradient
+from swarmsim.learning.a2c import A2C, clip, loss_gradient, losses
 from swarmsim.learning.adam import Adam, Memory
 from swarmsim.learning.hyperparameters import A2CSettings
 from swarmsim.learning.policy import ACTORS, CRITICS, Activations, Architecture, Networks, forward
@@ -97,7 +97,7 @@ def test_one_update_is_that_of_stable_baselines3_on_the_same_weights_and_data(se
     assert np.allclose(learner.weights[0], after, atol=1e-5)
 
 
-def test_the_gradient_is_torchs_of_the_loss_as_written():
+def test_the_loss_and_its_gradient_are_torchs_of_the_loss_as_written():
     rng = np.random.default_rng(0)
     settings = replace(SETTINGS, ent_coef=0.02)
     weights = population(CARTPOLE, 3) + rng.normal(0, 0.2, (3, 755)).astype(np.float32)
@@ -116,6 +116,8 @@ def test_the_gradient_is_torchs_of_the_loss_as_written():
     forward(ACTORS, networks, activations)
     forward(CRITICS, networks, activations)
     loss_gradient(networks, activations, batch, settings, Networks(CARTPOLE, gradient))
+    told = losses(CARTPOLE.distribution, activations, batch)
+    reckoned = told.policy_loss - settings.ent_coef * told.entropy + settings.vf_coef * told.value_loss
     for i in range(3):
         actor, critic = as_torch(CARTPOLE, weights[i])
         observations = torch.tensor(seen)
@@ -129,6 +131,7 @@ def test_the_gradient_is_torchs_of_the_loss_as_written():
             )
         ).sum()
         loss.backward()
+        assert np.isclose(reckoned[i], loss.item(), rtol=1e-4)
         assert np.allclose(gradient[i], flat_gradient((actor, critic)), rtol=1e-4, atol=1e-6)
 
 

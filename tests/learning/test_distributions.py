@@ -38,10 +38,12 @@ def test_log_probabilities_and_their_gradients_are_those_of_torch(case):
     np.testing.assert_allclose(gradient, leaves.grad.numpy(), rtol=1e-7, atol=1e-9)
 
 
-def test_entropys_gradient_is_that_of_torch(case):
+def test_entropy_and_its_gradient_are_those_of_torch(case):
     distribution, outputs, _ = case
     leaves = torch.tensor(outputs, requires_grad=True)
-    torch_of(distribution, leaves).entropy().sum().backward()
+    expected = torch_of(distribution, leaves).entropy()
+    expected.sum().backward()
+    np.testing.assert_allclose(distribution.entropy(outputs), expected.detach().numpy(), rtol=1e-9)
     np.testing.assert_allclose(distribution.entropy_gradient(outputs), leaves.grad.numpy(), rtol=1e-6, atol=1e-9)
 
 

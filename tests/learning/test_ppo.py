@@ -8,7 +8,7 @@ from swarmsim.learning import ppo
 from swarmsim.learning.distributions import LOG_STD_BOUNDS
 from swarmsim.learning.hyperparameters import LEAST_STEPS, PPOSettings
 from swarmsim.learning.policy import ACTORS, CRITICS, Activations, Architecture, Networks, forward
-from swarmsim.learning.ppo import DUAL_CLIP, PPO, Minibatch, loss_gradient
+from swarmsim.learning.ppo import DUAL_CLIP, PPO, Minibatch, loss_gradient, losses
 from swarmsim.learning.rollout import Transition, advantages_and_returns
 from swarmsim.learning.seeding import generator
 from swarmsim.learning.vtrace import vtrace
@@ -74,6 +74,19 @@ def test_updates_are_the_rarer_the_more_has_been_seen():
     assert gaps[-1] == 40
 
 
+def test_each_update_is_looked_at_once_and_telling_of_it_changes_nothing():
+    models, unseen = learner(), learner()
+    models.figures.told()
+    played(models, 60)
+    n_updates = models.memory.n_updates[0] // models.settings.n_batches
+    sums, number = models.figures.told()
+    assert number == n_updates * len(NAMES)
+    assert 0 < sums["entropy"] / number < np.log(2) + 1e-6
+    assert min(sums["value_loss"], sums["gradient_norm"]) > 0
+    assert models.figures.told() == (dict.fromkeys(sums, 0.0), 0)
+    assert np.array_equal(played(unseen, 60)["weights"], models.weights)
+
+
 def counts_an_update(models) -> bool:
     before = models.memory.n_updates[0]
     models.act(np.zeros((1, 4), np.float32))
@@ -136,7 +149,7 @@ def stable_baselines_loss(policy, batch, weights, settings):
 
 @pytest.mark.parametrize("continuous", [False, True])
 @pytest.mark.parametrize("ent_coef", [0.0, 0.05])
-def test_the_gradient_is_that_of_the_clipped_loss(continuous, ent_coef):
+def test_the_loss_is_the_clipped_one_and_the_gradient_its_own(continuous, ent_coef):
     rng = np.random.default_rng(4)
     settings = PPOSettings(ent_coef=ent_coef)
     architecture = Architecture(3, 2, (5, 4), continuous)
@@ -155,7 +168,10 @@ def test_the_gradient_is_that_of_the_clipped_loss(continuous, ent_coef):
     }
     counts = rng.uniform(0, 1, (2, 40)).astype(np.float32)
     found = np.zeros_like(weights)
-    loss_gradient(networks, seen, Minibatch(actions, **parts, weights=counts), settings, Networks(architecture, found))
+    minibatch = Minibatch(actions, **parts, weights=counts)
+    loss_gradient(networks, seen, minibatch, settings, Networks(architecture, found))
+    told = losses(architecture.distribution, seen, minibatch, settings.clip_range)
+    reckoned = told.policy_loss - settings.ent_coef * told.entropy + settings.vf_coef * told.value_loss
 
     for model in range(2):
         genome = torch.tensor(weights[model], requires_grad=True)
@@ -170,7 +186,9 @@ def test_the_gradient_is_that_of_the_clipped_loss(continuous, ent_coef):
             said = torch.distributions.Categorical(logits=outputs)
         policy = values[:, 0], said.log_prob(torch.tensor(actions[model])), said.entropy()
         batch = {key: part[model] for key, part in parts.items()}
-        stable_baselines_loss(policy, batch, counts[model], settings).backward()
+        loss = stable_baselines_loss(policy, batch, counts[model], settings)
+        loss.backward()
+        assert reckoned[model] == pytest.approx(loss.item(), rel=1e-4)
         np.testing.assert_allclose(found[model], genome.grad.numpy(), rtol=1e-3, atol=2e-6)
 
 

@@ -1,0 +1,55 @@
+"""Looking on at a swarm while control waits, for the report and the history of a run."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from swarmsim.component import Component
+from swarmsim.components.outcomes import Sight
+from swarmsim.components.watch import Watch
+from swarmsim.report import ComponentStatus, Report
+from swarmsim.results.history import History
+
+
+class Onlooker(Watch):
+    """Tells a report how the components do and what they show, and has done what it wants.
+
+    Args:
+        components: of the swarm that this process has started.
+        was_interrupted: whether the user wants the run to end.
+    """
+
+    def __init__(
+        self,
+        report: Report,
+        history: History,
+        components: Mapping[str, Component],
+        was_interrupted: Callable[[], bool],
+    ) -> None:
+        self._report = report
+        self._history = history
+        self._components = components
+        self._was_interrupted = was_interrupted
+        self._told: dict[str, ComponentStatus] = {}
+
+    def waits(self) -> None:
+        replaced = Counter(failure["component"] for failure in self._history.failures if failure["healed"])
+        now = {
+            name: ComponentStatus(component.state, component.process_id, replaced[name])
+            for name, component in self._components.items()
+        }
+        if now != self._told:
+            self._told = now
+            self._report.components_changed(now)
+
+    def wants_look(self) -> bool:
+        return self._report.wants_look()
+
+    def seen(self, sight: Sight) -> None:
+        self._history.count_messages(sight.component, sight.taken)
+        self._report.component_seen(sight)
+
+    def is_interrupted(self) -> bool:
+        return self._was_interrupted() or self._report.wants_stop()
+
+    def is_held(self) -> bool:
+        return self._report.wants_hold()
