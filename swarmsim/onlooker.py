@@ -1,5 +1,6 @@
 """Looking on at a swarm while control waits, for the report and the history of a run."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
@@ -8,6 +9,8 @@ from swarmsim.components.outcomes import Sight
 from swarmsim.components.watch import Watch
 from swarmsim.report import ComponentStatus, Report
 from swarmsim.results.history import History
+
+LEAST_SECONDS = 0.1  # between two looks, since every component answers each
 
 
 class Onlooker(Watch):
@@ -30,6 +33,7 @@ class Onlooker(Watch):
         self._components = components
         self._was_interrupted = was_interrupted
         self._told: dict[str, ComponentStatus] = {}
+        self._looked_at = time.monotonic()
 
     def waits(self) -> None:
         replaced = Counter(failure["component"] for failure in self._history.failures if failure["healed"])
@@ -42,7 +46,11 @@ class Onlooker(Watch):
             self._report.components_changed(now)
 
     def wants_look(self) -> bool:
-        return self._report.wants_look()
+        now = time.monotonic()
+        if now < self._looked_at + LEAST_SECONDS or not self._report.wants_look():
+            return False
+        self._looked_at = now
+        return True
 
     def seen(self, sight: Sight) -> None:
         self._history.count_messages(sight.component, sight.taken)

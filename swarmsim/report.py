@@ -57,7 +57,7 @@ class Report:
         """Nothing more will be told."""
 
     def wants_look(self) -> bool:
-        """Tell whether the components are to be looked at now; asked some twenty times a second."""
+        """Tell whether the components are to be looked at now; asked at most ten times a second."""
         return False
 
     def wants_hold(self) -> bool:

@@ -237,7 +237,10 @@ class Control:
             if self.watch.is_interrupted():
                 raise Interrupted
             self.care.look()
-            self._next()
+            try:
+                self._next()
+            except Stalled:  # in one process nobody else is left to speak while all stand still
+                time.sleep(LOOK_SECONDS)
         self._ask(request)
 
     def _next(self) -> Message:

@@ -1,0 +1,122 @@
+"""What is seen of a swarm while it works, by looks that change nothing; and a report that holds or stops it."""
+
+import time
+
+import pytest
+
+import swarmsim
+from swarmsim import onlooker
+from swarmsim.components import environment
+from swarmsim.components.ledger import Ledger
+from swarmsim.report import EVOLVE, TRAIN, Report, Reports
+from tests.test_resume import LITTLE, SMALL, metrics, whole, without_times
+
+
+@pytest.fixture
+def every_step_is_told(monkeypatch):
+    monkeypatch.setattr(environment, "PROGRESS_SECONDS", -1.0)
+
+
+class Looking(Report):
+    """Looks as often as it is asked, and keeps what it sees."""
+
+    def __init__(self):
+        self.sights, self.components = [], []
+
+    def wants_look(self):
+        return True
+
+    def component_seen(self, sight):
+        self.sights.append(sight)
+
+    def components_changed(self, components):
+        self.components.append(dict(components))
+
+
+@pytest.mark.parametrize("link", ["inprocess", "queues", "sockets"])
+def test_every_message_of_a_step_is_counted_once_on_every_link(link):
+    history = swarmsim.run(rounds=2, population=3, episodes=3, workers=3, link=link, out=None, ppo=LITTLE)
+    n_runs = 3 * len(history)  # training, and two evaluations
+    n_steps = history.env_steps + sum(round(r.eval_score + r.eval_score_evolved) for r in history)
+    models = ["model0", "model1", "model2"]
+    assert history.messages["observation"]["environment"] == dict.fromkeys(models, n_steps + n_runs)
+    assert {name: history.messages["logits"][name] for name in models} == {
+        name: {"aggregation": n_steps} for name in models
+    }
+    assert history.messages["action"] == {"aggregation": {"environment": n_steps}}
+    assert history.messages["evolution"]["evolution"]["aggregation"] == 2 * len(history)  # GET and SET
+
+
+def test_looks_change_nothing_and_show_shares_losses_and_states(monkeypatch, every_step_is_told):
+    monkeypatch.setattr(Ledger, "BLOCK", 50)
+    monkeypatch.setattr(onlooker, "LEAST_SECONDS", 0.01)
+    report = Looking()
+    history = swarmsim.run(**SMALL, rounds=2, workers=2, out=None, report=report)
+    assert without_times(r.to_dict() for r in history) == whole(rounds=2)
+    by_component = {sight.component for sight in report.sights}
+    assert by_component == {"aggregation", "environment", "evolution", "models0-1", "models2-4", "control"}
+    shares = [sight.shares for sight in report.sights if len(sight.shares) == 5]
+    assert any(sum(share.values()) == pytest.approx(1.0) for share in shares)
+    learnt = [sight for sight in report.sights if sight.learning_number]
+    assert {sight.component for sight in learnt} == {"models0-1", "models2-4"}
+    assert all(sight.learning["entropy"] > 0 and sight.learning["gradient_norm"] > 0 for sight in learnt)
+    assert {status.state for status in report.components[-1].values()} == {"ready"}
+    assert len({status.process_id for status in report.components[-1].values()}) == 5
+
+
+class Holding(Report):
+    """Holds the first training for a while, once it has begun, and then stops it if it is to."""
+
+    SECONDS = 0.3
+
+    def __init__(self, *, stops=False):
+        self.steps_while_held, self.held_at, self.steps, self.stops, self.phase = set(), None, 0, stops, ""
+
+    def phase_began(self, round_number, phase, n_episodes):
+        self.phase = phase
+
+    def episodes_ended(self, returns, n_steps):
+        self.steps = n_steps
+        if self.held_at is None and self.phase == TRAIN:
+            self.held_at = time.monotonic()
+
+    def wants_hold(self):
+        holds = self.held_at is not None and time.monotonic() < self.held_at + self.SECONDS
+        if holds:
+            self.steps_while_held.add(self.steps)
+        return holds
+
+    def wants_stop(self):
+        return self.stops and self.held_at is not None and time.monotonic() > self.held_at + self.SECONDS / 2
+
+
+@pytest.mark.parametrize("link", ["inprocess", "queues"])
+def test_a_run_that_is_held_stands_still_and_goes_on_as_if_nothing_had_been(every_step_is_told, link):
+    report = Holding()
+    history = swarmsim.run(**SMALL, rounds=1, link=link, out=None, report=report)
+    assert len(report.steps_while_held) == 1
+    assert without_times(r.to_dict() for r in history) == whole(rounds=1)
+
+
+def test_the_time_that_a_run_is_held_is_not_its_own(every_step_is_told):
+    report = Holding()
+    report.SECONDS = 2.0
+    began = time.monotonic()
+    history = swarmsim.run(**SMALL, rounds=1, out=None, report=report)
+    assert time.monotonic() - began > report.SECONDS > history[0].seconds
+
+
+def test_a_held_run_can_be_stopped_and_gone_on_with(in_tmp_path, every_step_is_told):
+    with pytest.raises(KeyboardInterrupt):
+        swarmsim.run(**SMALL, rounds=2, out="out", report=Holding(stops=True))
+    swarmsim.run(resume="out")
+    assert metrics("out") == whole(rounds=2)
+
+
+def test_several_reports_are_told_all_and_what_one_wants_is_done():
+    looking, holding = Looking(), Holding()
+    both = Reports([holding, looking])
+    both.phase_began(1, EVOLVE, 0)
+    both.components_changed({})
+    assert (holding.phase, looking.components) == (EVOLVE, [{}])
+    assert (both.wants_look(), both.wants_hold(), both.wants_stop()) == (True, False, False)
