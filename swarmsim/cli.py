@@ -1,20 +1,24 @@
 """The command line: flags → Config → Experiment → exit status."""
 
+import argparse
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from swarmsim.commands import programs
 from swarmsim.config import Config, resumed_config
 from swarmsim.errors import ComponentFailed, SettingsError, SwarmError
-from swarmsim.flags import Parser, config_of, given_settings
+from swarmsim.flags import Parser, config_of, given_settings, program
+from swarmsim.results.history import History
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 FLAGS = (
     "rounds", "population", "episodes", "eval_episodes", "env", "envs", "workers", "link", "preset", "seed", "out",
+    "verbose", "live", "tensorboard",
 )  # fmt: skip
 PROGRAMS = {"serve": programs.serve, "component": programs.component}
 
@@ -23,16 +27,17 @@ def make_parser() -> Parser:
     """Return the parser; names, defaults and help of its flags are those of Config's fields."""
     parser = Parser(
         prog="swarmsim",
-        description="A swarm of learning models that act as one: train, evaluate, evolve, evaluate, round by round.",
-        epilog="Every flag is also a key of swarm.yaml (eval_episodes for --eval-episodes); flags win. "
-        "Example: python run.py --rounds 5 --population 20 --seed 1. "
-        "For swarms of several programs: swarmsim serve --help, swarmsim component --help.",
+        usage="%(prog)s [FLAG ...]    or    %(prog)s COMMAND --help",
+        description="Train, evaluate and evolve a swarm of learning models that act as one.",
+        epilog="Every flag is also a key of swarm.yaml (eval_episodes for --eval-episodes); flags\n"
+        "win. Commands for a run that is there: report, plot, play, inspect, export; for a\n"
+        "swarm of several programs: serve, component.\n\n"
+        "Example: python run.py --rounds 5 --population 20 --seed 1 --live",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_settings(FLAGS)
-    parser.add_argument(
-        "--resume", metavar="DIR", help="go on from that run's last checkpoint until --rounds in all are done"
-    )
+    parser.add_argument("--resume", metavar="DIR", help="go on with that run until --rounds in all are done")
     parser.add_argument("--no-progress", action="store_true", help="no bars")
     return parser
 
@@ -76,31 +81,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(config: Config, resume: bool) -> int:
-    from swarmsim.experiment import Experiment
+    from swarmsim.running import experiment
     from swarmsim.views.terminal import TerminalReport
 
-    experiment = Experiment(config, TerminalReport(config.progress), resume=resume)
+    run = experiment(config, TerminalReport(config.progress, config.verbose), resume=resume)
     status = DONE
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        experiment.run()
+        run.run()
     except KeyboardInterrupt:
         print("\nswarmsim: interrupted", file=sys.stderr)
         status = INTERRUPTED
     except SwarmError as error:
-        if isinstance(error, SettingsError) and experiment.history.directory is None:
+        if isinstance(error, SettingsError) and run.history.directory is None:
             raise
         if isinstance(error, ComponentFailed) and error.traceback_text:
             print(error.traceback_text, file=sys.stderr)
         print(f"swarmsim: {error}", file=sys.stderr)
         status = FAILED
-    history = experiment.history
-    if history.rounds:
-        print(f"\n{history}")
-    if history.directory is not None:
-        print(f"\nresults in {history.directory}")
-        if status != DONE and experiment.checkpoint is not None:
-            print(f"last checkpoint: {experiment.checkpoint}")
-        if status != DONE:
-            print(f"go on with: python run.py --resume {shlex.quote(str(history.directory))}")
+    if run.history.rounds:
+        print(f"\n{run.history}")
+    print("", *last_words(run.history, run.checkpoint, is_done=status == DONE), sep="\n")
     return status
+
+
+def last_words(history: History, checkpoint: Path | None, *, is_done: bool) -> Iterator[str]:
+    """Tell where a run's results lie, and how to go on."""
+    if history.directory is None:
+        yield "nothing is kept: out is empty"
+        return
+    directory = shlex.quote(str(history.directory))
+    yield f"results in {history.directory}"
+    if history.rounds:
+        yield f"look at {history.directory / 'scores.png'}, or at all of it on a page: {program()} report {directory}"
+    if is_done:
+        yield f"go on with: {program()} --resume {directory} --rounds {2 * len(history)}"
+        return
+    if checkpoint is not None:
+        yield f"last checkpoint: {checkpoint}"
+    yield f"go on with: {program()} --resume {directory}"

@@ -8,12 +8,21 @@ from typing import Any, Literal
 import yaml
 
 from swarmsim.errors import SettingsError
+from swarmsim.learning.aggregate import RULES
 from swarmsim.learning.hyperparameters import A2CSettings, GeneticSettings, LearningSettings, PPOSettings
 from swarmsim.results.run_directory import read_settings
 from swarmsim.settings import checked, setting
 
 DEFAULT_FILE = "swarm.yaml"
-CHANGEABLE = "rounds", "link", "progress"  # of a run that is gone on with
+CHANGEABLE = (
+    "rounds",
+    "link",
+    "progress",
+    "verbose",
+    "live",
+    "live_port",
+    "tensorboard",
+)  # of a run that is gone on with
 Preset = Literal["default", "reference"]
 
 
@@ -42,32 +51,32 @@ class ComponentSettings:
 class Config:
     """Everything that decides a run; `metadata['help']` of a field is also its flag's help."""
 
-    rounds: int = setting(5, "train, evaluate, evolve, evaluate, this often", minimum=0)
+    rounds: int = setting(5, "how often to train and evolve", minimum=0)
     population: int = setting(20, "models", minimum=1)
     episodes: int = setting(20, "training episodes in a round", minimum=1)
     eval_episodes: int = setting(1, "episodes in each evaluation", minimum=1)
     eval_deterministic: bool = setting(
         True, "whether evaluations take the best actions, in the place of drawing them as training does"
     )
-    env: str = setting("CartPole-v1", "a Gymnasium id, 'module:id' to import the module first, or 'module:Class'")
-    aggregation: str = setting(
-        "sum", "how opinions become one action: sum, product, majority, rank, weighted, or 'module:function'"
-    )
+    env: str = setting("CartPole-v1", "a Gymnasium id, module:id, or module:Class")
+    aggregation: str = setting("sum", f"how opinions become one action: {', '.join(RULES)}, or module:function")
     envs: int = setting(1, "training episodes that run side by side", minimum=1)
     workers: int | Literal["auto"] = setting("auto", "model processes", minimum=1)
-    link: Literal["queues", "inprocess", "sockets"] = setting(
-        "queues", "what carries the messages: queues, inprocess or sockets"
-    )
-    preset: Preset = setting("default", "settings to start from: default, which learns best, or reference")
+    link: Literal["queues", "inprocess", "sockets"] = setting("queues", "queues, inprocess or sockets")
+    preset: Preset = setting("default", "default, or reference: the reference system's")
     learner: Literal["ppo", "a2c"] = setting("ppo", "how models learn: ppo, by replay, or a2c, each step once")
     normalize_observations: bool = setting(
         False, "whether models see observations in standard deviations from their mean"
     )
     seed: int = setting(0, "of everything that is drawn", minimum=0)
-    out: str | None = setting("auto", "run directory; auto is runs/ENV-DATE-TIME")
+    out: str | None = setting("auto", "run directory; auto: runs/ENV-DATE-TIME")
     modules: str | None = setting(None, "folder of modules of one's own; by default that of the settings file")
     start_method: Literal["fork", "spawn"] = setting("fork", "how component processes are made")
     progress: bool = setting(True, "bars while it runs, where stderr is a terminal")
+    verbose: bool = setting(False, "tell how every component does, on stderr")
+    live: bool = setting(False, "show the run on a page of its own while it goes on")
+    live_port: int = setting(8901, "port of that page; any free one where it is taken", minimum=0, maximum=65535)
+    tensorboard: bool = setting(False, "write events for TensorBoard into the run directory")
     timeout: float = setting(
         60.0,
         "seconds without a word in a phase before components that give no sign of life are taken for dead",

@@ -18,7 +18,7 @@ from swarmsim.components.model import Models
 from swarmsim.components.outcomes import EvolutionResult, RunResult
 from swarmsim.components.own import look_in, rule_named
 from swarmsim.components.role import Role
-from swarmsim.config import Config, make_config, merged, read_file, resumed_config
+from swarmsim.config import Config
 from swarmsim.errors import ComponentFailed, SettingsError, SwarmError
 from swarmsim.interrupts import noted_interrupts
 from swarmsim.messaging.client import Client
@@ -318,33 +318,3 @@ class Experiment:
                 "mutations": evolution.mutations,
             },
         )
-
-
-def run(
-    config_file: str | Path | None = None,
-    *,
-    resume: str | Path | None = None,
-    report: Report | None = None,
-    **settings: Any,
-) -> History:
-    """Run the main job, and return its History.
-
-    Args:
-        config_file: YAML settings to start from, such as swarm.yaml.
-        resume: the directory of a run to go on with, until `rounds` in all are done; it keeps its settings.
-        report: is told what happens while it runs.
-        settings: any keys of swarm.yaml, over those of the file: `run(rounds=5, population=20, seed=1)`;
-            sections are mappings: `run(a2c={"learning_rate": 0.002})`.
-
-    Raises:
-        SettingsError: a setting is unknown or cannot be used.
-        ComponentFailed, WaitTimeout, KeyboardInterrupt: as `Experiment.run`.
-    """
-    if resume is not None:
-        if config_file is not None:
-            raise SettingsError("a resumed run has its settings in its directory: give no settings file")
-        return Experiment(resumed_config(resume, settings), report, resume=True).run()
-    values = {} if config_file is None else read_file(config_file)
-    if config_file is not None:
-        make_config(values, str(config_file))
-    return Experiment(make_config(merged(values, settings), "run()"), report).run()

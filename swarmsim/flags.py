@@ -1,6 +1,9 @@
 """Flags of the command line that are settings: named, explained and checked as the fields of Config are."""
 
 import argparse
+import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -9,6 +12,8 @@ from typing import Any, NoReturn, get_type_hints
 from swarmsim.config import DEFAULT_FILE, Config, make_config, merged, read_file
 from swarmsim.errors import SettingsError, unknown
 from swarmsim.settings import checked_value
+
+SCRIPT = "swarmsim"
 
 
 class Parser(argparse.ArgumentParser):
@@ -20,15 +25,15 @@ class Parser(argparse.ArgumentParser):
     def add_settings(self, names: Sequence[str]) -> None:
         """Add a flag for each of these fields of Config, and one for a settings file under them."""
         for field in fields(Config):
-            if field.name in names:
-                self.add_argument(
-                    flag(field.name),
-                    metavar=field.name.rpartition("_")[2].upper(),
-                    help=f"{field.metadata['help']} (default: {field.default})",
-                )
-        self.add_argument(
-            "--config", metavar="FILE", help=f"settings file (default: {DEFAULT_FILE}, where there is one)"
-        )
+            if field.name not in names:
+                continue
+            if field.default is False:
+                self.add_argument(flag(field.name), action="store_const", const=True, help=field.metadata["help"])
+                continue
+            metavar = "N" if isinstance(field.default, int) else field.name.upper()
+            meaning = f"{field.metadata['help']} (default: {field.default})"
+            self.add_argument(flag(field.name), metavar=metavar, help=meaning)
+        self.add_argument("--config", metavar="FILE", help=f"settings file (default: {DEFAULT_FILE}, if there is one)")
 
     def parsed(self, arguments: Sequence[str] | None) -> argparse.Namespace:
         """Return what was given.
@@ -43,6 +48,29 @@ class Parser(argparse.ArgumentParser):
                 unknown("flag", rest[0], known, show=0) if rest[0].startswith("-") else f"what is {rest[0]!r}?"
             )
         return given
+
+
+def program() -> str:
+    """Return how this program was called, for a user to call it once more."""
+    called = Path(sys.argv[0])
+    python = "python" if _is_first_on_the_path("python", sys.executable) else _from_here(sys.executable)
+    if called.name == "__main__.py":
+        return f"{python} -m {called.parent.name}"
+    if called.suffix == ".py":
+        return f"{python} {shlex.quote(sys.argv[0])}"
+    if called.name != SCRIPT or _is_first_on_the_path(SCRIPT, sys.argv[0]):
+        return SCRIPT
+    return _from_here(sys.argv[0])
+
+
+def _is_first_on_the_path(name: str, program: str) -> bool:
+    found = shutil.which(name)
+    return found is not None and Path(found).absolute() == Path(program).absolute()
+
+
+def _from_here(program: str) -> str:
+    path = Path(program).absolute()
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
 def flag(name: str) -> str:

@@ -13,8 +13,9 @@ LAYERS = [
     ["run", "swarmsim.__main__"],
     ["swarmsim.cli"],
     ["swarmsim.commands"],
-    ["swarmsim.views", "swarmsim.flags"],
     ["swarmsim"],  # the public names alone, which nothing of the house imports
+    ["swarmsim.running", "swarmsim.flags"],
+    ["swarmsim.views"],
     ["swarmsim.experiment"],
     ["swarmsim.onlooker"],
     ["swarmsim.supervision", "swarmsim.interrupts", "swarmsim.report"],

@@ -24,8 +24,11 @@ def writing(what: object) -> Iterator[None]:
         raise SettingsError(f"{what} cannot be written: {error.strerror or error}") from None
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Put `content` in the place of what is at `path`, on the disk itself; whatever happens, one of them is there.
+def write_whole(path: Path, content: bytes, *, on_disk: bool = True) -> None:
+    """Put `content` in the place of what is at `path`; whatever happens, one of them is there.
+
+    Args:
+        on_disk: whether it outlives the machine's end too, for which the disk itself is waited for.
 
     Raises:
         SettingsError: it cannot be written.
@@ -35,13 +38,15 @@ def write_whole(path: Path, content: bytes) -> None:
         try:
             with beside.open("wb") as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+                if on_disk:
+                    file.flush()
+                    os.fsync(file.fileno())
             beside.replace(path)
         except OSError:
             beside.unlink(missing_ok=True)
             raise
-        _sync(path.parent)
+        if on_disk:
+            _sync(path.parent)
 
 
 def _sync(folder: Path) -> None:

@@ -1,0 +1,215 @@
+"""The live page, seen from the run: what the page shows is written into a file, and what its reader asks for is read.
+
+The page is served by a process of its own, since a launcher has no thread. Neither waits for the other: a file is
+replaced as a whole whenever there is news, and a pipe carries single words back.
+"""
+
+import json
+import multiprocessing
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from swarmsim.component import Component, ProcessComponent, StartMethod
+from swarmsim.components.outcomes import EvolutionResult, Sight
+from swarmsim.errors import AddressError, SwarmError
+from swarmsim.messaging.process import THIS_PROCESS
+from swarmsim.messaging.tcp import listen
+from swarmsim.report import ComponentStatus, Report, Result
+from swarmsim.results.files import write_whole
+from swarmsim.results.history import History, Round
+from swarmsim.views.page import PAUSE, RESUME, STOP, serve_page
+
+LOOPBACK = "127.0.0.1"
+LOOK_SECONDS, NEWS_SECONDS, RATE_SECONDS, LAST_SECONDS = 1.0, 0.25, 0.5, 3.0
+MOST_NOTES = 50
+
+Way = tuple[str, str, str]  # a room, a sender, a receiver
+
+
+class LiveReport(Report):
+    """Serves a page on this machine's loopback that shows the run as it goes on, and can hold and stop it.
+
+    Attributes:
+        url: where the page is, from `began` on; None where it could not be served.
+
+    Args:
+        port: that the page is served at; any free one where it is taken.
+        start_method: how the page's process is made.
+    """
+
+    def __init__(self, port: int, start_method: StartMethod = "fork") -> None:
+        self.url: str | None = None
+        self._port = port
+        self._start_method: StartMethod = start_method
+        self._server: Component | None = None
+        self._folder: Path | None = None
+        self._shown: dict[str, Any] = {"status": "running", "rounds": [], "shares": {}, "learning": {}, "notes": []}
+        self._traffic = Traffic()
+        self._looked_at = self._told_at = 0.0
+        self._holds = self._stops = False
+
+    def began(self, history: History, n_rounds: int) -> None:
+        directory = None if history.directory is None else str(history.directory)
+        self._shown |= {"settings": dict(history.settings), "n_rounds": n_rounds, "directory": directory}
+        self._shown["rounds"] = [shown_round(record) for record in history]
+        self._folder = Path(tempfile.mkdtemp(prefix="swarmsim-live-"))
+        self._news(at_once=True)
+        try:
+            self._serve(self._folder)
+        except SwarmError as error:
+            self._without(str(error))
+        else:
+            print(f"live at {self.url}", flush=True)
+
+    def _serve(self, folder: Path) -> None:
+        try:
+            listener = listen((LOOPBACK, self._port))
+        except AddressError:
+            listener = listen((LOOPBACK, 0))
+        wishes, told = multiprocessing.get_context(self._start_method).Pipe(duplex=False)
+        THIS_PROCESS.own(wishes, wishes.close)
+        self._wishes = wishes
+        with listener, told:
+            self.url = f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
+            main = partial(serve_page, listener, folder, told)
+            server = ProcessComponent("live page", main, 0.0, self._start_method)
+            self._server = server
+            server.start()
+        server.on_failure = lambda failed: self._without(str(failed.failure))
+
+    def _without(self, why: str) -> None:
+        """Go on without a page."""
+        print(f"swarmsim: there is no live page, and the run goes on without: {why}", file=sys.stderr, flush=True)
+        self.url = None
+
+    # --- what is shown
+
+    def _news(self, *, at_once: bool = False) -> None:
+        now = time.monotonic()
+        if self._folder is not None and (at_once or now > self._told_at + NEWS_SECONDS):
+            self._told_at = now
+            try:
+                write_whole(self._folder / "state.json", json.dumps(self._shown).encode(), on_disk=False)
+            except SwarmError as error:
+                self._without(str(error))
+
+    def components_changed(self, components: Mapping[str, ComponentStatus]) -> None:
+        self._shown["components"] = {name: asdict(status) for name, status in components.items()}
+        self._news(at_once=True)
+
+    def component_seen(self, sight: Sight) -> None:
+        self._traffic.add(sight, time.monotonic())
+        self._shown["traffic"] = self._traffic.shown()
+        if sight.shares:
+            self._shown["shares"] = dict(sight.shares)
+        if sight.learning_number:
+            self._shown["learning"] = {name: total / sight.learning_number for name, total in sight.learning.items()}
+        self._news()
+
+    def phase_began(self, round_number: int, phase: str, n_episodes: int) -> None:
+        self._began = time.monotonic()
+        self._shown["phase"] = {"round": round_number, "name": phase, "n_episodes": n_episodes, "returns": []}
+        self._news(at_once=True)
+
+    def episodes_ended(self, returns: Iterable[float], n_steps: int) -> None:
+        phase = self._shown["phase"]
+        phase["returns"] += returns
+        phase["steps_per_second"] = n_steps / max(time.monotonic() - self._began, 1e-9)
+        self._news()
+
+    def phase_ended(self, round_number: int, phase: str, result: Result) -> None:
+        if not isinstance(result, EvolutionResult):
+            self._shown["phase"] |= {"returns": result.returns, "score": result.score}
+            self._news(at_once=True)
+
+    def round_ended(self, record: Round) -> None:
+        self._shown["rounds"].append(shown_round(record))
+        self._shown["shares"] = record.contribution
+        self._news(at_once=True)
+
+    def noted(self, sentence: str) -> None:
+        self._shown["notes"] = [*self._shown["notes"], sentence][-MOST_NOTES:]
+        self._news(at_once=True)
+
+    def close(self) -> None:
+        self._shown["status"] = "ended"
+        self._news(at_once=True)
+        if self._server is not None:
+            deadline = time.monotonic() + LAST_SECONDS
+            self._server.ask_to_stop(deadline)
+            self._server.terminate(deadline)
+            self._server.end(deadline)
+            THIS_PROCESS.disown(self._wishes)
+            self._wishes.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._server = self._folder = self.url = None
+
+    # --- what is asked for
+
+    def wants_look(self) -> bool:
+        now = time.monotonic()
+        if self.url is None or now < self._looked_at + LOOK_SECONDS:
+            return False
+        self._looked_at = now
+        return True
+
+    def wants_hold(self) -> bool:
+        self._heed()
+        return self._holds and not self._stops
+
+    def wants_stop(self) -> bool:
+        self._heed()
+        return self._stops
+
+    def _heed(self) -> None:
+        """Take in what the page's reader asked for since the last time."""
+        while self.url is not None and self._wishes.poll():
+            try:
+                wish = self._wishes.recv_bytes().decode()
+            except EOFError:
+                return
+            self._holds = wish == PAUSE or (self._holds and wish != RESUME)
+            self._stops |= wish == STOP
+            self._shown["status"] = "stopping" if self._stops else "paused" if self._holds else "running"
+            self._news(at_once=True)
+
+
+class Traffic:
+    """How many messages went from whom to whom in which room, and how many a second."""
+
+    def __init__(self) -> None:
+        self._numbers: Counter[Way] = Counter()
+        self._rates: dict[Way, float] = {}
+        self._before: dict[str, tuple[float, Counter[Way]]] = {}  # of each receiver, when its rates were told, and what
+
+    def add(self, sight: Sight, now: float) -> None:
+        """Take in what a component took until `now`, in seconds."""
+        receiver = sight.component
+        self._numbers.update({(room, sender, receiver): number for room, sender, number in sight.taken})
+        numbers = Counter({way: number for way, number in self._numbers.items() if way[2] == receiver})
+        then, before = self._before.get(receiver, (now - RATE_SECONDS, numbers))
+        if now >= then + RATE_SECONDS:
+            self._rates.update({way: (number - before[way]) / (now - then) for way, number in numbers.items()})
+            self._before[receiver] = now, numbers
+
+    def shown(self) -> list[dict[str, Any]]:
+        """Return it all, as JSON values."""
+        return [
+            {"room": room, "from": sender, "to": receiver, "number": number, "rate": self._rates.get(way, 0.0)}
+            for way, number in sorted(self._numbers.items())
+            for room, sender, receiver in (way,)
+        ]
+
+
+def shown_round(record: Round) -> dict[str, Any]:
+    """Return what the page shows of a round: all but who contributed, which is a number for each of many models."""
+    return {key: value for key, value in record.to_dict().items() if key != "contribution"}

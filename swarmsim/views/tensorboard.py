@@ -1,0 +1,88 @@
+"""Events for TensorBoard: what a run has come to, over the training steps of its environment."""
+
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from swarmsim.components.outcomes import Sight
+from swarmsim.errors import SettingsError
+from swarmsim.report import Report
+from swarmsim.results.files import writing
+from swarmsim.results.history import History, Round
+
+FOLDER = "tensorboard"
+MOST_MODELS = 100  # that have a curve of their own; a histogram shows any number
+N_BINS = 30
+
+
+class TensorBoardReport(Report):
+    """Writes each round's figures into the run directory, whole, as the round ends; no thread is left running."""
+
+    def __init__(self) -> None:
+        self._learning: Counter[str] = Counter()
+        self._number = 0
+
+    def began(self, history: History, n_rounds: int) -> None:
+        if history.directory is None:
+            raise SettingsError("tensorboard: its events lie in the run directory, and out is empty, which keeps none")
+        folder = history.directory / FOLDER
+        with writing(folder):
+            is_first = not folder.exists()
+            folder.mkdir(exist_ok=True)
+        self._file = folder / f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        if is_first:  # of a run that may be gone on with
+            for record in history:
+                self.round_ended(record)
+
+    def component_seen(self, sight: Sight) -> None:
+        self._learning.update(dict(sight.learning))
+        self._number += sight.learning_number
+
+    def round_ended(self, record: Round) -> None:
+        learning = {name: total / self._number for name, total in self._learning.items() if self._number}
+        self._learning.clear()
+        self._number = 0
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars(record, learning)]
+        values.append(Summary.Value(tag="contribution", histo=histogram(record.contribution.values())))
+        self._write(Event(wall_time=time.time(), step=record.env_steps, summary=Summary(value=values)))
+
+    def _write(self, event: Event) -> None:
+        with writing(self._file), self._file.open("ab") as file:
+            RecordWriter(file).write(event.SerializeToString())
+
+
+def histogram(numbers: Iterable[float]) -> HistogramProto:
+    """Return how often which sizes are among `numbers`."""
+    array = np.array(list(numbers) or [0.0])
+    counts, edges = np.histogram(array, N_BINS)
+    return HistogramProto(
+        min=array.min(),
+        max=array.max(),
+        num=len(array),
+        sum=array.sum(),
+        sum_squares=np.square(array).sum(),
+        bucket_limit=edges[1:].tolist(),
+        bucket=counts.tolist(),
+    )
+
+
+def scalars(record: Round, learning: dict[str, float]) -> list[tuple[str, float]]:
+    """Return what of a round is one number each, and how it is called."""
+    of_models = record.contribution.items() if len(record.contribution) <= MOST_MODELS else ()
+    return [
+        ("score/train", record.train_score),
+        ("score/eval", record.eval_score),
+        ("score/eval_evolved", record.eval_score_evolved),
+        ("population/diversity", record.diversity),
+        ("time/steps_per_second", record.steps_per_second),
+        *((f"learning/{name}", value) for name, value in learning.items()),
+        *((f"contribution/{name}", share) for name, share in of_models),
+    ]
