@@ -1,0 +1,34 @@
+"""Pictures of a run: how it scored, who decided, who talked to whom."""
+
+from pathlib import Path
+
+from swarmsim.results.files import write_whole
+from swarmsim.results.history import History
+from swarmsim.results.pictures.population import population
+from swarmsim.results.pictures.rooms import rooms
+from swarmsim.results.pictures.scores import scores
+from swarmsim.results.pictures.style import Picture, png
+
+
+
+def drawn(history: History) -> dict[str, Picture]:
+    """Return all pictures that a run has enough to show for, by their names."""
+    found = {}
+    if history.rounds:
+        found.update(scores=scores(history), population=population(history))
+    if history.n_messages:
+        found.update(rooms=rooms(history))
+    return found
+
+
+def write_pictures(history: History, folder: Path) -> list[Path]:
+    """Draw a run into PNG files in `folder`, and return their paths.
+
+    Raises:
+        SettingsError: a file cannot be written.
+    """
+    paths = []
+    for name, picture in drawn(history).items():
+        paths.append(folder / f"{name}.png")
+        write_whole(paths[-1], png(picture))
+    return paths
