@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from swarmsim.results.names import counted
+
 if TYPE_CHECKING:
     from swarmsim.results.pictures import Picture
 
@@ -83,6 +85,12 @@ class History:
     @property
     def env_steps(self) -> int:
         return self.rounds[-1].env_steps if self.rounds else 0
+
+    @property
+    def title(self) -> str:
+        """What runs: environment, population, seed."""
+        models = counted(self.settings["population"], "model")
+        return f"{self.settings['env']}, {models} acting as one, seed {self.settings['seed']}"
 
     @property
     def n_messages(self) -> int:

@@ -1,4 +1,4 @@
-"""Names of components: their order, and what many of them are called together."""
+"""Names of components: their order, what many of them are called together, and how they are counted."""
 
 import re
 from collections.abc import Iterable
@@ -22,13 +22,17 @@ def called_together(kind: str, processes: Iterable[str]) -> list[str]:
     """Return what processes of one kind are called, in lines: "20 models", "2 processes"."""
     found = sorted(set(processes), key=by_number)
     if kind == "model":
-        number = len({model for process in found for model in _models_in(process)})
-        first = f"{number:,} model{'s' if number > 1 else ''}"
+        first = counted(len({model for process in found for model in _models_in(process)}), "model")
     elif len(found) == 1:
         first = found[0]
     else:
         first = kind
     return [first] if len(found) == 1 else [first, f"{len(found):,} processes"]
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 model", "2,000 models"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _models_in(process: str) -> Iterable[object]:

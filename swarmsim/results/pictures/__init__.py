@@ -4,6 +4,7 @@ from pathlib import Path
 
 from swarmsim.results.files import write_whole
 from swarmsim.results.history import History
+from swarmsim.results.pictures.curves import curves
 from swarmsim.results.pictures.population import population
 from swarmsim.results.pictures.rooms import rooms
 from swarmsim.results.pictures.scores import scores
@@ -15,9 +16,11 @@ def drawn(history: History) -> dict[str, Picture]:
     """Return all pictures that a run has enough to show for, by their names."""
     found = {}
     if history.rounds:
-        found.update(scores=scores(history), population=population(history))
+        found["scores"] = scores(history)
+    if any(r.contribution for r in history):
+        found["population"] = population(history)
     if history.n_messages:
-        found.update(rooms=rooms(history))
+        found["rooms"] = rooms(history)
     return found
 
 

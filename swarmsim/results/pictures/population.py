@@ -17,7 +17,6 @@ from swarmsim.results.pictures.style import (
     new_picture,
     number_rounds,
     set_title,
-    subject,
 )
 
 ABSENT = "#D0D0D0"
@@ -35,7 +34,7 @@ def population(history: History) -> Picture:
     image.set_clim(_limits(shares, equal))
     _mark_equal_share(picture.colorbar(image, ax=above, pad=0.02), equal)
     absent = "; grey: not there" if np.isnan(shares).any() else ""
-    set_title(above, f"Which models decided, and how far they differ{absent}", subject(history))
+    set_title(above, f"Which models decided, and how far they differ{absent}", history.title)
     _draw_diversity(below, history, numbers)
     return picture
 

@@ -7,7 +7,7 @@ from matplotlib.path import Path
 from swarmsim.results.history import History
 from swarmsim.results.pictures.flows import flows_of
 from swarmsim.results.pictures.ribbons import LINE, Node, Ribbon, laid_out
-from swarmsim.results.pictures.style import DARK, HEIGHT, WIDTH, Picture, new_picture, set_title, subject
+from swarmsim.results.pictures.style import DARK, HEIGHT, WIDTH, Picture, new_picture, set_title
 
 POINTS = 72  # to an inch
 TITLE, HEADS, FOOT = 44.0, 18.0, 24.0  # heights above and below the columns, in points
@@ -25,7 +25,7 @@ def rooms(history: History) -> Picture:
     axes.set_axis_off()
     axes.set_xlim(0, WIDTH * POINTS)
     axes.set_ylim(layout.height + FOOT, -HEADS)
-    set_title(axes, "Who talks to whom, in which room, and how much: messages taken", subject(history))
+    set_title(axes, "Who talks to whom, in which room, and how much: messages taken", history.title)
     for x, text in ((SENDERS, "sent by"), ((ROOM_LEFT + ROOM_RIGHT) / 2, "in the room"), (RECEIVERS, "taken by")):
         axes.text(x, -HEADS / 2, text, ha="center", va="center", fontsize=9, style="italic", color=DARK)
     note = "A ribbon's width goes by the square root of its number. What several have taken counts once for each."

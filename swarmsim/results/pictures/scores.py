@@ -12,7 +12,6 @@ from swarmsim.results.pictures.style import (
     new_picture,
     number_rounds,
     set_title,
-    subject,
 )
 
 
@@ -35,7 +34,7 @@ def scores(history: History) -> Picture:
     number_rounds(axes, numbers)
     axes.set_ylabel("return of an episode (sum of its rewards)")
     axes.grid(alpha=0.3)
-    set_title(axes, "Scores of each round", subject(history))
+    set_title(axes, "Scores of each round", history.title)
     legend_below(picture, axes)
     return picture
 

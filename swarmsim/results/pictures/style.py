@@ -1,12 +1,10 @@
-"""What all pictures share: their size, their colours, and how a run is named in a title."""
+"""What all pictures share: their size, their colours, their titles and legends."""
 
 import io
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-
-from swarmsim.results.history import History
 
 WIDTH, HEIGHT = 8.0, 4.5  # inches
 DPI = 120
@@ -34,17 +32,6 @@ def png(figure: Figure) -> bytes:
     content = io.BytesIO()
     figure.savefig(content, format="png")
     return content.getvalue()
-
-
-def subject(history: History) -> str:
-    """Return what a title says of a run: environment, population, seed."""
-    models = counted(history.settings["population"], "model")
-    return f"{history.settings['env']}, {models} acting as one, seed {history.settings['seed']}"
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """Return a number with its noun, such as "1 model" or "2,000 models"."""
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def set_title(axes: Axes, first: str, second: str) -> None:
