@@ -13,7 +13,7 @@ def make_parser() -> Parser:
     """Return the parser of `swarmsim plot`."""
     parser = Parser(
         prog="swarmsim plot",
-        description="Draw the pictures of a run again, as far as it has come: its scores, who decided, who talked to whom.",
+        description="Draw the pictures of a run again, as far as it has come: scores, who decided, who talked to whom.",
         epilog="Example: swarmsim plot runs/CartPole-v1-20261124-120000",
         allow_abbrev=False,
     )

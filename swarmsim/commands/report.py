@@ -36,15 +36,13 @@ def main(arguments: Sequence[str]) -> int:
         SettingsError: a flag cannot be used, a directory is no run or is damaged, or the file cannot be written.
     """
     given = make_parser().parsed(arguments)
-    directories = [Path(directory) for directory in given.directories]
+    directories = list(dict.fromkeys(map(Path, given.directories)))
     histories = [read_history(directory) for directory in directories]
     settings = [settings_of(directory) for directory in directories]
     from swarmsim.results.html_report import html_report
 
-    if given.out is not None:
-        file = Path(given.out)
-    else:
-        file = (directories[0] if len(directories) == 1 else Path()) / FILE
+    folder = directories[0] if len(directories) == 1 else Path()
+    file = folder / FILE if given.out is None else Path(given.out)
     write_whole(file, html_report(histories, settings).encode())
     print(file)
     return DONE

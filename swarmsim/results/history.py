@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from swarmsim.errors import SettingsError
 from swarmsim.results.names import counted
 
 if TYPE_CHECKING:
@@ -135,7 +136,13 @@ class History:
             receivers[receiver] = receivers.get(receiver, 0) + number
 
     def plot(self) -> "Picture":
-        """Return a picture of the scores, which has at least one round to show; a notebook shows it."""
+        """Return a picture of the scores, which a notebook shows.
+
+        Raises:
+            SettingsError: no round has ended so far.
+        """
+        if not self.rounds:
+            raise SettingsError("no round has ended so far, so there is nothing to plot")
         from swarmsim.results.pictures import scores
 
         return scores(self)

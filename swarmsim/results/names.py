@@ -35,6 +35,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def shortened(name: str, most: int) -> str:
+    """Return a name cut to `most` characters, at least 1."""
+    return name if len(name) <= most else f"{name[: max(0, most - 1)]}…"
+
+
 def _models_in(process: str) -> Iterable[object]:
     found = _NUMBERED.fullmatch(process)
     return [process] if found is None else range(int(found[2]), int(found[3] or found[2]) + 1)

@@ -1,7 +1,7 @@
 """All settings of a run, flat, beside what they would be by themselves, and those in which runs differ."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +77,4 @@ def labels(settings: Sequence[RunSettings], names: Sequence[str], groups: Sequen
     apart = [name for name in differing(chosen) if name not in ("seed", "env")]
     if 0 < len(apart) <= MOST_TOLD:
         return [", ".join(f"{name} {told(each.values.get(name))}" for name in apart) for each in chosen]
-    return [
-        names[group[0]] + (f" and {len(group) - 1} more" if len(group) > 1 else "") for group in groups
-    ]
+    return [names[group[0]] + (f" and {len(group) - 1} more" if len(group) > 1 else "") for group in groups]

@@ -45,9 +45,7 @@ def comparison_section(names: Sequence[str], histories: Sequence[History], setti
     return "\n".join(part for part in parts if part)
 
 
-def _groups(
-    names: Sequence[str], histories: Sequence[History], settings: Sequence[RunSettings]
-) -> Iterator[_Group]:
+def _groups(names: Sequence[str], histories: Sequence[History], settings: Sequence[RunSettings]) -> Iterator[_Group]:
     """Yield all groups, those of one environment one after the other."""
     for env in dict.fromkeys(history.settings["env"] for history in histories):
         places = [place for place, history in enumerate(histories) if history.settings["env"] == env]

@@ -22,8 +22,7 @@ def html_report(histories: Sequence[History], settings: Sequence[RunSettings]) -
     several = len(histories) > 1
     runs = enumerate(zip(names, histories, settings, strict=True), 1)
     sections = [
-        run_section(f"run-{number}", name if several else "", history, of_it)
-        for number, (name, history, of_it) in runs
+        run_section(f"run-{number}", name if several else "", history, of_it) for number, (name, history, of_it) in runs
     ]
     if several:
         sections.insert(0, comparison_section(names, histories, settings))

@@ -10,6 +10,7 @@ from swarmsim.results.pictures.rooms import rooms
 from swarmsim.results.pictures.scores import scores
 from swarmsim.results.pictures.style import Picture, png
 
+__all__ = ["Picture", "curves", "drawn", "png", "population", "rooms", "scores", "write_pictures"]
 
 
 def drawn(history: History) -> dict[str, Picture]:

@@ -37,7 +37,7 @@ def curves(env: str, groups: Mapping[str, Sequence[History]]) -> Picture:
         for steps, scores in each if len(each) > 1 else []:
             axes.plot(steps, scores, look[1:], color=color, alpha=0.45, linewidth=1)
         steps, scores = median_curve(histories)
-        name = f"{label} (median of {len(each)} seeds)" if len(each) > 1 else label
+        name = f"{label} (median of {len(each)} runs)" if len(each) > 1 else label
         axes.plot(steps, scores, look, color=color, linewidth=2, markersize=6 if len(steps) <= 30 else 3, label=name)
     thresholds = [h.settings.get("reward_threshold") for histories in groups.values() for h in histories]
     mark_solved(axes, next((threshold for threshold in thresholds if threshold is not None), None))
@@ -46,7 +46,7 @@ def curves(env: str, groups: Mapping[str, Sequence[History]]) -> Picture:
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(alpha=0.3)
     several = any(len(histories) > 1 for histories in groups.values())
-    thin = "; thin lines: single seeds" if several else ""
+    thin = "; thin lines: single runs" if several else ""
     set_title(axes, f"Evaluations after evolution{thin}", env)
     legend_below(picture, axes, columns=1 if max(map(len, groups)) > 30 else 2)
     return picture

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from itertools import cycle
 from math import sqrt
 
-from swarmsim.results.names import called_together
+from swarmsim.results.names import called_together, shortened
 from swarmsim.results.pictures.flows import DIRECTLY, Counts, Flows, totals, turned
 from swarmsim.results.pictures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, YELLOW
 
 LINE = 11.0  # the height of a line of text
 WIDEST_GAP, GAP = 30.0, 8.0  # between nodes
+LONGEST_NAME, LONGEST_ROOM = 18, 20  # characters for which there is room
 THICKEST, THINNEST = 40.0, 1.0  # of ribbons
 
 NOTES = {DIRECTLY: "to one alone", "_command": "who comes and goes", "_logging": "a mirror of messages"}
@@ -124,7 +125,7 @@ class _Sizes:
 def _components(flows: Flows, kinds: Sequence[str], heights: Mapping[str, float]) -> dict[str, Node]:
     column = {}
     for kind in kinds:
-        lines = called_together(kind, flows.processes[kind])
+        lines = [shortened(line, LONGEST_NAME) for line in called_together(kind, flows.processes[kind])]
         column[kind] = Node(lines, GREY, max(LINE * len(lines), heights[kind]))
     return column
 
@@ -133,7 +134,9 @@ def _rooms(flows: Flows, inward: Mapping[str, float], outward: Mapping[str, floa
     total, others = totals(flows.taken), cycle(OTHER_COLOURS)
     column = {}
     for room in flows.rooms:
-        lines = [f"{room}: {total[room]:,}", *([NOTES[room]] if room in NOTES else [])]
+        number = f"{total[room]:,}"
+        lines = [f"{shortened(room, LONGEST_ROOM - len(number))}: {number}"]
+        lines += [NOTES[room]] if room in NOTES else []
         height = max(LINE * len(lines) + 4, inward[room], outward[room])
         column[room] = Node(lines, COLOURS.get(room) or next(others), height)
     return column

@@ -11,7 +11,7 @@ from swarmsim.results.pictures.style import DARK, HEIGHT, WIDTH, Picture, new_pi
 
 POINTS = 72  # to an inch
 TITLE, HEADS, FOOT = 44.0, 18.0, 24.0  # heights above and below the columns, in points
-SENDERS, RECEIVERS, NODE = 98.0, WIDTH * POINTS - 98.0, 7.0  # where components stand, and how wide
+SENDERS, RECEIVERS, NODE = 116.0, WIDTH * POINTS - 116.0, 7.0  # where components stand, and how wide
 ROOM_LEFT, ROOM_RIGHT = 228.0, WIDTH * POINTS - 228.0
 
 
@@ -57,7 +57,7 @@ def _draw_ribbon(axes: Axes, ribbon: Ribbon, left: float, right: float) -> None:
 
 def _write_number(axes: Axes, ribbon: Ribbon, x: float, y: float, align: str) -> None:
     text = axes.text(x, y, f"{ribbon.number:,}", ha=align, va="center", fontsize=8)
-    if ribbon.thickness < LINE:
+    if ribbon.thickness < LINE / 2:
         text.set_bbox({"facecolor": "white", "linewidth": 0, "pad": 0.5})
 
 
@@ -88,5 +88,4 @@ def _write(axes: Axes, node: Node, x: float, align: str, color: str) -> None:
     for number, line in enumerate(node.lines):
         y = node.middle + (number - (len(node.lines) - 1) / 2) * LINE
         weight = "bold" if number == 0 else "normal"
-        shown = line if len(line) <= 24 else f"{line[:23]}…"
-        axes.text(x, y, shown, ha=align, va="center", fontsize=8, color=color, weight=weight, parse_math=False)
+        axes.text(x, y, line, ha=align, va="center", fontsize=8, color=color, weight=weight, parse_math=False)
