@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from swarmsim.commands import programs
+from swarmsim.commands import plot, programs, report
 from swarmsim.config import Config, resumed_config
 from swarmsim.errors import ComponentFailed, SettingsError, SwarmError
 from swarmsim.flags import Parser, config_of, given_settings, program
@@ -20,7 +20,12 @@ FLAGS = (
     "rounds", "population", "episodes", "eval_episodes", "env", "envs", "workers", "link", "preset", "seed", "out",
     "verbose", "live", "tensorboard",
 )  # fmt: skip
-PROGRAMS = {"serve": programs.serve, "component": programs.component}
+PROGRAMS = {
+    "serve": programs.serve,
+    "component": programs.component,
+    "report": report.main,
+    "plot": plot.main,
+}
 
 
 def make_parser() -> Parser:

@@ -9,8 +9,10 @@ import pytest
 
 from swarmsim.messaging.endpoint import Address
 from swarmsim.messaging.links import serve_any, serving_on
+from tests.browser import browser  # noqa: F401 - a fixture of all tests
 
 ROOT = Path(__file__).parent.parent
+LASTING = b"resource_tracker", b"chrom"  # multiprocessing's own tracker of `spawn`, the browser
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -59,7 +61,7 @@ def cells(line: str) -> list[str]:
 
 
 def child_processes() -> list[int]:
-    """Return the living children of this process, and theirs, but for multiprocessing's own tracker of `spawn`."""
+    """Return the living children of this process, and theirs, but for those that last as long as all tests."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -67,7 +69,7 @@ def child_processes() -> list[int]:
             command = (stat.parent / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if fields[0] != "Z" and b"resource_tracker" not in command:
+        if fields[0] != "Z" and not any(name in command for name in LASTING):
             parents[int(stat.parent.name)] = int(fields[1])
     found = [os.getpid()]
     for parent in found:

@@ -47,6 +47,8 @@ def test_a_small_run_prints_its_results_and_leaves_its_files(tmp_path, program):
         "checkpoint/round-0002.npz",
         "config.yaml",
         "metrics.jsonl",
+        "population.png",
+        "rooms.png",
         "scores.png",
         "summary.json",
     ]

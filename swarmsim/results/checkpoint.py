@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from swarmsim.errors import SettingsError
 from swarmsim.results.files import UNFINISHED, write_whole, writing
+from swarmsim.results.names import by_number
 
 FORMAT = 1
 State = dict[str, Any]
@@ -83,7 +84,7 @@ def load_weights(path: Path) -> dict[str, NDArray[np.float32]]:
     for state in components.values():
         if isinstance(state, dict) and {"components", "weights"} <= state.keys():
             found.update(zip(state["components"], state["weights"], strict=True))
-    return {name: found[name] for name in sorted(found, key=_by_number)}
+    return {name: found[name] for name in sorted(found, key=by_number)}
 
 
 class Checkpoints:
@@ -211,7 +212,3 @@ def _unpacked(content: bytes) -> State:
     if not isinstance(state, dict):
         raise TypeError("its state is no mapping")
     return state
-
-
-def _by_number(name: str) -> list[str | int]:
-    return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"([0-9]+)", name))]

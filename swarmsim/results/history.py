@@ -4,7 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from swarmsim.errors import SettingsError
+from swarmsim.results.names import counted
+
+if TYPE_CHECKING:
+    from swarmsim.results.pictures import Picture
 
 TIMES = ("seconds", "steps_per_second")
 TOLD = ("seed", "env", "population", "workers", "link", "preset")  # of a run's settings, in its summary
@@ -81,6 +87,24 @@ class History:
     def env_steps(self) -> int:
         return self.rounds[-1].env_steps if self.rounds else 0
 
+    @property
+    def title(self) -> str:
+        """What runs: environment, population, seed."""
+        models = counted(self.settings["population"], "model")
+        return f"{self.settings['env']}, {models} acting as one, seed {self.settings['seed']}"
+
+    @property
+    def n_messages(self) -> int:
+        return sum(sum(receivers.values()) for senders in self.messages.values() for receivers in senders.values())
+
+    @property
+    def solved_in(self) -> int | None:
+        """The first round with an evaluation from which the environment counts as solved; None without one."""
+        threshold = self.settings.get("reward_threshold")
+        if threshold is None:
+            return None
+        return next((r.round for r in self if max(r.eval_score, r.eval_score_evolved) >= threshold), None)
+
     def to_state(self) -> dict[str, Any]:
         """Return all of it but the directory, for a checkpoint."""
         return {
@@ -111,6 +135,18 @@ class History:
             receivers = self.messages.setdefault(room, {}).setdefault(sender, {})
             receivers[receiver] = receivers.get(receiver, 0) + number
 
+    def plot(self) -> "Picture":
+        """Return a picture of the scores, which a notebook shows.
+
+        Raises:
+            SettingsError: no round has ended so far.
+        """
+        if not self.rounds:
+            raise SettingsError("no round has ended so far, so there is nothing to plot")
+        from swarmsim.results.pictures import scores
+
+        return scores(self)
+
     def summary(self) -> dict[str, Any]:
         """Return `summary.json`; scores are None where no round was finished."""
         train_seconds = sum(r.seconds for r in self.rounds)
@@ -136,3 +172,9 @@ class History:
             for r in self.rounds
         )
         return "\n".join((head, *rows))
+
+    def _repr_html_(self) -> str:
+        """Return the rounds as a table that a notebook shows."""
+        from swarmsim.results.tables import rounds_table
+
+        return rounds_table(self)

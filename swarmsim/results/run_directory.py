@@ -133,6 +133,16 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     return {key: value for key, value in _config(Path(path)).items() if key != VERSIONS}
 
 
+def read_versions(path: str | Path) -> dict[str, Any]:
+    """Return the versions of what the run at `path` began with, by package.
+
+    Raises:
+        SettingsError: there is no run, or its settings are damaged.
+    """
+    versions = _config(Path(path)).get(VERSIONS)
+    return versions if isinstance(versions, dict) else {}
+
+
 def read_history(path: str | Path) -> History:
     """Return what the run at `path` has shown so far, whether it goes on or has ended.
 

@@ -1,8 +1,15 @@
 import dataclasses
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
+from swarmsim.errors import SettingsError
 from swarmsim.results.history import History, Round
+from tests.conftest import ROOT
 from tests.results.rounds import SETTINGS, a_round
 
 FAILURE = {
@@ -46,3 +53,32 @@ def test_what_a_history_told_stays_as_it_was():
     history.failures.append(FAILURE)
     history.wall_seconds += 1
     assert History.from_state(state) == History(SETTINGS, rounds=[a_round(1)], wall_seconds=1.5)
+
+
+def test_a_history_knows_in_which_round_it_was_solved():
+    rounds = [a_round(1), a_round(2, eval_score=50.0), a_round(3, eval_score_evolved=60.0)]
+    for threshold, solved_in in ((13.0, 1), (50.0, 2), (60.0, 3), (61.0, None), (None, None)):
+        assert History({**SETTINGS, "reward_threshold": threshold}, rounds=rounds).solved_in == solved_in
+    assert History(SETTINGS, rounds=rounds).solved_in is None
+
+
+def test_a_history_is_a_table_in_a_notebook_and_its_texts_stay_texts():
+    history = History({**SETTINGS, "env": "<b>:X"}, rounds=[a_round(1), a_round(2, eval_score_evolved=0.123456)])
+    table = history._repr_html_()
+    assert "<caption>&lt;b&gt;:X, 2 models acting as one, seed 0</caption>" in table
+    assert re.findall(r'<td class="eval-evolved">([^<]+)</td>', table) == ["13.0", "0.123"]
+    assert table.count("<tr>") == 3
+    assert "<table" in History(SETTINGS)._repr_html_()
+
+
+def test_a_history_plots_its_scores_once_it_has_some():
+    picture = History(SETTINGS, rounds=[a_round(1)]).plot()
+    assert picture.axes[0].get_title().startswith("Scores of each round")
+    with pytest.raises(SettingsError, match="^no round has ended so far, so there is nothing to plot$"):
+        History(SETTINGS).plot()
+
+
+def test_a_history_needs_no_matplotlib_before_it_is_plotted():
+    program = "import sys, swarmsim.results.history; sys.exit('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=60, check=False)
+    assert done.returncode == 0
