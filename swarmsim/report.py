@@ -27,10 +27,13 @@ class ComponentStatus:
 
 
 class Report:
-    """What an experiment tells while it runs; this one says nothing, and wants nothing."""
+    """What an experiment tells while it runs; this one says nothing, and wants nothing.
+
+    Write a class of it with those methods that you need, and give it to `run(report=…)`.
+    """
 
     def began(self, history: History, n_rounds: int) -> None:
-        """The swarm stands."""
+        """The swarm stands; `history` holds the rounds that were done before, and grows by each that is done."""
 
     def components_changed(self, components: Mapping[str, ComponentStatus]) -> None:
         """Some of the components, which are told by their names, do otherwise than before."""
@@ -39,13 +42,13 @@ class Report:
         """A component shows what it has seen: after each round, and when this report wants a look."""
 
     def phase_began(self, round_number: int, phase: str, n_episodes: int) -> None:
-        """A phase of a round begins; an evolution has no episodes."""
+        """A phase begins: train, evaluate, evolve or "evaluate again"; an evolution has no episodes."""
 
     def episodes_ended(self, returns: Iterable[float], n_steps: int) -> None:
         """Episodes of this phase ended with these returns, after `n_steps` steps of it in all."""
 
     def phase_ended(self, round_number: int, phase: str, result: Result) -> None:
-        """A phase of a round is done."""
+        """A phase of a round is done, and this is what came of it."""
 
     def round_ended(self, record: Round) -> None:
         """A round is done, and kept."""

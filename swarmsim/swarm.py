@@ -25,7 +25,7 @@ STOP_SECONDS, STOP_SECONDS_AFTER_AN_ERROR, LAST_SECONDS, TERMINATE_SECONDS = 5.0
 
 
 class Swarm:
-    """The components of one launcher.
+    """The components of one launcher, which starts, watches and stops them; a `with` block stops them at its end.
 
     Args:
         config_file: a YAML file with `settings` and `components`; None for a swarm that gets its
@@ -34,6 +34,9 @@ class Swarm:
             too, and has them talk by TCP.
         start_method: how processes are made. `fork` is fast, and safe here: a launcher has no thread of
             its own. `spawn` works where a component cannot bear to be forked.
+
+    Attributes:
+        components: by their names, in the order in which they were added.
 
     Raises:
         SettingsError: the file cannot be used as it is.

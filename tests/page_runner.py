@@ -6,8 +6,8 @@ What stands in a page is run by these rules, in its order:
 - `python` blocks run in one process, one after the other, so that a later one has the names of those before.
 - A `python` or `yaml` block that begins with a comment which is a file's name (`# greeter.py`) is that file: it is
   written, and run by what follows. Other `yaml` blocks are settings. All are checked by `make_config`.
-- A `python` block without such a name that listens (`client.listen()`) is a component: a swarm starts it, beside a server,
-  until it waits for messages.
+- A `python` block without such a name that listens (`client.listen()`) is a component: a swarm starts it, beside a
+  server, until it waits for messages.
 - `sh` blocks run line by line; a line that ends with a backslash goes on in the next one.
 - Parts of a line that set things up (`LEFT_TO_CI`) are left out, since .ci/run does them for real.
 - What does not end by itself (`STAYS`) runs beside the lines below it, once it is a member of its swarm, until the
@@ -135,7 +135,9 @@ class Page:
         return None
 
     def run_component(self, block: Block) -> None:
-        Path("its_server.py").write_text(f"from swarmsim import Server\nServer('127.0.0.1', {self.ports['8080']}).start()")
+        Path("its_server.py").write_text(
+            f"from swarmsim import Server\nServer('127.0.0.1', {self.ports['8080']}).start()"
+        )
         Path("component.py").write_text(block.text)
         with Swarm(None) as swarm:
             for name in ("its_server", "component"):

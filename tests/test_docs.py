@@ -1,6 +1,7 @@
-"""What the pages tell is so: their code runs, by the rules that tests/page_runner.py tells."""
+"""What the pages tell is so: their code runs, by the rules that tests/page_runner.py tells, and so do those rules."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,15 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from swarmsim import MESSAGE_TYPE, Client, Swarm
+from swarmsim.messaging.message import MessageType
 from tests.conftest import ROOT
-from tests.page_runner import Page, lines_of, shorter
+from tests.page_runner import shorter
 from tests.pages import PAGES, blocks, name_of
+from tests.test_layers import LAYERS
 
 SECONDS = 100
+README = (ROOT / "README.md").read_text()
 
 
-def run_page(page: Path) -> str:
-    """Run a page in a process of its own; return what it tells on stderr, its failure first of all."""
+def run_page(page: Path) -> tuple[int, str]:
+    """Run a page in a process of its own; return its exit status and what it tells on stderr."""
     environ = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -32,10 +37,100 @@ def run_page(page: Path) -> str:
     finally:
         if program.poll() is None:
             os.killpg(program.pid, signal.SIGKILL)
-    assert program.returncode == 0, told
-    return told
+    return program.returncode, told
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_all_code_of_a_page_runs(page):
-    run_page(page)
+    status, told = run_page(page)
+    assert status == 0, told
+
+
+@pytest.mark.parametrize(
+    ("block", "sentence"),
+    [
+        ("```python\nassert 1 == 2\n```", 'page.md", line 4'),
+        ("```python\nprint(1)\n```\n\n```text\n2\n```", "page.md:8: what was printed is\n1"),
+        ("```sh\necho fine\nswarmsim --round 5\n```", "page.md:5: swarmsim --round 5"),
+        ("```sh\npython benchmarks/learning.py --no-such-flag\n```", "page.md:4: python benchmarks/learning.py --help"),
+        ("```yaml\nround: 5\n```", "unknown key 'round'"),
+        ("```julia\nx\n```", "page.md:4: nobody knows how to run julia"),
+        (
+            "```sh\nswarmsim serve --port 8080\nswarmsim component modle --port 8080\n```",
+            "page.md:5: swarmsim component",
+        ),
+    ],
+)
+def test_a_page_that_tells_what_is_not_so_is_found_with_its_line(tmp_path, block, sentence):
+    page = tmp_path / "page.md"
+    page.write_text(f"# A page\n\n{block}\n")
+    status, told = run_page(page)
+    assert status != 0
+    assert sentence in told
+
+
+def test_what_takes_long_is_run_shorter():
+    assert shorter("python run.py --rounds 5").endswith("--rounds 1 --population 3 --episodes 2 --eval-episodes 1")
+    assert shorter("swarmsim --resume runs/a --rounds 10") == "swarmsim --resume runs/a --rounds 2"
+    assert shorter("swarmsim report runs/a") == "swarmsim report runs/a"
+
+
+# --- the README
+
+
+def test_the_first_screen_holds_the_two_commands():
+    first_screen = README[: README.index("## ")]
+    commands = [block.text.strip() for block in blocks(first_screen) if block.language == "sh"]
+    assert [command.split("&& ")[-1] for command in commands] == [
+        ".venv/bin/python run.py --rounds 5 --population 20",
+        ".venv/bin/python -m pytest",
+    ]
+
+
+def test_ci_calls_the_readmes_test_command():
+    assert "grep -m 1 -e '-m pytest$' README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_readmes_component_greets(tmp_path):
+    (component,) = [block.text for block in blocks(README) if "def greet" in block.text]
+    (tmp_path / "greeter.py").write_text(component.replace("8080", "8077"))
+    (tmp_path / "server.py").write_text("from swarmsim import Server\nServer('127.0.0.1', 8077).start()")
+    with Swarm(None) as swarm:
+        for name in ("server", "greeter"):
+            swarm.add(name, tmp_path / f"{name}.py")
+        swarm.start()
+        with Client("ann", "127.0.0.1", 8077) as ann:
+            ann.join_room("hall")
+            ann.send({"TYPE": MESSAGE_TYPE.DATA.TEXT.id, "TO_ROOM": "hall", "DATA": "hi"})
+            assert ann.receive(timeout=10)["DATA"] == "hello, ann"
+
+
+# --- pages that say what the code says
+
+
+def test_the_reference_of_all_public_names_is_what_its_script_writes():
+    write = "import runpy, sys; sys.stdout.write(runpy.run_path('docs/make_api.py')['reference']())"
+    done = subprocess.run(
+        [sys.executable, "-c", write], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == (ROOT / "docs" / "api.md").read_text(), "it is not: python docs/make_api.py writes it anew"
+
+
+def test_the_page_on_design_lists_the_layers():
+    items = re.findall(
+        r"^\d+\. ((?:`[\w.]+`(?:, )?)+): ", (ROOT / "docs" / "design.md").read_text(), flags=re.MULTILINE
+    )
+    assert [re.findall(r"`([\w.]+)`", item) for item in items] == LAYERS
+
+
+def test_the_page_on_the_protocol_lists_all_types_with_their_fields():
+    page = (ROOT / "docs" / "protocol.md").read_text()
+    for kind in ("DATA", "COMMAND", "LOG"):
+        (row,) = re.findall(rf"^\| `{kind}`: .*$", page, flags=re.MULTILINE)
+        for name, message_type in vars(getattr(MESSAGE_TYPE, kind)).items():
+            if isinstance(message_type, MessageType):
+                part = next(
+                    part for part in row.split(" · ") if f"`{name}`" in part.partition(":")[2] or f"`{name}`" in part
+                )
+                fields = (*message_type.required_fields, *message_type.optional_fields)
+                assert all(f"`{field}`" in part for field in fields), f"{kind}/{name}"

@@ -27,7 +27,7 @@ class Trigger:
 
     Args:
         types: one message type or several.
-        rooms: one room or several; None for every room.
+        rooms: one room or several; None for every room, () for none, so that direct messages alone count.
         directmessage: whether a message to this component alone counts too.
     """
 
@@ -103,6 +103,10 @@ class Client:
         secret: that it shares with the server on the sockets link, which then has to prove it too; by default that
             of the environment's SWARMSIM_SECRET, for a server that asks for one.
         objects: handed to the handlers whose parameters name them.
+
+    Attributes:
+        name: as given.
+        address: server and port.
 
     Raises:
         AddressError: no swarm runs at that address, or it shares no secret with this client.
@@ -270,7 +274,7 @@ class Client:
         self._triggered.clear()
 
     def listen(self) -> None:
-        """Have the handlers called for every message until this component is asked to stop."""
+        """Have the handlers called for every message, one after the other, until this component is asked to stop."""
         THIS_PROCESS.ready()
         while self._postponed:
             self._handle(self._postponed.popleft())

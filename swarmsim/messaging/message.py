@@ -34,7 +34,7 @@ class MessageType:
 
 
 class DATA:
-    """What components work on."""
+    """What components work on: FORWARD, GRADIENT, REWARD, TEXT, CUSTOM."""
 
     FORWARD = MessageType("DATA/FORWARD", ("DATA",), ("ROOM",))
     GRADIENT = MessageType("DATA/GRADIENT", ("DATA",), ("ROOM",))
@@ -71,7 +71,10 @@ class LOG:
 
 
 class MESSAGE_TYPE:  # noqa: N801  (the protocol's own spelling, which users' scripts import)
-    """All message types by kind and name: `MESSAGE_TYPE.DATA.CUSTOM.id == 'DATA/CUSTOM'`."""
+    """All message types by kind and name: `MESSAGE_TYPE.DATA.CUSTOM.id == 'DATA/CUSTOM'`.
+
+    docs/protocol.md lists them all, with the fields that each needs.
+    """
 
     DATA = DATA
     COMMAND = COMMAND
@@ -92,7 +95,10 @@ class ModelStatus:
 
 
 class MODEL_STATUS:  # noqa: N801  (the protocol's own spelling, which users' scripts import)
-    """The two states a model can be asked to work in; a reply carries its request's on."""
+    """The two states a model can be asked to work in; a reply carries its request's on.
+
+    `TRAIN`, with the id 1: it learns from what it is told. `VALIDATE`, with the id 2: it does not.
+    """
 
     TRAIN = ModelStatus(1, "TRAIN")
     VALIDATE = ModelStatus(2, "VALIDATE")

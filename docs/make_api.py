@@ -1,0 +1,119 @@
+"""Writes docs/api.md, the reference of all public names, from their docstrings: `python docs/make_api.py`."""
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+PAGE = Path(__file__).with_name("api.md")
+sys.path.insert(0, str(PAGE.parent.parent))  # the package beside this page, wherever another one is installed
+
+import swarmsim  # noqa: E402
+from swarmsim.components.outcomes import EvolutionResult, RunResult, Sight  # noqa: E402
+from swarmsim.report import ComponentStatus  # noqa: E402
+from swarmsim.results.history import Round  # noqa: E402
+
+PUBLIC = {name: getattr(swarmsim, name) for name in sorted(swarmsim.__all__, key=str.lower)}
+HANDED_OUT = {thing.__name__: thing for thing in (Round, RunResult, EvolutionResult, ComponentStatus, Sight)}
+HEAD = """# All public names
+
+This page is the reference of what `import swarmsim` offers. `python docs/make_api.py` writes it from the docstrings.
+
+"""
+BETWEEN = """# What a history and a report are handed
+
+These are not to be made, only to be read: a `History` holds rounds, and a `Report` is told the others.
+
+"""
+SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields)(?: \(.*\))?:")
+ENTRY = re.compile(r" {4}(?! )([\w*, ]+): (.*)")
+LONGEST = 100
+
+
+def reference() -> str:
+    """Return the page."""
+    return HEAD + told_of(PUBLIC) + BETWEEN + told_of(HANDED_OUT).rstrip() + "\n"
+
+
+def told_of(things: Mapping[str, Any]) -> str:
+    index = [
+        f"- [{name}](#{name.lower()}): {inspect.getdoc(thing).partition(chr(10))[0]}" for name, thing in things.items()
+    ]
+    return "\n".join([*index, "", *(line for name, thing in things.items() for line in told(name, thing)), ""])
+
+
+def told(name: str, thing: Any) -> Iterator[str]:
+    """Return the lines on a name: how it is called, its docstring, and what a class has."""
+    yield f"## {name}\n"
+    if inspect.isclass(thing) and issubclass(thing, Exception):
+        yield f"An exception, a kind of `{thing.__base__.__name__}`.\n"
+    elif not inspect.isclass(thing) or thing.__init__ is not object.__init__:
+        yield from call(name, thing)
+    yield from docstring(thing)
+    if is_dataclass(thing) and all("help" in field.metadata for field in fields(thing)):
+        yield "**Attributes**\n"
+        yield from (f"- `{field.name}`: {field.metadata['help']}" for field in fields(thing))
+        yield ""
+    for member, value in vars(thing).items() if inspect.isclass(thing) else ():
+        function = getattr(value, "__func__", value)
+        if not member.startswith("_") and getattr(function, "__doc__", None) and hasattr(function, "__module__"):
+            yield f"### `{member}`\n"
+            if inspect.isfunction(function):
+                yield from call(member, function)
+            yield from docstring(function)
+
+
+def call(name: str, function: Any) -> Iterator[str]:
+    """Return how a function is called, with a line for each parameter where one is too short for all."""
+    signature = inspect.signature(function)
+    shown, is_by_name = [], False
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not is_by_name:
+            shown.append("*")
+        is_by_name |= parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)
+        if parameter.name not in ("self", "cls"):
+            shown.append(str(parameter.replace(annotation=Plain(parameter.annotation))))
+    returned = signature.return_annotation
+    end = (
+        ")"
+        if inspect.isclass(function) or returned in (None, "None", inspect.Signature.empty)
+        else f") -> {Plain(returned)!r}"
+    )
+    whole = f"{name}({', '.join(shown)}{end}"
+    if len(whole) > LONGEST:
+        whole = "\n".join((f"{name}(", *(f"    {part}," for part in shown), end))
+    yield f"```text\n{whole}\n```\n"
+
+
+class Plain:
+    """An annotation that is shown without the modules that its names come from."""
+
+    def __init__(self, annotation: Any) -> None:
+        if get_origin(annotation) is Union:  # which some versions of Python show in another way
+            self.text = " | ".join(repr(Plain(part)) for part in get_args(annotation))
+        else:
+            self.text = inspect.formatannotation(annotation).strip("'")
+
+    def __repr__(self) -> str:
+        return re.sub(r"\b(?:[a-z_]\w*\.)+", "", self.text)
+
+
+def docstring(thing: Any) -> Iterator[str]:
+    """Return a docstring as Markdown; its sections become lists."""
+    for line in inspect.getdoc(thing).splitlines():
+        entry = ENTRY.match(line)
+        if SECTION.fullmatch(line):
+            yield f"**{line.removesuffix(':')}**\n"
+        elif entry:
+            yield f"- `{entry[1]}`: {entry[2]}"
+        else:
+            yield f"  {line.strip()}" if line.startswith(" " * 8) else line.strip()
+    yield ""
+
+
+if __name__ == "__main__":
+    PAGE.write_text(reference())
+    print(PAGE)
