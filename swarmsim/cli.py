@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from swarmsim.commands import programs
+from swarmsim.commands import export, inspect, play, programs
 from swarmsim.config import Config, resumed_config
 from swarmsim.errors import ComponentFailed, SettingsError, SwarmError
 from swarmsim.flags import Parser, config_of, given_settings
@@ -16,7 +16,13 @@ DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 FLAGS = (
     "rounds", "population", "episodes", "eval_episodes", "env", "envs", "workers", "link", "preset", "seed", "out",
 )  # fmt: skip
-PROGRAMS = {"serve": programs.serve, "component": programs.component}
+PROGRAMS = {
+    "serve": programs.serve,
+    "component": programs.component,
+    "export": export.main,
+    "play": play.main,
+    "inspect": inspect.main,
+}
 
 
 def make_parser() -> Parser:

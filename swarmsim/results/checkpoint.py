@@ -85,9 +85,9 @@ def weights_in(state: State, path: Path) -> dict[str, NDArray[np.float32]]:
     if not isinstance(components, dict):
         raise CheckpointDamaged(f"{path} holds no components, so no weights")
     found: dict[str, NDArray[np.float32]] = {}
-    for state in components.values():
-        if isinstance(state, dict) and {"components", "weights"} <= state.keys():
-            found.update(zip(state["components"], state["weights"], strict=True))
+    for component in components.values():
+        if isinstance(component, dict) and {"components", "weights"} <= component.keys():
+            found.update(zip(component["components"], component["weights"], strict=True))
     return {name: found[name] for name in sorted(found, key=_by_number)}
 
 

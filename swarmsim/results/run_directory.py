@@ -133,6 +133,11 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     return {key: value for key, value in _config(Path(path)).items() if key != VERSIONS}
 
 
+def read_versions(path: str | Path) -> dict[str, str]:
+    """Return the versions of Python and packages that the run at `path` was begun with; raises as `read_settings`."""
+    return dict(_config(Path(path)).get(VERSIONS) or {})
+
+
 def read_history(path: str | Path) -> History:
     """Return what the run at `path` has shown so far, whether it goes on or has ended.
 

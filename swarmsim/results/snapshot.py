@@ -47,8 +47,9 @@ def snapshot(path: str | Path, on_damaged: Callable[[CheckpointDamaged], None]) 
         SettingsError: there is no run or no checkpoint, or none that is sound.
     """
     path = Path(path)
-    if path.suffix == FILE and not path.is_dir():
-        return Snapshot(run_of(path), path, read(path))
+    if path.is_file() or (path.suffix == FILE and not path.is_dir()):
+        state = read(path)
+        return Snapshot(run_of(path), path, state)
     require_run(path)
     newest = Checkpoints(path / CHECKPOINT, keep=1).newest(on_damaged)
     if newest is None:
