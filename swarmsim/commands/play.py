@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swarmsim.commands.export import tell_damage
-from swarmsim.commands.gif import Gif
 from swarmsim.config import Config, resumed_config
 from swarmsim.errors import SettingsError
 from swarmsim.flags import Parser, whole_number
@@ -19,6 +18,7 @@ from swarmsim.results.snapshot import Snapshot, snapshot
 if TYPE_CHECKING:
     import gymnasium
 
+    from swarmsim.commands.gif import Gif
     from swarmsim.policy import SwarmPolicy
 
 DONE = 0
@@ -57,6 +57,8 @@ def main(arguments: Sequence[str]) -> int:
     seed = None if given.seed is None else whole_number(given.seed, "--seed", minimum=0)
     if given.gif is None and not any(os.environ.get(name) for name in SCREENS):
         raise SettingsError("there is no screen to play on; --gif FILE makes a picture in the place of a window")
+    from swarmsim.commands.gif import Gif
+
     gif = None if given.gif is None else Gif(Path(given.gif))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what an environment is warned of does not concern who watches it
@@ -64,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
     return DONE
 
 
-def _play(given: argparse.Namespace, n_episodes: int, seed: int | None, gif: Gif | None) -> None:
+def _play(given: argparse.Namespace, n_episodes: int, seed: int | None, gif: "Gif | None") -> None:
     found = snapshot(given.run, tell_damage)
     config = resumed_config(found.run, {})
     seed = config.seed if seed is None else seed
@@ -125,7 +127,7 @@ def play(
 
 
 @contextmanager
-def _shown(env_id: str, gif: Gif | None) -> Iterator[tuple["gymnasium.Env[Any, Any]", Look]]:
+def _shown(env_id: str, gif: "Gif | None") -> Iterator[tuple["gymnasium.Env[Any, Any]", Look]]:
     """Return an environment that draws itself, and what is to look at it.
 
     Raises (within too):

@@ -69,7 +69,7 @@ def told(space: Space) -> dict[str, Any]:
         case spaces.MultiDiscrete():
             facts = {"nvec": space.nvec.tolist(), "start": space.start.tolist(), "dtype": str(space.dtype)}
         case spaces.MultiBinary():
-            facts = {"n": list(space.shape)}
+            facts = {"n": space.n}
         case spaces.Box():
             facts = {"low": space.low.tolist(), "high": space.high.tolist(), "dtype": str(space.dtype)}
         case _:
