@@ -104,3 +104,14 @@ def config_of(over: dict[str, Any], file: str | None) -> Config:
     values = read_file(path)
     make_config(values, path)
     return make_config(merged(values, over), "flags")
+
+
+def whole_number(text: str, name: str, *, minimum: int) -> int:
+    """Return the whole number that a flag of this name was given.
+
+    Raises:
+        SettingsError: it is none, or below `minimum`.
+    """
+    if not text.isdecimal() or int(text) < minimum:
+        raise SettingsError(f"{name} must be a whole number, at least {minimum}, not {text!r}")
+    return int(text)
