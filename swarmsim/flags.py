@@ -51,16 +51,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def program() -> str:
-    """Return how this program was called, for a user to call it once more."""
+    """Return how this program was called, for a user to call it once more from the same folder."""
     called = Path(sys.argv[0])
     python = "python" if _is_first_on_the_path("python", sys.executable) else _from_here(sys.executable)
-    if called.name == "__main__.py":
-        return f"{python} -m {called.parent.name}"
-    if called.suffix == ".py":
+    if called.name == "__main__.py" and called.parent.name == SCRIPT:
+        return f"{python} -m {SCRIPT}"
+    if called.name == "run.py":
         return f"{python} {shlex.quote(sys.argv[0])}"
-    if called.name != SCRIPT or _is_first_on_the_path(SCRIPT, sys.argv[0]):
-        return SCRIPT
-    return _from_here(sys.argv[0])
+    if called.name == SCRIPT and not _is_first_on_the_path(SCRIPT, sys.argv[0]):
+        return _from_here(sys.argv[0])
+    return SCRIPT
 
 
 def _is_first_on_the_path(name: str, program: str) -> bool:

@@ -110,7 +110,7 @@ def test_twenty_models_in_twenty_processes_run_beside_launcher_environment_aggre
     ]
     process = subprocess.Popen(program, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     try:
-        assert process.stdout.readline().startswith("20 models in 20 process(es)")
+        assert process.stdout.readline().startswith("20 models in 20 processes")
         children = child_processes()
         assert len(children) == 24
         out, _ = process.communicate(timeout=60)

@@ -6,10 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmsim.learning.aggregate import RULES, contributions
+from swarmsim.learning.aggregate import contributions
 from swarmsim.learning.decision import NO_LEADER, decide
 from swarmsim.learning.distributions import Categorical, Gaussian
 from swarmsim.learning.leaders import leader
+from swarmsim.learning.rules import RULES
 
 CERTAIN = 50.0  # a logit by which no other action has a chance
 
