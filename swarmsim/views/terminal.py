@@ -165,8 +165,8 @@ class ComponentTable:
 
 def describe(status: ComponentStatus) -> str:
     """Return how a component does, in words."""
-    where = "in this process" if status.process_id is None else f"process {status.process_id}"
-    return f"{status.state}, {where}" + (f", replaced {status.n_replaced} ×" if status.n_replaced else "")
+    where = "" if status.process_id is None else f", process {status.process_id}"
+    return f"{status.state}{where}" + (f", failed {status.n_failures} ×" if status.n_failures else "")
 
 
 def told(score: float) -> str:

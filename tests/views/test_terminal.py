@@ -115,14 +115,14 @@ def test_verbose_tells_of_components_as_they_change_and_what_they_took_in_each_r
     report.components_changed({"environment": ready, "models0-1": ComponentStatus("ready", None, 0)})
     assert a_file.read()[1].splitlines() == [
         "environment: ready, process 11",
-        "models0-1: ready, in this process",
+        "models0-1: ready",
     ]
     report.components_changed({"environment": ready, "models0-1": ComponentStatus("ready", 12, 1)})
-    assert a_file.read()[1] == "models0-1: ready, process 12, replaced 1 ×\n"
+    assert a_file.read()[1] == "models0-1: ready, process 12, failed 1 ×\n"
     report.component_seen(Sight("environment", [("action", "aggregation", 1200), ("control", "control", 34)]))
     finish(report)
     assert a_file.read()[1].splitlines() == [
         "components in round 3:",
         "  environment  ready, process 11, took 1,234 messages",
-        "  models0-1    ready, process 12, replaced 1 ×, took 0 messages",
+        "  models0-1    ready, process 12, failed 1 ×, took 0 messages",
     ]
