@@ -23,9 +23,9 @@ from trials import EVAL_EPISODES, TASKS, Outcome, Trial, by_variant, outcomes, p
 from swarmsim.components.gym import make_env, shape_of
 from swarmsim.components.main_job import architecture_of
 from swarmsim.config import make_config, merged
-from swarmsim.learning.aggregate import RULES
 from swarmsim.learning.decision import decide
 from swarmsim.learning.policy import ACTORS, Activations, Architecture, Floats, Networks, forward
+from swarmsim.learning.rules import RULES
 from swarmsim.results.checkpoint import load_weights
 
 SWARM = "swarm"

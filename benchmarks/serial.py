@@ -15,10 +15,10 @@ from swarmsim.components.gym import make_env, shape_of
 from swarmsim.components.ledger import Ledger
 from swarmsim.components.model import LEARNERS
 from swarmsim.config import Config
-from swarmsim.learning.aggregate import RULES
 from swarmsim.learning.decision import decide
 from swarmsim.learning.policy import Architecture
 from swarmsim.learning.rollout import Transition
+from swarmsim.learning.rules import RULES
 from swarmsim.learning.seeding import generator
 
 

@@ -19,6 +19,7 @@ from swarmsim.messaging.server import Server
 from swarmsim.swarm import Swarm
 
 if TYPE_CHECKING:
+    from swarmsim.policy import SwarmPolicy, load_policy
     from swarmsim.report import Report
     from swarmsim.results.history import History
     from swarmsim.running import run
@@ -39,23 +40,27 @@ __all__ = [
     "SettingsError",
     "Swarm",
     "SwarmError",
+    "SwarmPolicy",
     "TerminalReport",
     "Trigger",
     "WaitTimeout",
+    "load_policy",
     "run",
 ]
 
 
-# Imported, and Gymnasium with it, only once they are asked for.
 _LATER = {
     "History": "swarmsim.results.history",
     "Report": "swarmsim.report",
+    "SwarmPolicy": "swarmsim.policy",
     "TerminalReport": "swarmsim.views.terminal",
+    "load_policy": "swarmsim.policy",
     "run": "swarmsim.running",
 }
 
 
 def __getattr__(name: str) -> object:
-    if name in _LATER:
-        return getattr(import_module(_LATER[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import the main job, and Gymnasium or torch with it, only once it is asked for."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)

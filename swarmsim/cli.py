@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from swarmsim.commands import plot, programs, report
+from swarmsim.commands import export, inspect, play, plot, programs, report
 from swarmsim.config import Config, resumed_config
 from swarmsim.errors import ComponentFailed, SettingsError, SwarmError
 from swarmsim.flags import Parser, config_of, given_settings, program
@@ -25,6 +25,9 @@ PROGRAMS = {
     "component": programs.component,
     "report": report.main,
     "plot": plot.main,
+    "export": export.main,
+    "play": play.main,
+    "inspect": inspect.main,
 }
 
 

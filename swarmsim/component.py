@@ -47,7 +47,7 @@ class Component(ABC):
 
     @property
     def process_id(self) -> int | None:
-        """The process that it runs in; None where that is this one."""
+        """The process that it runs in; None where that is this one, or there is none."""
         return None
 
     @property
@@ -219,7 +219,7 @@ class ProcessComponent(Component):
 
     @property
     def process_id(self) -> int | None:
-        return self.process.pid
+        return None if self.state in ("new", "stopped") else self.process.pid
 
     def kill(self, error_type: str, message: str) -> None:
         self.process.kill()

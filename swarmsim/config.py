@@ -8,8 +8,8 @@ from typing import Any, Literal
 import yaml
 
 from swarmsim.errors import SettingsError
-from swarmsim.learning.aggregate import RULES
 from swarmsim.learning.hyperparameters import A2CSettings, GeneticSettings, LearningSettings, PPOSettings
+from swarmsim.learning.rules import RULES
 from swarmsim.results.run_directory import read_settings
 from swarmsim.settings import checked, setting
 

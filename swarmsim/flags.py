@@ -51,16 +51,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def program() -> str:
-    """Return how this program was called, for a user to call it once more."""
+    """Return how this program was called, for a user to call it once more from the same folder."""
     called = Path(sys.argv[0])
     python = "python" if _is_first_on_the_path("python", sys.executable) else _from_here(sys.executable)
-    if called.name == "__main__.py":
-        return f"{python} -m {called.parent.name}"
-    if called.suffix == ".py":
+    if called.name == "__main__.py" and called.parent.name == SCRIPT:
+        return f"{python} -m {SCRIPT}"
+    if called.name == "run.py":
         return f"{python} {shlex.quote(sys.argv[0])}"
-    if called.name != SCRIPT or _is_first_on_the_path(SCRIPT, sys.argv[0]):
-        return SCRIPT
-    return _from_here(sys.argv[0])
+    if called.name == SCRIPT and not _is_first_on_the_path(SCRIPT, sys.argv[0]):
+        return _from_here(sys.argv[0])
+    return SCRIPT
 
 
 def _is_first_on_the_path(name: str, program: str) -> bool:
@@ -104,3 +104,14 @@ def config_of(over: dict[str, Any], file: str | None) -> Config:
     values = read_file(path)
     make_config(values, path)
     return make_config(merged(values, over), "flags")
+
+
+def whole_number(text: str, name: str, *, minimum: int) -> int:
+    """Return the whole number that a flag of this name was given.
+
+    Raises:
+        SettingsError: it is none, or below `minimum`.
+    """
+    if not text.isdecimal() or int(text) < minimum:
+        raise SettingsError(f"{name} must be a whole number, at least {minimum}, not {text!r}")
+    return int(text)

@@ -36,9 +36,9 @@ class Onlooker(Watch):
         self._looked_at = time.monotonic()
 
     def waits(self) -> None:
-        replaced = Counter(failure["component"] for failure in self._history.failures if failure["healed"])
+        failures = Counter(failure["component"] for failure in self._history.failures)
         now = {
-            name: ComponentStatus(component.state, component.process_id, replaced[name])
+            name: ComponentStatus(component.state, component.process_id, failures[name])
             for name, component in self._components.items()
         }
         if now != self._told:

@@ -17,13 +17,13 @@ class ComponentStatus:
 
     Attributes:
         state: starting, ready, left, failed or stopped.
-        process_id: None where it runs in the launcher's own process.
-        n_replaced: how often another process took its place since the run began.
+        process_id: None where it runs in the launcher's own process, or not any more.
+        n_failures: how often a process of it has failed since the run began; each was replaced, unless it has stopped.
     """
 
     state: str
     process_id: int | None
-    n_replaced: int
+    n_failures: int
 
 
 class Report:

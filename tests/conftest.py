@@ -1,12 +1,14 @@
 """What tests share: a swarm of this process at an address of its own, and a look at what is left behind."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import swarmsim
 from swarmsim.messaging.endpoint import Address
 from swarmsim.messaging.links import serve_any, serving_on
 from tests.browser import browser  # noqa: F401 - a fixture of all tests
@@ -53,6 +55,19 @@ def _served(server: str) -> Iterator[Address]:
 def in_tmp_path(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def a_run(tmp_path_factory, addresses_of_their_own) -> swarmsim.History:
+    """A small run, to be looked at; its directory is to be left as it is."""
+    out = str(tmp_path_factory.mktemp("a_run") / "run")
+    return swarmsim.run(rounds=2, population=3, episodes=4, seed=1, link="inprocess", out=out, progress=False)
+
+
+@pytest.fixture
+def copied_run(a_run, tmp_path) -> Path:
+    """The directory of such a run, to do anything with."""
+    return Path(shutil.copytree(a_run.directory, tmp_path / "run"))
 
 
 def cells(line: str) -> list[str]:

@@ -22,6 +22,7 @@ LAYERS = [
     ["swarmsim.swarm"],
     ["swarmsim.component"],
     ["swarmsim.launch"],
+    ["swarmsim.policy"],
     ["swarmsim.components"],
     ["swarmsim.config"],
     ["swarmsim.learning", "swarmsim.messaging", "swarmsim.results"],

@@ -1,5 +1,7 @@
 """What is seen of a swarm while it works, by looks that change nothing; and a report that holds or stops it."""
 
+import os
+import signal
 import time
 
 import pytest
@@ -8,7 +10,7 @@ import swarmsim
 from swarmsim import onlooker
 from swarmsim.components import environment
 from swarmsim.components.ledger import Ledger
-from swarmsim.report import EVOLVE, TRAIN, Report, Reports
+from swarmsim.report import EVALUATE, EVOLVE, TRAIN, ComponentStatus, Report, Reports
 from tests.test_resume import LITTLE, SMALL, metrics, whole, without_times
 
 
@@ -62,6 +64,18 @@ def test_looks_change_nothing_and_show_shares_losses_and_states(monkeypatch, eve
     assert all(sight.learning["entropy"] > 0 and sight.learning["gradient_norm"] > 0 for sight in learnt)
     assert {status.state for status in report.components[-1].values()} == {"ready"}
     assert len({status.process_id for status in report.components[-1].values()}) == 5
+
+
+def test_the_end_of_a_component_that_the_swarm_goes_on_without_is_seen_too():
+    class Killing(Looking):
+        def phase_began(self, round_number, phase, n_episodes):
+            if phase == EVALUATE:
+                os.kill(self.components[-1]["model1"].process_id, signal.SIGKILL)
+
+    report = Killing()
+    history = swarmsim.run(**SMALL, rounds=1, workers=5, restart="never", out=None, report=report)
+    assert report.components[-1]["model1"] == ComponentStatus("stopped", None, 1)
+    assert len(history) == 1
 
 
 class Holding(Report):

@@ -6,9 +6,10 @@ from collections import Counter
 import numpy as np
 
 from swarmsim import MESSAGE_TYPE, Client, Trigger
-from swarmsim.learning.aggregate import RULES, contributions
+from swarmsim.learning.aggregate import contributions
 from swarmsim.learning.decision import decide
 from swarmsim.learning.distributions import Categorical
+from swarmsim.learning.rules import RULES
 from swarmsim.learning.seeding import generator
 
 PORT = 8080

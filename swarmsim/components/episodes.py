@@ -45,8 +45,7 @@ class Episodes:
         self._waiting = list(range(len(seeds)))
         self._numbers = [-1] * len(envs)
         self._actions: list[list[Any]] = [[] for _ in envs]
-        space = envs[0].action_space
-        self._first_action = int(space.start) if isinstance(space, spaces.Discrete) else None
+        self._action_type = np.int64 if isinstance(envs[0].action_space, spaces.Discrete) else np.float32
         self.returns = [0.0] * len(seeds)
         self.lengths = [0] * len(seeds)
         self.ended: list[int] = []
@@ -87,7 +86,7 @@ class Episodes:
             if replay:
                 self._actions[slot] = list(actions)
                 for action in actions:
-                    self.observations[slot], *_ = self._envs[slot].step(self._as_taken(action))
+                    self.observations[slot], *_ = self._envs[slot].step(self._action_type(action))
             else:
                 self.returns[number], self.lengths[number] = 0.0, 0
         return not replay or np.array_equal(self.observations[self.active], state["observations"][self.active])
@@ -119,10 +118,6 @@ class Episodes:
         self._actions[slot] = []
         self.observations[slot], _ = self._envs[slot].reset(seed=self._seeds[number])
 
-    def _as_taken(self, action: Any) -> Any:
-        """Return an action as the environment takes it: of those to choose from counted from 0, or of numbers."""
-        return np.asarray(action, np.float32) if self._first_action is None else np.int64(self._first_action + action)
-
     def step(self, actions: NDArray[Any]) -> Step:
         """Take `actions`, (N,) counted from 0 or (N, D), where episodes play; `observations` and `active` move on."""
         n_envs = len(self._envs)
@@ -135,7 +130,7 @@ class Episodes:
                 continue
             action = actions[slot].tolist()
             self._actions[slot].append(action)
-            observation, reward, ended, cut_off, _ = self._envs[slot].step(self._as_taken(action))
+            observation, reward, ended, cut_off, _ = self._envs[slot].step(self._action_type(action))
             number = self._numbers[slot]
             self.observations[slot] = observation
             rewards[slot] = reward

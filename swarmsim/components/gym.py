@@ -1,6 +1,5 @@
 """Gymnasium environments as the main job needs them: made by id, with observations and actions of one of two forms."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -8,14 +7,13 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.wrappers import ClipAction, FlattenObservation, RescaleAction
+from gymnasium.wrappers import FlattenObservation, TransformAction
 from numpy.typing import NDArray
 
+from swarmsim.components.actions import simplified
 from swarmsim.components.own import own
 from swarmsim.errors import SettingsError, unknown
 from swarmsim.learning.distributions import Categorical, Distribution, Gaussian
-
-MOST_JOINT_ACTIONS = 4096  # combinations of several choices that a model may have a logit for, each
 
 Environment = gymnasium.Env[NDArray[np.float32], Any]
 
@@ -39,31 +37,31 @@ class Shape:
         return Gaussian(self.n_actions) if self.continuous else Categorical(self.n_actions)
 
 
-class JointChoice(gymnasium.ActionWrapper[Any, Any, Any]):
-    """Several choices at once, each combination of which is one action of a Discrete space."""
-
-    def __init__(self, env: gymnasium.Env[Any, Any], sizes: NDArray[np.int64], starts: NDArray[np.int64]) -> None:
-        super().__init__(env)
-        self._sizes, self._starts = sizes, starts
-        self.action_space = spaces.Discrete(int(sizes.prod()))
-
-    def action(self, action: np.int64) -> NDArray[np.int64]:
-        """Return the choices, in the shape of the environment's own space, that `action` stands for."""
-        choices = np.array(np.unravel_index(int(action), self._sizes.ravel())).reshape(self._sizes.shape)
-        own_space = self.env.action_space
-        return (choices + self._starts).astype(own_space.dtype)
-
-
 def make_env(env_id: str) -> Environment:
     """Return the environment of a Gymnasium id or a `module:Class`, its observations flattened to a vector.
 
-    Its actions are Discrete, or a vector of numbers from -1 to 1 which is stretched to the bounds that it has.
+    Its actions are Discrete, counted from 0, or a vector of numbers from -1 to 1 which is stretched to the bounds that
+    it has.
 
     Raises:
         SettingsError: there is none of that id, it cannot be made here, or its spaces are not supported.
     """
+    env = raw_env(env_id)
     try:
-        env = gymnasium.make(_own_class(env_id) or env_id)
+        return _with_simple_actions(_with_vectors(env))
+    except ValueError as error:
+        env.close()
+        raise SettingsError(f"environment {env_id!r} {error}") from None
+
+
+def raw_env(env_id: str, **arguments: Any) -> gymnasium.Env[Any, Any]:
+    """Return the environment as it is, made with `arguments` such as `render_mode`.
+
+    Raises:
+        SettingsError: there is none of that id, or it cannot be made here.
+    """
+    try:
+        return gymnasium.make(_own_class(env_id) or env_id, **arguments)
     except gymnasium.error.UnregisteredEnv:
         raise SettingsError(unknown("environment", env_id, gymnasium.registry, show=0)) from None
     except ModuleNotFoundError as error:
@@ -71,11 +69,6 @@ def make_env(env_id: str) -> Environment:
     except (gymnasium.error.Error, ImportError) as error:
         first_line = str(error).strip().partition("\n")[0]
         raise SettingsError(f"environment {env_id!r} cannot be made: {first_line}") from None
-    try:
-        return _with_simple_actions(_with_vectors(env))
-    except ValueError as error:
-        env.close()
-        raise SettingsError(f"environment {env_id!r} {error}") from None
 
 
 def _with_vectors(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
@@ -93,41 +86,11 @@ def _with_vectors(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
 
 
 def _with_simple_actions(env: gymnasium.Env[Any, Any]) -> Environment:
-    """Return the environment with Discrete actions, or vectors.
-
-    Raises:
-        ValueError: its actions are neither choices nor numbers, or too many to choose from.
-    """
+    """Return the environment with Discrete actions from 0, or vectors; raises as `simplified`."""
     space = env.action_space
-    if isinstance(space, spaces.Discrete):
-        return env
-    if isinstance(space, spaces.Box) and space.dtype is not None and space.dtype.kind == "f":
-        if not space.is_bounded():
-            return _flat_actions(env)
-        return _flat_actions(ClipAction(RescaleAction(env, np.float32(-1), np.float32(1))))
-    if isinstance(space, spaces.MultiDiscrete):
-        return _joined(env, np.asarray(space.nvec, np.int64), np.asarray(space.start, np.int64))
-    if isinstance(space, spaces.MultiBinary):
-        return _joined(env, np.full(space.shape, 2), np.zeros(space.shape, np.int64))
-    raise ValueError(f"has {space} as actions; Discrete, MultiDiscrete, MultiBinary or a Box of floats is needed")
-
-
-def _joined(env: gymnasium.Env[Any, Any], sizes: NDArray[np.int64], starts: NDArray[np.int64]) -> Environment:
-    number = math.prod(sizes.ravel().tolist())
-    if number > MOST_JOINT_ACTIONS:
-        told = f"has {number} combinations of choices as actions"
-        raise ValueError(f"{told}; at most {MOST_JOINT_ACTIONS} can be told apart")
-    return JointChoice(env, sizes, starts)
-
-
-def _flat_actions(env: gymnasium.Env[Any, Any]) -> Environment:
-    """Return the environment with vectors as actions, whichever shape its own have."""
-    space = env.action_space
-    assert isinstance(space, spaces.Box)
-    if len(space.shape) == 1:
-        return env
-    flat = spaces.flatten_space(space)
-    return gymnasium.wrappers.TransformAction(env, lambda action: spaces.unflatten(space, action), flat)
+    simple, to_own = simplified(space)
+    is_simple = isinstance(space, spaces.Discrete) and space == simple
+    return env if is_simple else TransformAction(env, to_own, simple)
 
 
 def _own_class(env_id: str) -> EnvSpec | None:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.errors import SettingsError, unknown
-from swarmsim.learning.aggregate import RULES, Rule
+from swarmsim.learning.aggregate import Rule
+from swarmsim.learning.rules import RULES
 
 
 def look_in(folder: str | None, references: Iterable[str]) -> None:

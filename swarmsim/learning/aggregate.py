@@ -1,82 +1,12 @@
-"""Rules by which the opinions of many models become those of the swarm; who gave how much; how far they differ."""
+"""What a rule is, by which many opinions become those of the swarm; who gave how much; how far opinions differ."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 Opinions = NDArray[np.float64]  # (P, B, A): of each model, in each environment, a probability for each action
-
-LEAST_ENTROPY = 1e-3  # nats; so that nobody who is certain outweighs all others
-
-
-def summed(opinions: Opinions) -> NDArray[np.float64]:
-    """Return the mean of the models' probabilities, (B, A).
-
-    Boltzmann addition in the terms of Wiering and van Hasselt 2008, "Ensemble Algorithms in Reinforcement
-    Learning", section III.
-    """
-    return np.add.reduce(opinions) / len(opinions)
-
-
-def multiplied(opinions: Opinions) -> NDArray[np.float64]:
-    """Return the normalised geometric mean of the models' probabilities, (B, A).
-
-    Boltzmann multiplication in the terms of Wiering and van Hasselt 2008, section III, with the P-th root taken,
-    which makes it the logarithmic opinion pool of Genest and Zidek 1986, "Combining Probability Distributions".
-    """
-    pooled = np.add.reduce(_logarithms(opinions)) / len(opinions)
-    powers = np.exp(pooled - pooled.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
-
-
-def evidence(opinions: Opinions) -> Opinions:
-    """Return what each model adds, in a product, to each action's logarithm, from its least liked one upwards."""
-    logarithms = _logarithms(opinions)
-    return logarithms - logarithms.min(axis=-1, keepdims=True)
-
-
-def _logarithms(opinions: Opinions) -> Opinions:
-    return np.log(np.maximum(opinions, np.finfo(np.float64).tiny))
-
-
-def votes(opinions: Opinions) -> Opinions:
-    """Return 1 for the action that a model likes best, and 0 for the others.
-
-    Majority voting (Wiering and van Hasselt 2008, section III). One more vote, which is spread evenly over all
-    models and actions, keeps every action possible.
-    """
-    n_models, _, n_actions = opinions.shape
-    best = opinions.argmax(axis=-1)[..., None] == np.arange(n_actions)
-    return best + 1 / (n_models * n_actions)
-
-
-def points(opinions: Opinions) -> Opinions:
-    """Return the rank of each action with each model: 1 for its least liked one, A for its best; ties share.
-
-    Rank voting (Wiering and van Hasselt 2008, section III).
-    """
-    below = (opinions[..., :, None] > opinions[..., None, :]).sum(axis=-1)
-    not_above = (opinions[..., :, None] >= opinions[..., None, :]).sum(axis=-1)
-    return (below + not_above + 1) / 2
-
-
-def weighted(opinions: Opinions) -> Opinions:
-    """Return each model's probabilities times its weight, which is the higher the more certain it is: 1 / entropy.
-
-    Inverse entropy weighting (Misra, Bourlard and Tyagi 2003, "New Entropy Based Combination Rules in HMM/ANN
-    Multi-Stream ASR", section 3).
-    """
-    entropy = -(opinions * _logarithms(opinions)).sum(axis=-1, keepdims=True)
-    return opinions / np.maximum(entropy, LEAST_ENTROPY)
-
-
-def proportional(given: Callable[[Opinions], Opinions], opinions: Opinions) -> NDArray[np.float64]:
-    """Return the distribution (B, A) in which an action has the part of all that it was `given`."""
-    totals = np.add.reduce(given(opinions))
-    return totals / totals.sum(axis=-1, keepdims=True)
 
 
 def themselves(opinions: Opinions) -> Opinions:
@@ -95,13 +25,19 @@ class Rule:
     given: Callable[[Opinions], Opinions] = themselves
 
 
-RULES: Mapping[str, Rule] = {
-    "sum": Rule(summed),
-    "product": Rule(multiplied, evidence),
-    "majority": Rule(partial(proportional, votes), votes),
-    "rank": Rule(partial(proportional, points), points),
-    "weighted": Rule(partial(proportional, weighted), weighted),
-}
+def proportional(given: Callable[[Opinions], Opinions]) -> Rule:
+    """Return the rule by which an action has the part of all that it is `given` (P, B, A)."""
+
+    def distribution(opinions: Opinions) -> NDArray[np.float64]:
+        totals = np.add.reduce(given(opinions))
+        return totals / totals.sum(axis=-1, keepdims=True)
+
+    return Rule(distribution, given)
+
+
+def logarithms(opinions: Opinions) -> Opinions:
+    """Return those of all probabilities, which are finite also where one is 0."""
+    return np.log(np.maximum(opinions, np.finfo(np.float64).tiny))
 
 
 def contributions(given: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -77,13 +77,18 @@ def load_weights(path: Path) -> dict[str, NDArray[np.float32]]:
     Raises:
         CheckpointDamaged: as `read`, or it is of no run.
     """
-    components = read(path).get("components")
+    return weights_in(read(path), path)
+
+
+def weights_in(state: State, path: Path) -> dict[str, NDArray[np.float32]]:
+    """Return what `load_weights` does, of a state that was read from `path`."""
+    components = state.get("components")
     if not isinstance(components, dict):
         raise CheckpointDamaged(f"{path} holds no components, so no weights")
     found: dict[str, NDArray[np.float32]] = {}
-    for state in components.values():
-        if isinstance(state, dict) and {"components", "weights"} <= state.keys():
-            found.update(zip(state["components"], state["weights"], strict=True))
+    for component in components.values():
+        if isinstance(component, dict) and {"components", "weights"} <= component.keys():
+            found.update(zip(component["components"], component["weights"], strict=True))
     return {name: found[name] for name in sorted(found, key=by_number)}
 
 
@@ -109,7 +114,7 @@ class Checkpoints:
         """
         path = self.folder / f"round-{round_number:04d}{'' if complete else '-begun'}.npz"
         write(path, state)
-        found = self._in_order()
+        found = self.in_order()
         last = found.index(path) + 1
         superfluous = [*found[: max(0, last - self.keep)], *found[last:], *self.folder.glob(f"*{UNFINISHED}")]
         with writing(self.folder):
@@ -126,7 +131,7 @@ class Checkpoints:
         Raises:
             SettingsError: there are checkpoints, but none is sound.
         """
-        found = self._in_order()
+        found = self.in_order()
         for path in reversed(found):
             try:
                 return path, read(path)
@@ -136,11 +141,16 @@ class Checkpoints:
             raise SettingsError(f"{self.folder} has no sound checkpoint: all {len(found)} are damaged")
         return None
 
-    def _in_order(self) -> list[Path]:
+    def in_order(self) -> list[Path]:
         """Return all checkpoints, sound or not, from the first to the last."""
-        named = ((path, _NAME.fullmatch(path.name)) for path in self.folder.glob("round-*.npz"))
-        orders: dict[Path, tuple[int, bool]] = {path: (int(name[1]), name[2] is None) for path, name in named if name}
-        return sorted(orders, key=orders.__getitem__)
+        moments = {path: moment for path in self.folder.glob("round-*.npz") if (moment := moment_of(path))}
+        return sorted(moments, key=moments.__getitem__)
+
+
+def moment_of(path: Path) -> tuple[int, bool] | None:
+    """Return the round of a checkpoint, and whether it is a complete one, by the file's name; None if it has none."""
+    name = _NAME.fullmatch(path.name)
+    return None if name is None else (int(name[1]), name[2] is None)
 
 
 def _packed(state: State) -> bytes:

@@ -30,9 +30,9 @@ def called_together(kind: str, processes: Iterable[str]) -> list[str]:
     return [first] if len(found) == 1 else [first, f"{len(found):,} processes"]
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun: "1 model", "2,000 models"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def shortened(name: str, most: int) -> str:

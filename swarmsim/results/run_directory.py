@@ -72,7 +72,7 @@ class RunDirectory:
             SettingsError: there is no run, another process runs in it, or it cannot be written.
         """
         path = Path(path)
-        _require_run(path)
+        require_run(path)
         with writing(path):
             (path / CHECKPOINT).mkdir(exist_ok=True)
             (path / METRICS).touch()
@@ -194,7 +194,7 @@ def _content(file: Path) -> bytes:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    _require_run(path)
+    require_run(path)
     file = path / CONFIG
     content = _content(file)
     try:
@@ -207,7 +207,8 @@ def _config(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _require_run(path: Path) -> None:
+def require_run(path: Path) -> None:
+    """Raise a SettingsError where no run lies at `path`."""
     if not path.is_dir():
         raise SettingsError(f"{path}: there is no such directory")
     if not (path / CONFIG).is_file():

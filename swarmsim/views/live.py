@@ -38,7 +38,7 @@ class LiveReport(Report):
     """Serves a page on this machine's loopback that shows the run as it goes on, and can hold and stop it.
 
     Attributes:
-        url: where the page is, from `began` on; None where it could not be served.
+        url: where the page is, from `began` on.
 
     Args:
         port: that the page is served at; any free one where it is taken.
@@ -46,7 +46,7 @@ class LiveReport(Report):
     """
 
     def __init__(self, port: int, start_method: StartMethod = "fork") -> None:
-        self.url: str | None = None
+        self.url = ""
         self._port = port
         self._start_method: StartMethod = start_method
         self._server: Component | None = None
@@ -54,13 +54,14 @@ class LiveReport(Report):
         self._shown: dict[str, Any] = {"status": "running", "rounds": [], "shares": {}, "learning": {}, "notes": []}
         self._traffic = Traffic()
         self._looked_at = self._told_at = 0.0
-        self._holds = self._stops = False
+        self._shows = self._holds = self._stops = False
 
     def began(self, history: History, n_rounds: int) -> None:
         directory = None if history.directory is None else str(history.directory)
         self._shown |= {"settings": dict(history.settings), "n_rounds": n_rounds, "directory": directory}
         self._shown["rounds"] = [shown_round(record) for record in history]
         self._folder = Path(tempfile.mkdtemp(prefix="swarmsim-live-"))
+        self._shows = True
         self._news(at_once=True)
         try:
             self._serve(self._folder)
@@ -86,15 +87,15 @@ class LiveReport(Report):
         server.on_failure = lambda failed: self._without(str(failed.failure))
 
     def _without(self, why: str) -> None:
-        """Go on without a page."""
+        """Go on without a page, also where it held the run."""
         print(f"swarmsim: there is no live page, and the run goes on without: {why}", file=sys.stderr, flush=True)
-        self.url = None
+        self._shows = self._holds = False
 
     # --- what is shown
 
     def _news(self, *, at_once: bool = False) -> None:
         now = time.monotonic()
-        if self._folder is not None and (at_once or now > self._told_at + NEWS_SECONDS):
+        if self._shows and self._folder is not None and (at_once or now > self._told_at + NEWS_SECONDS):
             self._told_at = now
             try:
                 write_whole(self._folder / "state.json", json.dumps(self._shown).encode(), on_disk=False)
@@ -151,13 +152,14 @@ class LiveReport(Report):
             self._wishes.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-        self._server = self._folder = self.url = None
+        self._server = self._folder = None
+        self._shows = False
 
     # --- what is asked for
 
     def wants_look(self) -> bool:
         now = time.monotonic()
-        if self.url is None or now < self._looked_at + LOOK_SECONDS:
+        if not self._shows or now < self._looked_at + LOOK_SECONDS:
             return False
         self._looked_at = now
         return True
@@ -172,7 +174,7 @@ class LiveReport(Report):
 
     def _heed(self) -> None:
         """Take in what the page's reader asked for since the last time."""
-        while self.url is not None and self._wishes.poll():
+        while self._shows and self._wishes.poll():
             try:
                 wish = self._wishes.recv_bytes().decode()
             except EOFError:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from swarmsim.components.outcomes import EvolutionResult, Sight
 from swarmsim.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, ComponentStatus, Report, Result
 from swarmsim.results.history import History, Round
+from swarmsim.results.names import counted
 
 PARTS = {TRAIN: "train", EVALUATE: "eval", EVALUATE_EVOLVED: "evolved"}
 
@@ -37,9 +38,9 @@ class TerminalReport(Report):
 
     def began(self, history: History, n_rounds: int) -> None:
         settings = history.settings
-        workers = f"{settings['workers']} process{'es' if settings['workers'] != 1 else ''}"
+        processes = counted(settings["workers"], "process", "processes")
         self._say(
-            f"{settings['population']} models in {workers} act as one on {settings['env']}: "
+            f"{counted(settings['population'], 'model')} in {processes} act as one on {settings['env']}: "
             f"seed {settings['seed']}, link {settings['link']}, preset {settings['preset']}\n"
         )
         self._rounds = tqdm(
@@ -164,8 +165,8 @@ class ComponentTable:
 
 def describe(status: ComponentStatus) -> str:
     """Return how a component does, in words."""
-    where = "in this process" if status.process_id is None else f"process {status.process_id}"
-    return f"{status.state}, {where}" + (f", replaced {status.n_replaced} ×" if status.n_replaced else "")
+    where = "" if status.process_id is None else f", process {status.process_id}"
+    return f"{status.state}{where}" + (f", failed {status.n_failures} ×" if status.n_failures else "")
 
 
 def told(score: float) -> str:

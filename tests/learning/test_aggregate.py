@@ -3,9 +3,10 @@ import itertools
 import numpy as np
 import pytest
 
-from swarmsim.learning.aggregate import contributions, diversity, summed
+from swarmsim.learning.aggregate import contributions, diversity
 from swarmsim.learning.decision import chosen
 from swarmsim.learning.distributions import softmax
+from swarmsim.learning.rules import RULES
 
 
 @pytest.fixture
@@ -19,13 +20,13 @@ def test_softmax_sums_to_one_and_bears_large_logits():
 
 
 def test_the_swarms_distribution_is_the_mean_of_its_models(probabilities):
-    assert np.allclose(summed(probabilities), probabilities.mean(axis=0))
+    assert np.allclose(RULES["sum"].distribution(probabilities), probabilities.mean(axis=0))
 
 
 def test_deterministic_takes_the_most_probable_and_draws_nothing(probabilities):
     rng = np.random.default_rng(0)
     state = rng.bit_generator.state
-    distribution = summed(probabilities)
+    distribution = RULES["sum"].distribution(probabilities)
     assert np.array_equal(chosen(distribution, None), distribution.argmax(axis=1))
     assert rng.bit_generator.state == state
 

@@ -6,10 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmsim.learning.aggregate import RULES, contributions
+from swarmsim.learning.aggregate import contributions
 from swarmsim.learning.decision import NO_LEADER, decide
 from swarmsim.learning.distributions import Categorical, Gaussian
 from swarmsim.learning.leaders import leader
+from swarmsim.learning.rules import RULES
 
 CERTAIN = 50.0  # a logit by which no other action has a chance
 
@@ -42,11 +43,15 @@ def test_what_all_models_like_best_the_swarm_likes_best(name):
 
 def test_rules_differ_in_what_they_make_of_the_same_opinions():
     opinions = np.array([[[0.9, 0.1, 0.0]], [[0.05, 0.5, 0.45]], [[0.05, 0.5, 0.45]]])
-    best = {name: int(rule.distribution(opinions).argmax()) for name, rule in RULES.items()}
-    assert best == {"sum": 1, "product": 1, "majority": 1, "rank": 1, "weighted": 0}
+    for name, best in {"sum": 1, "product": 1, "majority": 1, "rank": 1, "weighted": 0}.items():
+        assert RULES[name].distribution(opinions).argmax() == best, name
     opinions = np.array([[[0.98, 0.02]], [[0.4, 0.6]], [[0.4, 0.6]]])
-    best = {name: int(rule.distribution(opinions).argmax()) for name, rule in RULES.items()}
-    assert best == {"sum": 0, "product": 0, "majority": 1, "rank": 1, "weighted": 0}
+    for name, best in {"sum": 0, "product": 0, "majority": 1, "rank": 1, "weighted": 0}.items():
+        assert RULES[name].distribution(opinions).argmax() == best, name
+
+
+def test_the_built_in_rules_are_there_by_the_names_of_their_files():
+    assert {"majority", "product", "rank", "sum", "weighted"} <= RULES.keys()
 
 
 def test_a_product_is_the_geometric_mean():

@@ -80,9 +80,7 @@ def test_a_run_is_told_of_with_its_key_figures_and_rounds():
     assert page.cells["dd.n-failures"] == ["none"]
     assert page.cells["td.eval"] == ["20.0", "40.0"]
     assert page.cells["td.eval-evolved"] == ["21.5", "43.0"]
-    assert page.cells["p.title"] == [
-        "X-v0, 2 models acting as one, seed 0, 1 model process(es), link queues, preset default"
-    ]
+    assert page.cells["p.title"] == ["X-v0, 2 models acting as one, seed 0, in 1 process, link queues, preset default"]
 
 
 @pytest.mark.parametrize(("threshold", "told"), [(None, "no threshold known"), (99.5, "no, needs 99.5")])

@@ -45,8 +45,9 @@ def image(kind: str, picture: Picture, alt: str) -> str:
 
 
 def _told(history: History) -> str:
-    return "{title}, {workers} model process(es), link {link}, preset {preset}".format(
-        title=history.title, **history.settings
+    processes = counted(history.settings["workers"], "process", "processes")
+    return "{title}, in {processes}, link {link}, preset {preset}".format(
+        title=history.title, processes=processes, **history.settings
     )
 
 

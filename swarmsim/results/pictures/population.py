@@ -20,6 +20,7 @@ from swarmsim.results.pictures.style import (
 )
 
 ABSENT = "#D0D0D0"
+LEAST_SPREAD = 0.1  # of the colours, on both sides of the equal share
 
 
 def population(history: History) -> Picture:
@@ -57,9 +58,9 @@ def _mark_equal_share(bar: Colorbar, equal: float) -> None:
 
 
 def _limits(shares: NDArray[np.float64], equal: float) -> tuple[float, float]:
-    """Return the least and the greatest share that have a colour of their own, the equal one among them."""
-    low, high = min(np.nanmin(shares), equal), max(np.nanmax(shares), equal)
-    return (low, high) if high - low > 1e-9 * equal else (0.0, min(2 * equal, 100.0))
+    """Return the least and the greatest share that have a colour of their own; shares that are alike look alike."""
+    low, high = equal * (1 - LEAST_SPREAD), min(equal * (1 + LEAST_SPREAD), 100.0)
+    return min(np.nanmin(shares), low), max(np.nanmax(shares), high)
 
 
 def _draw_diversity(axes: Axes, history: History, numbers: list[int]) -> None:

@@ -32,6 +32,7 @@ def scores(history: History) -> Picture:
         axes.plot(numbers, values, look, color=color, label=label, markersize=size * shrink)
     mark_solved(axes, history.settings.get("reward_threshold"))
     number_rounds(axes, numbers)
+    axes.set_xlabel("round, its training episodes from left to right")
     axes.set_ylabel("return of an episode (sum of its rewards)")
     axes.grid(alpha=0.3)
     set_title(axes, "Scores of each round", history.title)

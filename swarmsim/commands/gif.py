@@ -1,0 +1,55 @@
+"""An animated GIF of frames that come one by one, however many they are."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from swarmsim.errors import SettingsError
+from swarmsim.results.files import write_whole
+
+MOST_FRAMES = 600  # of more than these every second one is left out, again and again
+LEAST_MILLISECONDS = 20  # that a frame stays; what is to be faster is shown far slower by most viewers
+
+
+class Gif:
+    """A picture to be: the frames so far, thinned out evenly where they are too many to keep.
+
+    Raises:
+        SettingsError: its folder is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.parent.is_dir():
+            raise SettingsError(f"--gif: there is no directory {path.parent}")
+        self.path = path
+        self.frames: list[Image.Image] = []
+        self.stride = 1
+        self._n_seen = 0
+
+    def add(self, frame: Any) -> None:
+        """Take a frame (height, width, 3) of bytes in."""
+        if self._n_seen % self.stride == 0:
+            self.frames.append(Image.fromarray(np.asarray(frame, np.uint8)).quantize())
+        self._n_seen += 1
+        if len(self.frames) > MOST_FRAMES:
+            self._thin_out()
+
+    def _thin_out(self) -> None:
+        self.frames = self.frames[::2]
+        self.stride *= 2
+
+    def write(self, frames_per_second: float) -> None:
+        """Write the file; it shows things as fast as they were.
+
+        Raises:
+            SettingsError: it cannot be written.
+        """
+        while (milliseconds := 1000 * self.stride / frames_per_second) < LEAST_MILLISECONDS:
+            self._thin_out()
+        content = io.BytesIO()
+        first, *others = self.frames
+        first.save(content, "GIF", save_all=True, append_images=others, duration=round(milliseconds), loop=0)
+        write_whole(self.path, content.getvalue())

@@ -1,0 +1,146 @@
+"""`swarmsim inspect`: what a run's checkpoints hold, at one look."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swarmsim.config import Config, resumed_config
+from swarmsim.errors import SettingsError
+from swarmsim.flags import Parser
+from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, moment_of, read, weights_in
+from swarmsim.results.run_directory import CHECKPOINT, read_versions
+from swarmsim.results.snapshot import Snapshot, snapshot
+
+DONE = 0
+MOST_MODELS = 20  # that are told one by one
+
+
+def make_parser() -> Parser:
+    """Return the parser of `swarmsim inspect`."""
+    parser = Parser(
+        prog="swarmsim inspect",
+        description="Show what a checkpoint holds: rounds, models, arrays; of a run, its newest sound one.",
+        epilog="Example: swarmsim inspect runs/CartPole-v1-20261124-120000",
+        allow_abbrev=False,
+    )
+    parser.add_argument("path", metavar="DIR|FILE.npz", help="a run directory, or one checkpoint in it")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print what a checkpoint holds, and return the exit status.
+
+    Raises:
+        SettingsError: there is no run, or its checkpoint is damaged.
+    """
+    given = make_parser().parsed(arguments)
+    path = Path(given.path)
+    found = None if path.is_dir() else snapshot(path, _nothing)
+    run = path if found is None else found.run
+    config = resumed_config(run, {})
+    _print("run", _run(run, config))
+    if found is None:
+        _print("checkpoints", _checkpoints(path))
+        found = snapshot(path, _nothing)
+    _print(found.checkpoint.name, [*str(found.history).splitlines(), *_failures(found)])
+    _print("models", _models(found, config))
+    _print("arrays", _arrays(found))
+    return DONE
+
+
+def _nothing(damaged: CheckpointDamaged) -> None:
+    """Say nothing of a damaged checkpoint: the list of all tells it."""
+
+
+def _print(title: str, lines: Iterable[str]) -> None:
+    print(title, *(f"  {line}" for line in lines), "", sep="\n")
+
+
+def _run(run: Path, config: Config) -> Iterator[str]:
+    yield f"{run}: {config.env}, {config.population} models, seed {config.seed}"
+    yield f"preset {config.preset}, learner {config.learner}, aggregation {config.aggregation}, link {config.link}"
+    yield ", ".join(f"{name} {version}" for name, version in read_versions(run).items())
+
+
+def _checkpoints(run: Path) -> Iterator[str]:
+    for path in Checkpoints(run / CHECKPOINT, keep=1).in_order():
+        number, complete = moment_of(path) or (0, False)
+        try:
+            read(path)
+            soundness = "sound"
+        except CheckpointDamaged as damage:
+            soundness = str(damage).removeprefix(f"{path} ")
+        moment = "complete" if complete else "begun"
+        yield f"{path.name:<22} round {number:<4} {moment:<8} {_size(path.stat().st_size):>10}  {soundness}"
+
+
+def _failures(found: Snapshot) -> Iterator[str]:
+    failures = found.history.failures
+    yield f"failures: {len(failures) or 'none'}"
+    for failure in failures:
+        fate = "healed" if failure["healed"] else "not healed"
+        told = "round {round}, {phase}: {component}: {error}: {message}".format(**failure)
+        yield f"{' '.join(told.split())[:100]} ({fate})"
+
+
+def _models(found: Snapshot, config: Config) -> Iterator[str]:
+    weights = weights_in(found.state, found.checkpoint)
+    updates = _updates(found.state["components"])
+    yield from _layers(config)
+    yield f"{'model':<10} {'weights':>9} {'norm':>10} {'updates':>9}"
+    for name, genome in list(weights.items())[:MOST_MODELS]:
+        yield f"{name:<10} {genome.size:>9,} {np.linalg.norm(genome):>10.3f} {updates[name]:>9,}"
+    if len(weights) > MOST_MODELS:
+        norms = [np.linalg.norm(genome) for genome in weights.values()]
+        yield f"… and {len(weights) - MOST_MODELS} more; norms of all: {min(norms):.3f} to {max(norms):.3f}"
+
+
+def _updates(components: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many updates each model has made; those of one process make them together."""
+    return {
+        name: int(state["n_updates"][0])
+        for state in components.values()
+        if isinstance(state, dict) and "n_updates" in state
+        for name in state["components"]
+    }
+
+
+def _layers(config: Config) -> Iterator[str]:
+    """Tell the sizes of all layers; without those of the environment, where that cannot be made here."""
+    from swarmsim.components.gym import shape_of
+    from swarmsim.components.main_job import architecture_of
+    from swarmsim.components.own import look_in
+
+    look_in(config.modules, (config.env,))
+    try:
+        architecture = architecture_of(config, shape_of(config.env))
+    except SettingsError as error:
+        yield f"hidden layers: {', '.join(map(str, config.learning.hidden)) or 'none'} ({error})"
+        return
+    for name, layers in (("actor", architecture.actor), ("critic", architecture.critic)):
+        sizes = " → ".join(str(size) for size in (layers[0].n_inputs, *(layer.n_outputs for layer in layers)))
+        yield f"{name:<6} {sizes}, tanh between"
+
+
+def _arrays(found: Snapshot) -> Iterator[str]:
+    for component, state in found.state["components"].items():
+        arrays = list(_arrays_in(state, ""))
+        yield f"{component}: {_size(sum(array.nbytes for _, array in arrays))} in {len(arrays)} array(s)"
+        for place, array in arrays:
+            yield f"  {place:<34} {array.dtype!s:<8} {array.shape!s:<18} {array.nbytes:>12,} bytes"
+
+
+def _arrays_in(value: object, place: str) -> Iterator[tuple[str, NDArray]]:
+    """Return all arrays of a state, and their places in it."""
+    if isinstance(value, np.ndarray):
+        yield place, value
+    elif isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _arrays_in(item, f"{place}/{key}" if place else str(key))
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes:,} bytes" if n_bytes < 1024 else f"{n_bytes / 1024:,.1f} KiB"

@@ -1,0 +1,322 @@
+"""A trained swarm outside of its run."""
+
+import os
+import pickle
+import subprocess
+import sys
+import warnings
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+import swarmsim
+from swarmsim.components.environment import episode_seed
+from swarmsim.components.gym import raw_env, shape_of
+from swarmsim.errors import SettingsError
+from swarmsim.learning.policy import ACTORS, CRITICS, Activations, Architecture, Networks, forward, initial_weights
+from swarmsim.policy import SwarmPolicy, load_policy
+from tests.conftest import ROOT
+from tests.environments import Still
+
+RULE = """
+def boldest(probabilities):
+    return probabilities.max(axis=0)
+"""
+
+
+class Boundless(Still):
+    observation_space = spaces.Box(-1.0, 1.0, (2, 3), np.float64)
+    action_space = spaces.Box(-np.inf, np.inf, (2, 2), np.float64)
+
+
+class HalfBound(Still):
+    action_space = spaces.Box(np.array([0, -np.inf], np.float32), np.array([np.inf, 1], np.float32))
+
+
+def untrained(env_id: str, population: int = 3) -> SwarmPolicy:
+    """A policy of random weights, far enough from 0 for actions of all kinds."""
+    shape = shape_of(env_id)
+    architecture = Architecture(shape.n_inputs, shape.n_actions, (8,), shape.continuous)
+    weights = initial_weights(architecture, [np.random.default_rng(i) for i in range(population)])
+    architecture.actor[-1].matrices(weights)[:] *= 100
+    env = raw_env(env_id)
+    space = env.observation_space
+    return SwarmPolicy(
+        {f"model{i}": row for i, row in enumerate(weights)},
+        architecture,
+        env.action_space,
+        observation_shape=space.shape if isinstance(space, spaces.Box) else None,
+    )
+
+
+def score(policy: SwarmPolicy, env: gymnasium.Env, seed: int) -> float:
+    observation, _ = env.reset(seed=seed)
+    total, ended = 0.0, False
+    while not ended:
+        action, _ = policy.predict(observation, deterministic=True)
+        observation, reward, terminated, truncated, _ = env.step(action)
+        total, ended = total + float(reward), terminated or truncated
+    return total
+
+
+@pytest.fixture(scope="module")
+def policy(a_run) -> SwarmPolicy:
+    return load_policy(a_run.directory)
+
+
+def test_its_outputs_and_values_are_those_of_the_networks_that_were_trained(policy):
+    observations = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    activations = Activations.empty(policy.architecture, 3, 50)
+    activations.outputs[0][:] = observations
+    networks = Networks(policy.architecture, policy.weights.detach().numpy())
+    for who in (ACTORS, CRITICS):
+        forward(who, networks, activations)
+    with torch.no_grad():
+        outputs, values = policy(torch.from_numpy(observations)), policy.values(torch.from_numpy(observations))
+    assert outputs.shape == (3, 50, 2)
+    assert np.allclose(outputs, activations.logits, atol=1e-5)
+    assert np.allclose(values, activations.values[..., 0], atol=1e-4)
+
+
+def test_it_plays_the_last_evaluation_of_its_run_again(a_run, policy):
+    env = gymnasium.make("CartPole-v1")
+    assert score(policy, env, episode_seed(1, "evaluate", 8, 0)) == a_run[-1].eval_score_evolved
+
+
+def test_an_earlier_checkpoint_plays_the_evaluation_of_its_round_again(a_run):
+    policy = load_policy(a_run.directory / "checkpoint" / "round-0001.npz")
+    env = gymnasium.make("CartPole-v1")
+    assert score(policy, env, episode_seed(1, "evaluate", 4, 0)) == a_run[0].eval_score_evolved
+
+
+def test_numbers_and_normalised_observations_play_to_the_last_bit_as_in_the_run_also_from_a_file(tmp_path):
+    settings = {"env": "Pendulum-v1", "normalize_observations": True, "ppo": {"n_batches": 4}, "rounds": 1}
+    sizes = {"population": 3, "episodes": 2, "eval_episodes": 2}
+    out = str(tmp_path / "run")
+    history = swarmsim.run(**settings, **sizes, seed=1, link="inprocess", out=out, progress=False)
+    load_policy(out).save(tmp_path / "policy.pt")
+    policy = load_policy(tmp_path / "policy.pt")
+    env = gymnasium.make("Pendulum-v1")
+    scores = [score(policy, env, episode_seed(1, "evaluate", 2, i)) for i in range(2)]
+    assert sum(scores) / 2 == history[-1].eval_score_evolved
+    seen = policy.as_seen(np.array([[0, 0, 100.0]]))
+    assert seen.max() == 10  # deviations, which is where normalised observations end
+
+
+def test_a_member_decides_alone(policy):
+    observations = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    alone = policy.member("model1")
+    assert alone.names == ["model1"]
+    assert torch.equal(alone.weights[0], policy.weights[1])
+    best = policy(torch.from_numpy(observations))[1].argmax(dim=-1).numpy()
+    assert np.array_equal(alone.predict(observations, deterministic=True)[0], best)
+    assert torch.equal(policy.member(1).weights, alone.weights)
+    alone.weights.data.zero_()
+    assert policy.weights[1].any()
+
+
+@pytest.mark.parametrize("which", ["model3", 3, -1])
+def test_a_member_that_is_not_there_is_told(policy, which):
+    with pytest.raises(SettingsError, match=f"unknown member {which!r}; known: model0, model1, model2"):
+        policy.member(which)
+
+
+def test_saved_and_loaded_in_another_process_it_acts_the_same_and_starts_no_process(policy, tmp_path):
+    policy.save(tmp_path / "policy.pt")
+    program = """
+import sys, swarmsim, swarmsim.cli, swarmsim.experiment
+assert "torch" not in sys.modules, "a plain run would import torch"
+import numpy as np
+from tests.conftest import child_processes
+policy = swarmsim.load_policy("policy.pt", seed=5)
+observations = np.random.default_rng(0).normal(size=(20, 4))
+print(policy.predict(observations)[0].tolist(), policy.names, child_processes())
+"""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    policy.set_seed(5)
+    actions, _ = policy.predict(np.random.default_rng(0).normal(size=(20, 4)))
+    assert (done.stdout, done.stderr) == (f"{actions.tolist()} ['model0', 'model1', 'model2'] []\n", "")
+
+
+@pytest.mark.parametrize(
+    "env_id",
+    [
+        "CartPole-v1",
+        "Pendulum-v1",
+        "FrozenLake-v1",
+        "tests.environments:Corridor",
+        "tests.environments:Composed",
+        "tests.environments:Switches",
+        "tests.environments:Levers",
+        "tests.test_policy:Boundless",
+        "tests.test_policy:HalfBound",
+    ],
+)
+def test_its_actions_are_of_the_environments_own_space(tmp_path, env_id):
+    env = raw_env(env_id)
+    untrained(env_id).save(tmp_path / "policy.pt")
+    policy = load_policy(tmp_path / "policy.pt")
+    assert policy.action_space == env.action_space
+    observed = env if isinstance(env.observation_space, spaces.Box) else gymnasium.wrappers.FlattenObservation(env)
+    observed.observation_space.seed(0)
+    observations = np.stack([observed.observation_space.sample() for _ in range(100)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        batches = [policy.predict(observations, deterministic=deterministic)[0] for deterministic in (False, True)]
+        single, state = policy.predict(observations[7], state="kept", deterministic=True)
+    assert state == "kept"
+    assert np.allclose(single, batches[1][7], atol=1e-4)
+    for action in (*batches[0], *batches[1], single):
+        assert env.action_space.contains(action), action
+    assert len(np.unique(batches[0], axis=0)) > 1
+    env.reset(seed=0)
+    env.step(single)
+
+
+def test_its_draws_follow_its_seed_alone():
+    policy = untrained("Pendulum-v1")
+    observations = np.ones((5, 3))
+    first, more = policy.predict(observations)[0], policy.predict(observations)[0]
+    assert not np.array_equal(first, more)
+    policy.set_seed(0)
+    assert np.array_equal(policy.predict(observations)[0], first)
+    policy.set_seed(1)
+    assert not np.array_equal(policy.predict(observations)[0], first)
+
+
+def test_an_observation_of_another_shape_is_told(policy):
+    for shape in ((3,), (2, 3), (1, 2, 4)):
+        with pytest.raises(
+            SettingsError, match=r"an observation has the shape \(4,\), or \(n, …\) in a batch of n, not"
+        ):
+            policy.predict(np.zeros(shape))
+
+
+def test_stable_baselines3_evaluates_it_to_the_same_mean(a_run, policy):
+    env = DummyVecEnv([lambda: Monitor(gymnasium.make("CartPole-v1"))])
+    env.seed(episode_seed(1, "evaluate", 8, 0))
+    mean, _ = evaluate_policy(policy, env, n_eval_episodes=1, deterministic=True)
+    assert mean == a_run[-1].eval_score_evolved
+
+
+def test_gradients_reach_the_actors_of_all_members_and_an_optimizer_moves_what_predict_does(policy):
+    policy = policy.member(0)
+    observations = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    optimizer = torch.optim.Adam(policy.parameters(), lr=0.05)
+    for _ in range(60):
+        optimizer.zero_grad()
+        labels = torch.ones(64, dtype=torch.long)
+        loss = torch.nn.functional.cross_entropy(policy(observations)[0], labels)
+        loss.backward()
+        optimizer.step()
+    end = policy.architecture.actor[-1].end
+    assert policy.weights.grad[:, :end].count_nonzero() > end / 2
+    assert not policy.weights.grad[:, end:].any()
+    assert policy.predict(observations.numpy(), deterministic=True)[0].all()
+
+
+def test_a_rule_of_ones_own_is_found_where_one_says(tmp_path, monkeypatch):
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    (rules / "rules_of_a_test.py").write_text(RULE)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    settings = {"rounds": 1, "population": 2, "episodes": 1, "link": "inprocess", "progress": False}
+    rule = "rules_of_a_test:boldest"
+    swarmsim.run(**settings, out=str(tmp_path / "run"), aggregation=rule, modules=str(rules))
+    policy = load_policy(tmp_path / "run")
+    policy.save(tmp_path / "policy.pt")
+    sys.path.remove(str(rules))
+    monkeypatch.delitem(sys.modules, "rules_of_a_test")
+    sentence = r"policy.pt: aggregation 'rules_of_a_test:boldest': there is no module .*modules=FOLDER\) says where"
+    with pytest.raises(SettingsError, match=sentence):
+        load_policy(tmp_path / "policy.pt")
+    again = load_policy(tmp_path / "policy.pt", modules=rules)
+    observations = np.random.default_rng(0).normal(size=(50, 4))
+    assert again.aggregation == rule
+    assert np.array_equal(again.predict(observations)[0], policy.predict(observations)[0])
+    assert again.member(0).aggregation == "sum"
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.mkdir, ("made_by_a_file",)
+
+
+def test_no_code_in_a_file_is_run(in_tmp_path):
+    (in_tmp_path / "pickle.pt").write_bytes(pickle.dumps(Malicious()))
+    torch.save({"swarmsim policy": 1, "names": Malicious()}, "torch.pt")
+    for name in ("pickle.pt", "torch.pt"):
+        with pytest.raises(SettingsError, match=f"{name} is damaged, or no policy that swarmsim wrote"):
+            load_policy(name)
+    assert not (in_tmp_path / "made_by_a_file").exists()
+
+
+def test_a_damaged_file_is_told_wherever_it_is_damaged(policy, tmp_path):
+    policy.save(tmp_path / "policy.pt")
+    sound = (tmp_path / "policy.pt").read_bytes()
+    start = sound.index(policy.weights.detach().numpy().tobytes())
+    places = start + np.random.default_rng(0).integers(policy.weights.numel() * 4, size=20)
+    for content in [sound[:0], sound[:1000], sound[:-30], *(_changed(sound, place) for place in places)]:
+        (tmp_path / "damaged.pt").write_bytes(content)
+        with pytest.raises(SettingsError, match=r"damaged.pt is damaged, or no policy that swarmsim wrote"):
+            load_policy(tmp_path / "damaged.pt")
+
+
+def _changed(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"swarmsim policy": 2}, "is of format 2: this version of swarmsim knows format 1 alone"),
+        ({"hidden": [5]}, "is damaged: model0 has 2531 weights, where its layers have "),
+        ({"names": ["model0"]}, "is damaged: zip"),
+        ({"action_space": {"space": "Moods"}}, "is damaged: 'Moods'"),
+        ({"aggregation": "summ"}, "unknown aggregation 'summ'; .* did you mean 'sum'"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_told(policy, tmp_path, change, sentence):
+    policy.save(tmp_path / "policy.pt")
+    torch.save({**torch.load(tmp_path / "policy.pt", weights_only=True), **change}, tmp_path / "other.pt")
+    with pytest.raises(SettingsError, match=f"other.pt.* ?{sentence}") as caught:
+        load_policy(tmp_path / "other.pt")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_run_and_no_file_is_told(tmp_path):
+    for name, sentence in [
+        ("nothing.pt", "nothing.pt cannot be read: No such file or directory"),
+        ("nothing.npz", "nothing.npz cannot be read: No such file or directory"),
+        (".", "is no run directory: one has config.yaml, metrics.jsonl and checkpoint/"),
+    ]:
+        with pytest.raises(SettingsError, match=sentence):
+            load_policy(tmp_path / name)
+
+
+def test_a_policy_is_not_written_where_there_is_no_folder(policy, tmp_path):
+    with pytest.raises(SettingsError, match=r"no/policy.pt cannot be written: No such file or directory"):
+        policy.save(tmp_path / "no" / "policy.pt")
+
+
+def test_the_newest_sound_checkpoint_counts_and_a_damaged_one_is_told(copied_run, a_run):
+    newest = copied_run / "checkpoint" / "round-0002.npz"
+    newest.write_bytes(_changed(newest.read_bytes(), 5000))
+    with pytest.warns(UserWarning, match="round-0002.npz is damaged: .*; the one before it is used"):
+        policy = load_policy(copied_run)
+    first = load_policy(a_run.directory / "checkpoint" / "round-0001.npz")
+    assert torch.equal(policy.weights, first.weights)
+
+
+def test_the_package_offers_it():
+    assert swarmsim.load_policy is load_policy
+    assert swarmsim.SwarmPolicy is SwarmPolicy
+    assert {"load_policy", "SwarmPolicy"} <= set(swarmsim.__all__)
