@@ -9,7 +9,8 @@ What stands in a page is run by these rules, in its order:
 - A `python` block without such a name that listens (`client.listen()`) is a component: a swarm starts it, beside a
   server, until it waits for messages.
 - `sh` blocks run line by line; a line that ends with a backslash goes on in the next one.
-- Parts of a line that set things up (`LEFT_TO_CI`) are left out, since .ci/run does them for real.
+- Parts of a line that set things up, or check the house (`LEFT_TO_CI`), are left out, since .ci/run does them for real.
+- CONTRIBUTING.md changes the house itself: tests/test_contributing.py does what it says.
 - What does not end by itself (`STAYS`) runs beside the lines below it, once it is a member of its swarm, until the
   block is over.
 - What takes long is run shorter (`SHORTER`), benchmarks by `--help` alone, which has to name all their flags: their own

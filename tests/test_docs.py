@@ -12,7 +12,7 @@ import pytest
 from swarmsim import MESSAGE_TYPE, Client, Swarm
 from swarmsim.messaging.message import MessageType
 from tests.conftest import ROOT
-from tests.page_runner import shorter
+from tests.page_runner import LEFT_TO_CI, lines_of, shorter
 from tests.pages import PAGES, blocks, name_of
 from tests.test_layers import LAYERS
 
@@ -40,7 +40,7 @@ def run_page(page: Path) -> tuple[int, str]:
     return program.returncode, told
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CONTRIBUTING.md"], ids=name_of)
 def test_all_code_of_a_page_runs(page):
     status, told = run_page(page)
     assert status == 0, told
@@ -73,6 +73,14 @@ def test_what_takes_long_is_run_shorter():
     assert shorter("python run.py --rounds 5").endswith("--rounds 1 --population 3 --episodes 2 --eval-episodes 1")
     assert shorter("swarmsim --resume runs/a --rounds 10") == "swarmsim --resume runs/a --rounds 2"
     assert shorter("swarmsim report runs/a") == "swarmsim report runs/a"
+
+
+def test_what_the_page_on_contributing_says_is_done_by_ci_or_by_a_test_of_its_own():
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    before_the_first_change = page[: page.index("## A first change")]
+    lines = [line for block in blocks(before_the_first_change) for _, line in lines_of(block)]
+    assert lines
+    assert all(LEFT_TO_CI.search(part) for line in lines for part in line.split(" && "))
 
 
 # --- the README
