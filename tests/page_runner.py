@@ -69,7 +69,6 @@ SHORTER_PYTHON = (
     (r"TRAIN_EPISODES = 20", "TRAIN_EPISODES = 2"),
     (r"range\(5\)", "range(2)"),
     (r"seed in \(1, 2, 3\)", "seed in (1,)"),
-    (r"(resume=.*, rounds)=\d+", r"\1=3"),
     (r"(?<=population=)20\b", "4"),
 )
 
