@@ -37,9 +37,9 @@ def make_parser() -> Parser:
         prog="swarmsim",
         usage="%(prog)s [FLAG ...]    or    %(prog)s COMMAND --help",
         description="Train, evaluate and evolve a swarm of learning models that act as one.",
-        epilog="Every flag is also a key of swarm.yaml (eval_episodes for --eval-episodes); flags\n"
-        "win. Commands for a run that is there: report, plot, play, inspect, export; for a\n"
-        "swarm of several programs: serve, component.\n\n"
+        epilog="Every flag is also a key of swarm.yaml (eval_episodes for --eval-episodes), and\n"
+        "wins. Commands for a run that is there: report, plot, play, inspect, export; for\n"
+        "a swarm of several programs: serve, component.\n\n"
         "Example: python run.py --rounds 5 --population 20 --seed 1 --live",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -42,8 +42,10 @@ def make_component_parser() -> Parser:
     """Return the parser of `swarmsim component`."""
     parser = Parser(
         prog="swarmsim component",
-        description="Be one role of the main job in the swarm that a server holds together; start control last.",
-        epilog="Give all roles the same settings. Example: swarmsim component model --models 0-9 --port 8080",
+        usage="%(prog)s ROLE [FLAG ...]",
+        description="Be one role of the main job in the swarm of a server; start control last.",
+        epilog="Give all roles the same settings.\nExample: swarmsim component model --models 0-9 --port 8080",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("role", metavar="ROLE", help=f"one of {', '.join(ROLES)}")
@@ -110,7 +112,7 @@ def _drive(config: Config, address: Address, secret: str | None) -> None:
     from swarmsim.experiment import Experiment
     from swarmsim.views.terminal import TerminalReport
 
-    experiment = Experiment(config, TerminalReport(config.progress), joins=(address, secret))
+    experiment = Experiment(config, TerminalReport(config.progress, config.verbose), joins=(address, secret))
     try:
         experiment.run()
     finally:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-OF_NO_INTEREST = "out", "progress"  # to what a run comes to
+OF_NO_INTEREST = "out", "progress", "verbose", "live", "live_port", "tensorboard"  # to what a run comes to
 MOST_TOLD = 3  # settings in a label
 DERIVED = "auto"  # a default in whose place a run's settings have what came of it
 

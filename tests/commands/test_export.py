@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from swarmsim.cli import main
-from swarmsim.commands.export import make_parser
 from swarmsim.policy import load_policy
 
 
@@ -54,11 +53,3 @@ def test_what_cannot_be_exported_is_told_in_one_sentence_with_status_2(a_run, in
     assert sentence in captured.err
     assert (captured.err.count("\n"), captured.out) == (1, "")
     assert list(in_tmp_path.iterdir()) == []
-
-
-def test_the_help_fits_a_screen_and_has_an_example(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    lines = make_parser().format_help().splitlines()
-    assert "Example: swarmsim export" in lines[-1]
-    assert len(lines) <= 24
-    assert max(map(len, lines)) <= 80

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from swarmsim.cli import main
-from swarmsim.commands.inspect import MOST_MODELS, make_parser
+from swarmsim.commands.inspect import MOST_MODELS
 from swarmsim.results.checkpoint import load_weights, read, write
 
 
@@ -130,11 +130,3 @@ def test_what_cannot_be_inspected_is_told_in_one_sentence_with_status_2(in_tmp_p
     captured = capsys.readouterr()
     assert sentence in captured.err
     assert (captured.err.count("\n"), captured.out) == (1, "")
-
-
-def test_the_help_fits_a_screen_and_has_an_example(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    lines = make_parser().format_help().splitlines()
-    assert "Example: swarmsim inspect" in lines[-1]
-    assert len(lines) <= 24
-    assert max(map(len, lines)) <= 80

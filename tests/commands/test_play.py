@@ -9,7 +9,7 @@ from PIL import Image
 
 import swarmsim
 from swarmsim.cli import main
-from swarmsim.commands.play import SCREENS, make_parser
+from swarmsim.commands.play import SCREENS
 
 CARTPOLE = (600, 400)
 
@@ -134,11 +134,3 @@ def test_what_cannot_be_played_is_told_in_one_sentence_with_status_2(a_run, in_t
     assert sentence in captured.err
     assert (captured.err.count("\n"), captured.out) == (1, "")
     assert list(in_tmp_path.iterdir()) == []
-
-
-def test_the_help_fits_a_screen_and_has_an_example(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    lines = make_parser().format_help().splitlines()
-    assert "Example: swarmsim play" in lines[-1]
-    assert len(lines) <= 24
-    assert max(map(len, lines)) <= 80

@@ -1,7 +1,6 @@
 import pytest
 
 from swarmsim.cli import main
-from swarmsim.commands.plot import make_parser
 from tests.commands.runs import a_run
 
 
@@ -42,10 +41,3 @@ def test_a_run_without_a_round_says_so(tmp_path, capsys):
 def test_what_is_no_run_is_told_in_one_sentence_with_status_2(in_tmp_path, capsys, arguments, sentence):
     assert main(arguments) == 2
     assert capsys.readouterr().err == f"swarmsim: {sentence}\n"
-
-
-def test_the_help_fits_a_screen_and_has_an_example(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    text = make_parser().format_help()
-    assert "Example: swarmsim plot" in text
-    assert len(text.splitlines()) <= 24

@@ -11,7 +11,6 @@ import pytest
 
 import swarmsim
 from swarmsim.cli import main
-from swarmsim.commands.programs import make_component_parser, make_serve_parser
 from swarmsim.messaging.handshake import SECRET_VARIABLE
 from tests.conftest import ROOT
 
@@ -164,10 +163,3 @@ def test_a_component_without_a_server_says_where_it_looked_for_it():
         status, out, err = ended(lost)
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert "no swarm runs at 127.0.0.1:1 (Connection refused): start its Server first" in err
-
-
-@pytest.mark.parametrize("make_parser", [make_serve_parser, make_component_parser])
-def test_the_help_fits_a_screen_and_has_an_example(make_parser):
-    text = make_parser().format_help()
-    assert "Example: swarmsim" in text
-    assert len(text.splitlines()) <= 45

@@ -1,7 +1,7 @@
 import pytest
 
 from swarmsim.cli import main
-from swarmsim.commands.report import make_parser, settings_of
+from swarmsim.commands.report import settings_of
 from tests.commands.runs import FAILURE, a_run
 from tests.results.test_html_report import Page
 
@@ -79,10 +79,3 @@ def test_a_report_that_cannot_be_written_is_told_in_one_sentence(tmp_path, capsy
     assert report_of(run, "--out", tmp_path / "nowhere" / "page.html") == 2
     sentence = f"swarmsim: {tmp_path / 'nowhere' / 'page.html'} cannot be written: No such file or directory\n"
     assert capsys.readouterr().err == sentence
-
-
-def test_the_help_fits_a_screen_and_has_an_example(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    text = make_parser().format_help()
-    assert "Example: swarmsim report" in text
-    assert len(text.splitlines()) <= 24

@@ -72,7 +72,7 @@ def _failures(failures: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _failure(failure: Mapping[str, Any]) -> str:
-    fate = "it was replaced, and the run went on" if failure["healed"] else "the run ended with it"
+    fate = "the run went on" if failure["healed"] else "the run ended with it"
     what = "round {round}, {phase}: {component} failed: {error}: {message}".format(**failure)
     traceback = failure["traceback"] or "Its process could no longer tell where it failed."
     return (
