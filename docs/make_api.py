@@ -98,7 +98,8 @@ class Plain:
             self.text = inspect.formatannotation(annotation).strip("'")
 
     def __repr__(self) -> str:
-        return re.sub(r"\b(?:[a-z_]\w*\.)+", "", self.text)
+        bare = re.sub(r"\b(?:[a-z_]\w*\.)+", "", self.text)
+        return re.sub(r"ndarray\[.*?, dtype\[(\w+)\]\]", r"NDArray[\1]", bare)  # as versions of numpy differ in it
 
 
 def docstring(thing: Any) -> Iterator[str]:
