@@ -97,6 +97,9 @@ def _run(config: Config, resume: bool) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         run.run()
+        if len(run.history) < config.rounds:
+            print("\nswarmsim: stopped", file=sys.stderr)
+            status = INTERRUPTED
     except KeyboardInterrupt:
         print("\nswarmsim: interrupted", file=sys.stderr)
         status = INTERRUPTED

@@ -125,7 +125,7 @@ class Experiment:
         self._began = time.monotonic()
 
     def run(self) -> History:
-        """Run all rounds that are not done yet, and return their history.
+        """Run all rounds that are not done yet, or until the report wants it to stop, and return their history.
 
         Raises:
             SettingsError: the run directory cannot be used.
@@ -153,7 +153,8 @@ class Experiment:
                         self._round(control)
                 except Interrupted:
                     self._save_where_it_stands(control, roles)
-                    raise KeyboardInterrupt from None
+                    if was_interrupted():
+                        raise KeyboardInterrupt from None
                 except SwarmError as error:
                     if isinstance(error, ComponentFailed):
                         self._tell_failure(error, None)
@@ -260,11 +261,11 @@ class Experiment:
         number = len(self.history) + 1
         control.care.begin_round()
         for phase in (TRAIN, EVALUATE, EVOLVE, EVALUATE_EVOLVED):
+            if control.watch.is_interrupted():
+                raise Interrupted
             if phase not in self._results:
                 self._phase = phase
                 self._results[phase] = self._evolve(number, control) if phase == EVOLVE else self._play(number, control)
-                if control.watch.is_interrupted():
-                    raise Interrupted
         record = self._record(number)
         self._results = {}
         self.history.rounds.append(record)

@@ -68,7 +68,7 @@ class Report:
         return False
 
     def wants_stop(self) -> bool:
-        """Tell whether the run is to end where it can go on later, as after an interrupt."""
+        """Tell whether the run is to end now: with a checkpoint, from which it can be gone on with."""
         return False
 
 

@@ -121,10 +121,27 @@ def test_the_time_that_a_run_is_held_is_not_its_own(every_step_is_told):
 
 
 def test_a_held_run_can_be_stopped_and_gone_on_with(in_tmp_path, every_step_is_told):
-    with pytest.raises(KeyboardInterrupt):
-        swarmsim.run(**SMALL, rounds=2, out="out", report=Holding(stops=True))
+    assert len(swarmsim.run(**SMALL, rounds=2, out="out", report=Holding(stops=True))) == 0
     swarmsim.run(resume="out")
     assert metrics("out") == whole(rounds=2)
+
+
+def test_a_report_that_wants_a_stop_after_a_round_gets_no_step_of_the_next_one():
+    class Once(Report):
+        phases, ended = [], False
+
+        def phase_began(self, round_number, phase, n_episodes):
+            self.phases.append((round_number, phase))
+
+        def round_ended(self, record):
+            self.ended = True
+
+        def wants_stop(self):
+            return self.ended
+
+    report = Once()
+    assert len(swarmsim.run(**SMALL, rounds=3, out=None, report=report)) == 1
+    assert {number for number, _ in report.phases} == {1}
 
 
 def test_several_reports_are_told_all_and_what_one_wants_is_done():

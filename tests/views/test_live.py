@@ -92,7 +92,7 @@ def test_the_page_shows_the_run_and_holds_and_stops_it(browser, tmp_path):
         browser.switch_to.alert.accept()
         until(lambda: text("status") == "ended")
         out, err = process.communicate(timeout=20)
-        assert (process.returncode, err) == (130, "\nswarmsim: interrupted\n")
+        assert (process.returncode, err) == (130, "\nswarmsim: stopped\n")
         assert "go on with: " in out
         rows = [row.text.split() for row in browser.find_elements("css selector", "#rounds tr")]
         shown = [[int(row[0]), *(float(cell.replace(",", "")) for cell in row[1:5])] for row in reversed(rows)]
