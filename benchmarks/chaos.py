@@ -30,7 +30,7 @@ from swarmsim.messaging.client import Client
 from swarmsim.results.checkpoint import CheckpointDamaged, read
 from swarmsim.results.run_directory import CHECKPOINT, METRICS
 
-ROUNDS, EPISODES, POPULATION = 3, 80, 6
+ROUNDS, EPISODES, POPULATION = 3, 50, 6
 HUNG_SECONDS, ORPHAN_SECONDS, TOGETHER_SECONDS = 60.0, 5.0, 0.3
 # Nothing is learnt, lest runs become the longer the better their swarms play.
 SETTINGS = f"""

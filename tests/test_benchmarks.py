@@ -55,7 +55,7 @@ def test_every_benchmark_is_tried():
     assert scripts == set(COMMANDS)
 
 
-@pytest.mark.parametrize("script", COMMANDS)
+@pytest.mark.parametrize("script", sorted(COMMANDS.keys() - {"chaos.py"}))  # tests/chaos runs that one
 def test_a_benchmark_prints_the_machine_and_a_table(script, tmp_path):
     done = subprocess.run(
         [sys.executable, FOLDER / script, *COMMANDS[script]],
