@@ -112,8 +112,8 @@ def shape_of(env_id: str) -> Shape:
 
 
 def reward_threshold(env_id: str) -> float | None:
-    """Return the score from which the environment counts as solved, where Gymnasium knows one; raises as `make_env`."""
-    env = make_env(env_id)
+    """Return the score from which the environment counts as solved, where Gymnasium knows one; raises as `raw_env`."""
+    env = raw_env(env_id)
     env.close()
     return None if env.spec is None else env.spec.reward_threshold
 

@@ -355,3 +355,41 @@ def test_auto_takes_one_worker_for_a_small_swarm_and_one_per_core_for_a_large_on
     assert taken(2, 1000) == 2
     assert taken(20, 1, preset="default") == 3  # it learns more often from each step than it decides
     assert taken(3, 1, preset="default") == 1
+
+
+# --- a look
+
+
+@pytest.mark.parametrize(
+    "lies",
+    [
+        {"TAKEN": "much"},
+        {"TAKEN": [["action", "aggregation"]]},
+        {"TAKEN": [["action", "aggregation", "often"]]},
+        {"TAKEN": [[["action"], "aggregation", 1]]},
+        {"TAKEN": [], "SHARES": {"model0": "all"}},
+        {"TAKEN": [], "LEARNING": 0.5},
+        {"TAKEN": [], "LEARNING_NUMBER": -1},
+    ],
+)
+def test_what_is_no_look_is_left_out(lies):
+    with running(link="inprocess") as job, Client("stranger", *job.address) as stranger:
+        seen = []
+        job.control.watch.seen = seen.append
+        stranger.send({"TYPE": CUSTOM.id, "TO": "control", **lies})
+        job.control.look()
+        assert {sight.component for sight in seen} == {"control", *job.swarm.components}
+
+
+def test_a_look_tells_what_was_taken_since_the_one_before():
+    with running(link="inprocess") as job:
+        seen = []
+        job.control.watch.seen = seen.append
+        result = job.control.run(2, deterministic=True)
+        job.control.look()
+        (environment,) = (sight for sight in seen if sight.component == "environment")
+        assert ("action", "aggregation", result.n_steps) in environment.taken
+        seen.clear()
+        job.control.look()
+        (environment,) = (sight for sight in seen if sight.component == "environment")
+        assert environment.taken == [("_command", "control", 1)]
