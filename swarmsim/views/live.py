@@ -4,7 +4,6 @@ The page is served by a process of its own, since a launcher has no thread. Neit
 replaced as a whole whenever there is news, and a pipe carries single words back.
 """
 
-import json
 import multiprocessing
 import shutil
 import sys
@@ -16,6 +15,8 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from swarmsim.component import Component, ProcessComponent, StartMethod
 from swarmsim.components.outcomes import EvolutionResult, Sight
@@ -53,7 +54,7 @@ class LiveReport(Report):
         self._folder: Path | None = None
         self._shown: dict[str, Any] = {"status": "running", "rounds": [], "shares": {}, "learning": {}, "notes": []}
         self._traffic = Traffic()
-        self._looked_at = self._told_at = 0.0
+        self._looked_at = self._told_at = self._began = 0.0
         self._shows = self._holds = self._stops = False
 
     def began(self, history: History, n_rounds: int) -> None:
@@ -98,7 +99,7 @@ class LiveReport(Report):
         if self._shows and self._folder is not None and (at_once or now > self._told_at + NEWS_SECONDS):
             self._told_at = now
             try:
-                write_whole(self._folder / "state.json", json.dumps(self._shown).encode(), on_disk=False)
+                write_whole(self._folder / "state.json", orjson.dumps(self._shown), on_disk=False)
             except SwarmError as error:
                 self._without(str(error))
 
@@ -206,9 +207,8 @@ class Traffic:
     def shown(self) -> list[dict[str, Any]]:
         """Return it all, as JSON values."""
         return [
-            {"room": room, "from": sender, "to": receiver, "number": number, "rate": self._rates.get(way, 0.0)}
+            {**dict(zip(("room", "from", "to"), way, strict=True)), "number": number, "rate": self._rates.get(way, 0.0)}
             for way, number in sorted(self._numbers.items())
-            for room, sender, receiver in (way,)
         ]
 
 

@@ -17,11 +17,13 @@ from pathlib import Path
 import pytest
 
 import swarmsim
-from swarmsim.components.outcomes import Sight
-from swarmsim.report import Report
-from swarmsim.views.live import Traffic
+from swarmsim.components.outcomes import RunResult, Sight
+from swarmsim.report import TRAIN, Report
+from swarmsim.results.history import History
+from swarmsim.views.live import LiveReport, Traffic
 from tests.browser import errors_in
 from tests.conftest import ROOT, child_processes
+from tests.results.rounds import SETTINGS as SETTINGS_OF_A_RUN
 
 SETTINGS = "population: 3\nepisodes: 10\nrounds: 1000\nppo: {n_batches: 2, batch_size: 32}\nlive: true\nlive_port: 0\n"
 
@@ -172,6 +174,15 @@ def test_a_disk_that_is_full_ends_the_page_alone(capsys, monkeypatch):
     small = {"rounds": 1, "population": 2, "episodes": 2, "out": None, "link": "inprocess"}
     assert len(swarmsim.run(**small, live=True, live_port=0, report=Filling())) == 1
     assert capsys.readouterr().err.count("the run goes on without: state.json cannot be written") == 1
+
+
+def test_a_return_that_is_no_number_is_shown_as_none():
+    live = LiveReport(0)
+    live.began(History(SETTINGS_OF_A_RUN), 1)
+    live.phase_began(1, TRAIN, 2)
+    live.phase_ended(1, TRAIN, RunResult([float("nan"), 3.0], [1, 1], 1.0))
+    assert state(live.url)["phase"]["returns"] == [None, 3.0]
+    live.close()
 
 
 def test_rates_are_told_over_no_less_than_half_a_second():
