@@ -215,13 +215,13 @@ class Beside:
 
 
 def end(program: subprocess.Popen[str], where: str) -> None:
-    """Interrupt a program, if it still runs, and see that it ended well."""
-    program.send_signal(signal.SIGINT)
+    """Ask a program to end, if it still runs, and see that it ended well."""
+    program.send_signal(signal.SIGTERM)  # shells have what runs in the background ignore SIGINT
     try:
         _, told = program.communicate(timeout=PATIENCE)
     finally:
         program.kill()
-    assert program.returncode in (0, 130, -signal.SIGINT), f"{where}: status {program.returncode}\n{told}"
+    assert program.returncode in (0, 130, -signal.SIGTERM), f"{where}: status {program.returncode}\n{told}"
 
 
 def output_of(line: str, where: str) -> str:
