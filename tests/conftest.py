@@ -52,6 +52,14 @@ def _served(server: str) -> Iterator[Address]:
 
 
 @pytest.fixture
+def every_step_is_told(monkeypatch) -> None:
+    """Control hears of a run's progress at each of its steps."""
+    from swarmsim.components import environment
+
+    monkeypatch.setattr(environment, "PROGRESS_SECONDS", -1.0)
+
+
+@pytest.fixture
 def in_tmp_path(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -8,15 +8,9 @@ import pytest
 
 import swarmsim
 from swarmsim import onlooker
-from swarmsim.components import environment
 from swarmsim.components.ledger import Ledger
 from swarmsim.report import EVALUATE, EVOLVE, TRAIN, ComponentStatus, Report, Reports
 from tests.test_resume import LITTLE, SMALL, metrics, whole, without_times
-
-
-@pytest.fixture
-def every_step_is_told(monkeypatch):
-    monkeypatch.setattr(environment, "PROGRESS_SECONDS", -1.0)
 
 
 class Looking(Report):

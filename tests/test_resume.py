@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import swarmsim
-from swarmsim.components import environment
 from swarmsim.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, Report
 from swarmsim.results.checkpoint import load_weights, read
 from swarmsim.results.history import TIMES
@@ -73,11 +72,6 @@ class Interrupting(Report):
 
     def noted(self, sentence):
         self.notes.append(sentence)
-
-
-@pytest.fixture
-def every_step_is_told(monkeypatch):
-    monkeypatch.setattr(environment, "PROGRESS_SECONDS", -1.0)
 
 
 @pytest.mark.parametrize("phase", [TRAIN, EVALUATE, EVOLVE, EVALUATE_EVOLVED])

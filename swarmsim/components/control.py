@@ -142,7 +142,7 @@ class Control:
 
     def _told(self, command: str, key: str, timeout: float | None) -> dict[str, Any]:
         """Return the field `key` of each component's answer to a command."""
-        self.watch.seen(Sight(self.client.name, self.client.taken()))
+        self._show_itself()
         found: dict[str, Any] = {}
         deadline = None if timeout is None else time.monotonic() + timeout
         gives_up = () if timeout is None else (WaitTimeout,)
@@ -167,6 +167,9 @@ class Control:
                 found.update(zip(message["COMPONENT"], message["WEIGHTS"], strict=True))
                 missing -= found.keys()
         return {name: found[name] for name in sorted(found, key=component_order)}
+
+    def _show_itself(self) -> None:
+        self.watch.seen(Sight(self.client.name, self.client.taken()))
 
     @staticmethod
     def _message(room: str, type_id: str = MESSAGE_TYPE.DATA.CUSTOM.id, **fields: object) -> Message:
@@ -248,7 +251,7 @@ class Control:
         self.watch.waits()
         if self.watch.wants_look():
             self.client.send(self._message(COMMAND_ROOM, _CUSTOM_COMMAND, CMD="LOOK"))
-            self.watch.seen(Sight(self.client.name, self.client.taken()))
+            self._show_itself()
         try:
             message = self.client.receive(LOOK_SECONDS)
         except Stalled:
