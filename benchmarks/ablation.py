@@ -20,11 +20,11 @@ from gymnasium.vector import SyncVectorEnv
 from measuring import machine, table
 from trials import EVAL_EPISODES, TASKS, Outcome, Trial, by_variant, outcomes, play, printed, seeds
 
-from swarmsim.components.gym import make_env, shape_of
 from swarmsim.components.main_job import architecture_of
 from swarmsim.config import make_config, merged
+from swarmsim.envs.make import make_env, shape_of
 from swarmsim.learning.decision import decide
-from swarmsim.learning.policy import ACTORS, Activations, Architecture, Floats, Networks, forward
+from swarmsim.learning.networks import ACTORS, Activations, Architecture, Floats, Networks, forward
 from swarmsim.learning.rules import RULES
 from swarmsim.results.checkpoint import load_weights
 

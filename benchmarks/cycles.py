@@ -15,10 +15,10 @@ from pathlib import Path
 
 from measuring import machine, table
 
-from swarmsim.components.gym import shape_of
 from swarmsim.components.main_job import main_job
 from swarmsim.config import Config, make_config
-from swarmsim.experiment import start_main_job
+from swarmsim.envs.make import shape_of
+from swarmsim.experiment.experiment import start_main_job
 
 KINDS = "child processes", "file descriptors", "threads", "files", "shared memory", "memory (MiB)"
 WARM_UP = 0.1  # of the cycles: until then, what is imported and cached for good may grow

@@ -11,7 +11,7 @@ from pathlib import Path
 import gymnasium
 
 from swarmsim.config import Config, make_config
-from swarmsim.experiment import Experiment
+from swarmsim.experiment.experiment import Experiment
 
 RAW_STEPS = 40_000
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from measuring import machine, table
 
-from swarmsim.components.gym import shape_of
 from swarmsim.components.main_job import main_job
 from swarmsim.components.role import Role
 from swarmsim.config import Config, make_config
-from swarmsim.experiment import start_main_job
+from swarmsim.envs.make import shape_of
+from swarmsim.experiment.experiment import start_main_job
 from swarmsim.messaging.endpoint import Address
 
 WAITING = "_ready"

@@ -9,14 +9,14 @@ import time
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from swarmsim.components.contribution_tracker import ContributionTracker
 from swarmsim.components.environment import episode_seed
-from swarmsim.components.episodes import Episodes
-from swarmsim.components.gym import make_env, shape_of
-from swarmsim.components.ledger import Ledger
 from swarmsim.components.model import LEARNERS
 from swarmsim.config import Config
+from swarmsim.envs.episodes import Episodes
+from swarmsim.envs.make import make_env, shape_of
 from swarmsim.learning.decision import decide
-from swarmsim.learning.policy import Architecture
+from swarmsim.learning.networks import Architecture
 from swarmsim.learning.rollout import Transition
 from swarmsim.learning.rules import RULES
 from swarmsim.learning.seeding import generator
@@ -35,7 +35,7 @@ def train(config: Config) -> tuple[list[float], float]:
     generators = [generator(config.seed, "weights", name) for name in names]
     learner = LEARNERS[type(config.learning)](architecture, config.learning, generators)
     rng = generator(config.seed, "aggregation")
-    ledger = Ledger()
+    ledger = ContributionTracker()
     envs = [make_env(config.env) for _ in range(config.envs)]
     with threadpool_limits(1):
         began = time.perf_counter()
@@ -45,7 +45,7 @@ def train(config: Config) -> tuple[list[float], float]:
             outputs = learner.act(episodes.observations).astype(float)
             decision = decide(outputs, shape.distribution, RULES["sum"], rng)
             ledger.add(names, decision.opinions[:, active], decision.given[:, active])
-            ledger.reckon_up_if_due()
+            ledger.update_if_due()
             came = episodes.step(decision.actions)
             final = came.final_observations if came.truncated.any() else None
             outcome = decision.actions, came.rewards, came.terminated, came.truncated, final, active

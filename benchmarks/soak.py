@@ -120,7 +120,7 @@ class Talker:
 
     def _take_all(self) -> None:
         """Take what has been sent to this client by now."""
-        self.client.behind()  # its answer comes after everything else
+        self.client.unread_members()  # its answer comes after everything else
         with suppress(WaitTimeout):
             while True:
                 self._take(self.client.receive(1e-3))

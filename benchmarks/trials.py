@@ -125,7 +125,7 @@ def play(trial: Trial, out: Path | None = None) -> Outcome:
     import torch
 
     from swarmsim.config import make_config
-    from swarmsim.experiment import Experiment
+    from swarmsim.experiment.experiment import Experiment
 
     torch.set_num_threads(1)
     asked = {"env": trial.env, "seed": trial.seed, "rounds": trial.rounds, "episodes": trial.episodes}

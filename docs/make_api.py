@@ -12,12 +12,14 @@ PAGE = Path(__file__).with_name("api.md")
 sys.path.insert(0, str(PAGE.parent.parent))  # the package beside this page, wherever another one is installed
 
 import swarmsim  # noqa: E402
-from swarmsim.components.outcomes import EvolutionResult, RunResult, Sight  # noqa: E402
-from swarmsim.report import ComponentStatus  # noqa: E402
+from swarmsim.components.results import ComponentSnapshot, EvolutionResult, JobResult  # noqa: E402
 from swarmsim.results.history import Round  # noqa: E402
+from swarmsim.views.report import ComponentStatus  # noqa: E402
 
 PUBLIC = {name: getattr(swarmsim, name) for name in sorted(swarmsim.__all__, key=str.lower)}
-HANDED_OUT = {thing.__name__: thing for thing in (Round, RunResult, EvolutionResult, ComponentStatus, Sight)}
+HANDED_OUT = {
+    thing.__name__: thing for thing in (Round, JobResult, EvolutionResult, ComponentStatus, ComponentSnapshot)
+}
 HEAD = """# All public names
 
 This page is the reference of what `import swarmsim` offers. `python docs/make_api.py` writes it from the docstrings.

@@ -13,16 +13,16 @@ from swarmsim.errors import (
     SwarmError,
     WaitTimeout,
 )
+from swarmsim.launcher.swarm import Swarm
 from swarmsim.messaging.client import Client, Trigger
 from swarmsim.messaging.message import MESSAGE_TYPE, MODEL_STATUS
 from swarmsim.messaging.server import Server
-from swarmsim.swarm import Swarm
 
 if TYPE_CHECKING:
+    from swarmsim.experiment.run import run
     from swarmsim.policy import SwarmPolicy, load_policy
-    from swarmsim.report import Report
     from swarmsim.results.history import History
-    from swarmsim.running import run
+    from swarmsim.views.report import Report
     from swarmsim.views.terminal import TerminalReport
 
 __all__ = [
@@ -51,11 +51,11 @@ __all__ = [
 
 _LATER = {
     "History": "swarmsim.results.history",
-    "Report": "swarmsim.report",
+    "Report": "swarmsim.views.report",
     "SwarmPolicy": "swarmsim.policy",
     "TerminalReport": "swarmsim.views.terminal",
     "load_policy": "swarmsim.policy",
-    "run": "swarmsim.running",
+    "run": "swarmsim.experiment.run",
 }
 
 

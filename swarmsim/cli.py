@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(config: Config, resume: bool) -> int:
-    from swarmsim.running import experiment
+    from swarmsim.experiment.run import experiment
     from swarmsim.views.terminal import TerminalReport
 
     run = experiment(config, TerminalReport(config.progress, config.verbose), resume=resume)

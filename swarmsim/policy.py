@@ -14,18 +14,18 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from swarmsim.components import actions
-from swarmsim.components.gym import raw_env, shape_of
 from swarmsim.components.main_job import architecture_of
-from swarmsim.components.own import look_in, rule_named
 from swarmsim.config import Config, resumed_config
+from swarmsim.envs import actions
+from swarmsim.envs.make import raw_env, shape_of
 from swarmsim.errors import SettingsError, unknown
+from swarmsim.files import write_whole
 from swarmsim.learning.decision import decide
+from swarmsim.learning.networks import ACTORS, Activations, Architecture, Floats, Layer, Networks, forward
 from swarmsim.learning.normalize import Normalizer
-from swarmsim.learning.policy import ACTORS, Activations, Architecture, Floats, Layer, Networks, forward
 from swarmsim.learning.seeding import generator
+from swarmsim.plugins import add_module_path, load_rule
 from swarmsim.results.checkpoint import weights_in
-from swarmsim.results.files import write_whole
 from swarmsim.results.snapshot import FILE, Snapshot, snapshot
 
 FORMAT = 1
@@ -74,7 +74,7 @@ class SwarmPolicy(torch.nn.Module):
         self.observation_shape = (architecture.n_inputs,) if observation_shape is None else observation_shape
         self.aggregation = aggregation
         self.weights = torch.nn.Parameter(torch.from_numpy(np.stack(list(weights.values())).astype(np.float32)))
-        self._rule = rule_named(aggregation)
+        self._rule = load_rule(aggregation)
         self._normalizer = normalizer
         _, self._to_own = actions.simplified(action_space)
         self.set_seed(seed)
@@ -219,7 +219,7 @@ def load_policy(path: str | Path, *, seed: int = 0, modules: str | Path | None =
 def policy_of(found: Snapshot, *, seed: int = 0, modules: str | Path | None = None) -> SwarmPolicy:
     """Return the policy that a run had at one of its checkpoints; arguments and errors are those of `load_policy`."""
     config = resumed_config(found.run, {})
-    look_in_modules(config, modules)
+    add_modules_of(config, modules)
     env = raw_env(config.env)
     env.close()
     architecture = architecture_of(config, shape_of(config.env))
@@ -236,9 +236,9 @@ def policy_of(found: Snapshot, *, seed: int = 0, modules: str | Path | None = No
     )
 
 
-def look_in_modules(config: Config, modules: str | Path | None = None) -> None:
+def add_modules_of(config: Config, modules: str | Path | None = None) -> None:
     """Have the modules found that a run's settings name, in `modules` or where the run had them."""
-    look_in(config.modules if modules is None else str(modules), (config.env, config.aggregation))
+    add_module_path(config.modules if modules is None else str(modules), (config.env, config.aggregation))
 
 
 def _normalizer(architecture: Architecture, state: Mapping[str, Any]) -> Normalizer:
@@ -259,9 +259,9 @@ def _read(content: bytes, path: Path, seed: int, modules: str | Path | None) -> 
     if number != FORMAT:
         raise SettingsError(f"{path} is of format {number}: this version of swarmsim knows format {FORMAT} alone")
     rule = str(whole.get("aggregation"))
-    look_in(None if modules is None else str(modules), [rule])
+    add_module_path(None if modules is None else str(modules), [rule])
     try:
-        rule_named(rule)
+        load_rule(rule)
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}; load_policy(…, modules=FOLDER) says where it is") from None
     try:

@@ -41,8 +41,8 @@ import yaml
 
 from swarmsim.config import make_config
 from swarmsim.errors import WaitTimeout
+from swarmsim.launcher.swarm import Swarm
 from swarmsim.messaging.client import Client
-from swarmsim.swarm import Swarm
 from tests.conftest import ROOT
 from tests.pages import Block, blocks, name_of
 

@@ -17,9 +17,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import swarmsim
 from swarmsim.components.environment import episode_seed
-from swarmsim.components.gym import raw_env, shape_of
+from swarmsim.envs.make import raw_env, shape_of
 from swarmsim.errors import SettingsError
-from swarmsim.learning.policy import ACTORS, CRITICS, Activations, Architecture, Networks, forward, initial_weights
+from swarmsim.learning.networks import ACTORS, CRITICS, Activations, Architecture, Networks, forward, initial_weights
 from swarmsim.policy import SwarmPolicy, load_policy
 from tests.conftest import ROOT
 from tests.environments import Still
@@ -130,7 +130,7 @@ def test_a_member_that_is_not_there_is_told(policy, which):
 def test_saved_and_loaded_in_another_process_it_acts_the_same_and_starts_no_process(policy, tmp_path):
     policy.save(tmp_path / "policy.pt")
     program = """
-import sys, swarmsim, swarmsim.cli, swarmsim.experiment
+import sys, swarmsim, swarmsim.cli, swarmsim.experiment.experiment
 assert "torch" not in sys.modules, "a plain run would import torch"
 import numpy as np
 from tests.conftest import child_processes

@@ -8,7 +8,7 @@ import numpy as np
 from swarmsim import MESSAGE_TYPE, Client, Trigger
 from swarmsim.learning.a2c import A2C
 from swarmsim.learning.hyperparameters import A2CSettings
-from swarmsim.learning.policy import Architecture
+from swarmsim.learning.networks import Architecture
 from swarmsim.learning.rollout import Transition
 from swarmsim.learning.seeding import generator
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from swarmsim.errors import SettingsError
-from swarmsim.results.files import write_whole
+from swarmsim.files import write_whole
 
 MOST_FRAMES = 600  # of more than these every second one is left out, again and again
 LEAST_MILLISECONDS = 20  # that a frame stays; what is to be faster is shown far slower by most viewers

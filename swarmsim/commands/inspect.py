@@ -110,11 +110,11 @@ def _updates(components: Mapping[str, Any]) -> dict[str, int]:
 
 def _layers(config: Config) -> Iterator[str]:
     """Tell the sizes of all layers; without those of the environment, where that cannot be made here."""
-    from swarmsim.components.gym import shape_of
     from swarmsim.components.main_job import architecture_of
-    from swarmsim.components.own import look_in
+    from swarmsim.envs.make import shape_of
+    from swarmsim.plugins import add_module_path
 
-    look_in(config.modules, (config.env,))
+    add_module_path(config.modules, (config.env,))
     try:
         architecture = architecture_of(config, shape_of(config.env))
     except SettingsError as error:

@@ -155,7 +155,7 @@ def _drawing(env_id: str, mode: str) -> "gymnasium.Env[Any, Any]":
     from gymnasium import spaces
     from gymnasium.wrappers import FlattenObservation
 
-    from swarmsim.components.gym import raw_env
+    from swarmsim.envs.make import raw_env
 
     with closing(raw_env(env_id)) as silent:
         modes = silent.metadata.get("render_modes", [])

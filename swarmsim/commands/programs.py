@@ -11,12 +11,12 @@ from pathlib import Path
 from swarmsim.config import Config
 from swarmsim.errors import SettingsError, SwarmError, unknown
 from swarmsim.flags import Parser, config_of, given_settings
-from swarmsim.interrupts import SIGNALS
-from swarmsim.launch import use_one_thread
+from swarmsim.launcher.child_main import use_one_thread
+from swarmsim.launcher.interrupts import SIGNALS
 from swarmsim.messaging.endpoint import Address
-from swarmsim.messaging.handshake import SECRET_VARIABLE, shared_secret
-from swarmsim.messaging.process import THIS_PROCESS
+from swarmsim.messaging.process_context import PROCESS
 from swarmsim.messaging.server import Server
+from swarmsim.messaging.sockets.handshake import SECRET_VARIABLE, shared_secret
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -97,11 +97,11 @@ def component(arguments: Sequence[str]) -> int:
     address, secret = _address(given), _secret(given)
     if given.role == "control":
         return _until_interrupted(lambda: _drive(config, address, secret), "control")
-    from swarmsim.components.gym import shape_of
     from swarmsim.components.main_job import one_role
-    from swarmsim.components.own import look_in
+    from swarmsim.envs.make import shape_of
+    from swarmsim.plugins import add_module_path
 
-    look_in(config.modules, (config.env, config.aggregation))
+    add_module_path(config.modules, (config.env, config.aggregation))
     shape = shape_of(config.env)
     role = one_role(config, shape, given.role, _range(given.models, config.population))
     use_one_thread()
@@ -109,7 +109,7 @@ def component(arguments: Sequence[str]) -> int:
 
 
 def _drive(config: Config, address: Address, secret: str | None) -> None:
-    from swarmsim.experiment import Experiment
+    from swarmsim.experiment.experiment import Experiment
     from swarmsim.views.terminal import TerminalReport
 
     experiment = Experiment(config, TerminalReport(config.progress, config.verbose), joins=(address, secret))
@@ -142,7 +142,7 @@ def _until_interrupted(main: Callable[[], object], name: str) -> int:
 
 
 def _say_farewell() -> None:
-    for farewell in THIS_PROCESS.farewells().values():
+    for farewell in PROCESS.closers().values():
         farewell()
 
 

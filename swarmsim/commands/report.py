@@ -5,8 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from swarmsim.config import Config, make_config
+from swarmsim.files import write_whole
 from swarmsim.flags import Parser
-from swarmsim.results.files import write_whole
 from swarmsim.results.run_directory import read_history, read_settings, read_versions
 from swarmsim.results.run_settings import RunSettings, flat
 

@@ -9,35 +9,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from swarmsim.components.closed_runs import ClosedRuns
+from swarmsim.components.contribution_tracker import ContributionTracker, Names
 from swarmsim.components.fields import (
     are_finite,
     by_environment,
     component_ids,
     component_order,
     flag,
+    has_value,
+    integer,
+    invalid_field,
     number,
     numbers,
-    refused,
-    says,
+    reply_address,
+    strings,
     text,
-    texts,
-    whither,
-    whole,
 )
-from swarmsim.components.kept import Kept
-from swarmsim.components.ledger import Ledger, Names
-from swarmsim.components.own import rule_named
-from swarmsim.components.past import Past
-from swarmsim.components.presence import Kind
-from swarmsim.components.run import is_attempt_at
+from swarmsim.components.job import is_attempt_at
+from swarmsim.components.membership import MemberKind
+from swarmsim.components.persistence import StateStore
 from swarmsim.learning.decision import NO_LEADER, Decision, decide
 from swarmsim.learning.distributions import Categorical, Gaussian
 from swarmsim.learning.leaders import leader
 from swarmsim.learning.seeding import generator, restore, saved
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import Message, root_id
+from swarmsim.plugins import load_rule
 
-KEEP_SECONDS = 0.1
+SAVE_SECONDS = 0.1
 
 _NO_RUN = object()  # equals no ROOT_ID, not even a missing one
 
@@ -45,7 +45,7 @@ _NO_RUN = object()  # equals no ROOT_ID, not even a missing one
 class Aggregation:
     """Answers a step once every model has spoken that was present when the run began, or has come since.
 
-    Where it stood at most `KEEP_SECONDS` ago, or at the end of a run, is taken up by the process that follows its own.
+    Where it stood at most `SAVE_SECONDS` ago, or at the end of a run, is taken up by the process that follows its own.
 
     Args:
         models: who the models are.
@@ -59,8 +59,8 @@ class Aggregation:
     def __init__(
         self,
         client: Client,
-        kept: Kept,
-        models: Kind,
+        store: StateStore,
+        models: MemberKind,
         seed: int,
         rule: str = "sum",
         continuous: bool = False,
@@ -68,20 +68,20 @@ class Aggregation:
         eval_deterministic: bool = True,
     ) -> None:
         self.client = client
-        self.kept = kept
+        self.store = store
         self.models = models
         self.rule_name = rule
-        self.rule = rule_named(rule)
+        self.rule = load_rule(rule)
         self.seed = seed
         self.continuous = continuous
         self.led_fraction = led_fraction
         self.eval_deterministic = eval_deterministic
         self._returns: dict[str, list[float]] = {}
         self.rng = generator(seed, "aggregation")
-        self.ledger = Ledger()
+        self.ledger = ContributionTracker()
         self._reported: tuple[object, Message] = (None, {})
         self._run: object = _NO_RUN
-        self._past = Past()
+        self._closed_runs = ClosedRuns()
         self._decided = -1
         self._awaited: Counter[str] = Counter()
         self._gone: set[str] = set()
@@ -90,10 +90,10 @@ class Aggregation:
         self._logits: dict[Names, NDArray[np.float64]] = {}
         self._order = Order(())
         self._asked: Message = {}
-        earlier = kept.load()
+        earlier = store.read()
         if earlier is not None:
             self.restore({**earlier, "run": None})
-        self._kept_at = time.monotonic()
+        self._saved_at = time.monotonic()
 
     def state(self) -> dict[str, Any]:
         """Return where it stands between two steps."""
@@ -103,7 +103,7 @@ class Aggregation:
             "returns": self._returns,
             "reported": list(self._reported),
             "run": None if self._run is _NO_RUN else self._run,
-            "past": self._past.state(),
+            "past": self._closed_runs.state(),
             "decided": self._decided,
             "awaited": dict(self._awaited),
             "gone": sorted(self._gone),
@@ -117,7 +117,7 @@ class Aggregation:
         asked, answer = state["reported"]
         self._reported = asked, answer
         self._run, self._decided = _NO_RUN if state["run"] is None else state["run"], state["decided"]
-        self._past = Past(state.get("past", ()))
+        self._closed_runs = ClosedRuns(state.get("past", ()))
         self._awaited, self._gone = Counter(state["awaited"]), set(state["gone"])
         self._speakers, self._n_expected = set(), self._awaited.total()
 
@@ -128,16 +128,16 @@ class Aggregation:
         if "ACTIVE" in message:
             by_environment(message, "ACTIVE", np.bool_, logits.shape[1])
         is_new = message.get("ROOT_ID") != self._run
-        if is_new and message.get("ROOT_ID") in self._past:
+        if is_new and message.get("ROOT_ID") in self._closed_runs:
             return None  # an answer to a run that is over
         decided = -1 if is_new else self._decided
-        if whole(message, "STEP", default=decided + 1) <= decided:
+        if integer(message, "STEP", default=decided + 1) <= decided:
             return None  # the step went on without it
         if is_new:
             self._begin(message)
         others = next(iter(self._logits.values()), logits)
         if others.shape[1:] != logits.shape[1:]:
-            raise refused(message, "LOGITS", f"for {others.shape[1]} environment(s) of {others.shape[2]} actions")
+            raise invalid_field(message, "LOGITS", f"for {others.shape[1]} environment(s) of {others.shape[2]} actions")
         if self._gone:
             self._welcome_back(names)
         if names not in self._speakers and not self._admits(names, message):
@@ -149,7 +149,7 @@ class Aggregation:
     def _begin(self, message: Message) -> None:
         conversation = message.get("ROOT_ID")
         if self._run is not _NO_RUN:
-            self._past.leave(self._run, is_final=is_attempt_at(self._run, conversation))
+            self._closed_runs.leave(self._run, is_final=is_attempt_at(self._run, conversation))
         self._run, self._decided = conversation, -1
         self._awaited, self._gone = Counter(self.models.components(self.client.rooms())), set()
         self._speakers, self._n_expected = set(), self._awaited.total()
@@ -176,11 +176,11 @@ class Aggregation:
         self._gone -= back
         self._awaited.update(back)
 
-    def keep_account(self, message: Message) -> None:
+    def update_contributions(self, message: Message) -> None:
         """Reckon up who contributed, and keep it, when no action is waited for."""
-        self.ledger.reckon_up_if_due()
-        if time.monotonic() - self._kept_at > KEEP_SECONDS:
-            self._keep()
+        self.ledger.update_if_due()
+        if time.monotonic() - self._saved_at > SAVE_SECONDS:
+            self._save_state()
 
     def settle(self, message: Message) -> None:
         """Keep all there is at the end of a run, after which nothing may come for long, and go back to it no more.
@@ -188,12 +188,12 @@ class Aggregation:
         A run that was overtaken by another one may be asked for once more.
         """
         if "NR_OF_EPISODE" in message:
-            self._past.reopen(root_id(message))
-        elif says(message, "STATUS", "ENV_DONE"):
+            self._closed_runs.reopen(root_id(message))
+        elif has_value(message, "STATUS", "ENV_DONE"):
             number(message, "AVG_SCORE")
             self._credit_leaders(message)
             self._end(message.get("ROOT_ID"))
-            self._keep()
+            self._save_state()
 
     def _credit_leaders(self, message: Message) -> None:
         """Keep the returns of episodes that one model led, from an ENV_DONE that tells the numbers of its episodes."""
@@ -216,18 +216,18 @@ class Aggregation:
         return np.array([self._leader(episode) for episode in episodes.tolist()])
 
     def _end(self, conversation: object) -> None:
-        self._past.leave(conversation, is_final=True)
+        self._closed_runs.leave(conversation, is_final=True)
         if is_attempt_at(conversation, self._run):
-            self._past.leave(self._run, is_final=True)
+            self._closed_runs.leave(self._run, is_final=True)
             self._run, self._logits = _NO_RUN, {}
 
-    def _keep(self) -> None:
-        self.kept.save(self.state())
-        self._kept_at = time.monotonic()
+    def _save_state(self) -> None:
+        self.store.write(self.state())
+        self._saved_at = time.monotonic()
 
     def leave(self, message: Message) -> Message | None:
         """Go on without the components of a process that has gone; the others may have waited for it alone."""
-        gone = {name for name in texts(message, "COMPONENTS") if self._awaited[name]}
+        gone = {name for name in strings(message, "COMPONENTS") if self._awaited[name]}
         self._awaited.subtract(gone)
         self._gone |= gone
         for names in [names for names in self._logits if not gone.isdisjoint(names)]:
@@ -272,16 +272,16 @@ class Aggregation:
 
         An evolution that is repeated from its start gets the same answer again.
         """
-        if not says(message, "CMD", "GET"):
+        if not has_value(message, "CMD", "GET"):
             return None
-        to = whither(message)
+        to = reply_address(message)
         if root_id(message) is None or self._reported[0] != root_id(message):
-            ledger, self.ledger = self.ledger, Ledger()
+            ledger, self.ledger = self.ledger, ContributionTracker()
             returns, self._returns = self._returns, {}
             means = {"RETURN": {name: float(np.mean(scores)) for name, scores in returns.items()}} if returns else {}
             report = {"CONTRIBUTION": ledger.shares(), "DIVERSITY": ledger.diversity(), **means}
             self._reported = root_id(message), report
-            self._keep()
+            self._save_state()
         return {**self._reported[1], **to}
 
     def shown(self) -> Message:
@@ -332,7 +332,7 @@ def _opinions(message: Message) -> tuple[Names, NDArray[np.float64]]:
     names = component_ids(message)
     logits = numbers(message, "LOGITS", np.float64)
     if logits.size == 0 or logits.ndim == 0 or logits.size % (len(names) * logits.shape[-1]):
-        raise refused(message, "LOGITS", f"one set of logits for each of {len(names)} component(s)")
+        raise invalid_field(message, "LOGITS", f"one set of logits for each of {len(names)} component(s)")
     if not are_finite(logits):
-        raise refused(message, "LOGITS", "made of finite numbers")
+        raise invalid_field(message, "LOGITS", "made of finite numbers")
     return names, logits.reshape(len(names), -1, logits.shape[-1])

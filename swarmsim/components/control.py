@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from swarmsim.components.care import Care
 from swarmsim.components.fields import (
     by_component,
     component_order,
+    has_value,
+    integer,
+    invalid_field,
     number,
     number_of_each,
     numbers,
-    refused,
-    says,
     text,
-    whole,
 )
-from swarmsim.components.outcomes import EvolutionResult, RunResult, Sight
-from swarmsim.components.presence import SET, acknowledges
-from swarmsim.components.watch import Watch
+from swarmsim.components.membership import SET, acknowledges
+from swarmsim.components.observer import Observer
+from swarmsim.components.results import ComponentSnapshot, EvolutionResult, JobResult
+from swarmsim.components.supervision import Supervision
 from swarmsim.errors import MessageRefused, Stalled, WaitTimeout
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
@@ -64,14 +64,14 @@ class Control:
         control_room: str,
         models_room: str,
         timeout: float,
-        care: Care | None = None,
+        care: Supervision | None = None,
     ) -> None:
         self.client = client
         self.control_room = control_room
         self.models_room = models_room
         self.timeout = timeout
-        self.care = care or Care([])
-        self.watch = Watch()
+        self.care = care or Supervision([])
+        self.watch = Observer()
         self.task: Message | None = None
         self._request: Message = {}
         client.join_room(control_room)
@@ -83,7 +83,7 @@ class Control:
         deterministic: bool,
         on_progress: Progress | None = None,
         again: Message | None = None,
-    ) -> RunResult:
+    ) -> JobResult:
         """Have the swarm play `n_episodes`: learning from them, or `deterministic`.
 
         Args:
@@ -99,10 +99,10 @@ class Control:
             while True:
                 message = self._answer(what, heeds_after=0.0, holds=True)
                 with self._refusing():
-                    if says(message, "STATUS", "ENV_DONE"):
+                    if has_value(message, "STATUS", "ENV_DONE"):
                         return _run_result(message, time.monotonic() - began)
-                    if says(message, "STATUS", "ENV_PROGRESS") and on_progress is not None:
-                        on_progress(numbers(message, "RETURNS", np.float64).tolist(), whole(message, "STEPS"))
+                    if has_value(message, "STATUS", "ENV_PROGRESS") and on_progress is not None:
+                        on_progress(numbers(message, "RETURNS", np.float64).tolist(), integer(message, "STEPS"))
 
     def evolve(self, *, again: Message | None = None) -> EvolutionResult:
         """Have the models replaced by their next generation; an interrupt has it finish, unless that takes long.
@@ -113,7 +113,7 @@ class Control:
             while True:
                 message = self._answer("the evolution", heeds_after=EVOLVE_SECONDS)
                 with self._refusing():
-                    if says(message, "STATUS", "EVO_DONE"):
+                    if has_value(message, "STATUS", "EVO_DONE"):
                         return _evolution_result(message)
 
     def pause(self, timeout: float) -> bool:
@@ -124,7 +124,7 @@ class Control:
         """
         self._ask(self._message(self.control_room, CMD="PAUSE"))
         with suppress(WaitTimeout):
-            while not says(self._answer("the environment to pause", bound=timeout), "STATUS", "PAUSED"):
+            while not has_value(self._answer("the environment to pause", bound=timeout), "STATUS", "PAUSED"):
                 pass
             return True
         return False
@@ -169,7 +169,7 @@ class Control:
         return {name: found[name] for name in sorted(found, key=component_order)}
 
     def _show_itself(self) -> None:
-        self.watch.seen(Sight(self.client.name, self.client.taken()))
+        self.watch.seen(ComponentSnapshot(self.client.name, self.client.taken()))
 
     @staticmethod
     def _message(room: str, type_id: str = MESSAGE_TYPE.DATA.CUSTOM.id, **fields: object) -> Message:
@@ -188,7 +188,7 @@ class Control:
         try:
             yield
         except MessageRefused as error:
-            self.client.complain("left out what it got", str(error))
+            self.client.log_rejected("left out what it got", str(error))
 
     def _ask(self, request: Message) -> None:
         """Send a request, whose answers are waited for from now on."""
@@ -212,7 +212,7 @@ class Control:
             silence = time.monotonic() - began
             if silence >= heeds_after and self.watch.is_interrupted():
                 raise Interrupted
-            if holds and self.watch.is_held():
+            if holds and self.watch.wants_pause():
                 self._hold()
                 began, answered = time.monotonic(), None
             elif bound is None and self.care.look():
@@ -225,7 +225,7 @@ class Control:
             message = self._next()
             if message.get("ROOT_ID") == self._request["ROOT_ID"]:
                 return message
-            if answered is not None and says(message, "STATUS", "PONG"):
+            if answered is not None and has_value(message, "STATUS", "PONG"):
                 answered.add(message.get("SENT_BY", ""))
 
     def _hold(self) -> None:
@@ -236,7 +236,7 @@ class Control:
         """
         request = self._request
         self.pause(self.timeout)
-        while self.watch.is_held():
+        while self.watch.wants_pause():
             if self.watch.is_interrupted():
                 raise Interrupted
             self.care.look()
@@ -249,7 +249,7 @@ class Control:
     def _next(self) -> Message:
         """Return the next message, or an empty one, now and then, where none comes."""
         self.watch.waits()
-        if self.watch.wants_look():
+        if self.watch.wants_snapshot():
             self.client.send(self._message(COMMAND_ROOM, _CUSTOM_COMMAND, CMD="LOOK"))
             self._show_itself()
         try:
@@ -271,32 +271,32 @@ class Control:
         silent = [] if answered is None else [name for name in self.care.names if name not in answered]
         why = f"waited {seconds:g} s for a word from {waited_for}"
         if not silent:
-            behind = ", ".join(self.client.behind())
+            behind = ", ".join(self.client.unread_members())
             raise WaitTimeout(why + (f"; messages lie unread with {behind}" if behind else ""))
         self.care.end(silent, f"it gave no sign of life in {seconds / 2:g} s, when the launcher {why}")
 
 
-def _run_result(message: Message, seconds: float) -> RunResult:
+def _run_result(message: Message, seconds: float) -> JobResult:
     """Return what ENV_DONE tells; the reference system's tells no more than the mean, so that `seconds` were waited."""
     if "RETURNS" not in message:
-        return RunResult([number(message, "AVG_SCORE")], [], number(message, "SECONDS", default=seconds))
+        return JobResult([number(message, "AVG_SCORE")], [], number(message, "SECONDS", default=seconds))
     returns, lengths = numbers(message, "RETURNS", np.float64), numbers(message, "LENGTHS", np.int64)
     if returns.ndim != 1 or returns.size == 0 or returns.shape != lengths.shape:
-        raise refused(message, "RETURNS", "a return and a length for each episode")
-    return RunResult(returns.tolist(), lengths.tolist(), number(message, "SECONDS"))
+        raise invalid_field(message, "RETURNS", "a return and a length for each episode")
+    return JobResult(returns.tolist(), lengths.tolist(), number(message, "SECONDS"))
 
 
-def _sight(message: Message) -> Sight:
+def _sight(message: Message) -> ComponentSnapshot:
     """Return what a component shows of itself."""
     taken = message[_SEEN]
     if not isinstance(taken, list | tuple) or not all(_is_count(item) for item in taken):
-        raise refused(message, _SEEN, "a list of rooms, senders and numbers")
-    return Sight(
+        raise invalid_field(message, _SEEN, "a list of rooms, senders and numbers")
+    return ComponentSnapshot(
         text(message, "SENT_BY"),
         [(room, sender, number) for room, sender, number in taken],
         number_of_each({"SHARES": {}, **message}, "SHARES"),
         number_of_each({"LEARNING": {}, **message}, "LEARNING"),
-        whole(message, "LEARNING_NUMBER", default=0),
+        integer(message, "LEARNING_NUMBER", default=0),
     )
 
 
@@ -308,7 +308,7 @@ def _evolution_result(message: Message) -> EvolutionResult:
     return EvolutionResult(
         contribution=by_component({"CONTRIBUTION": {}, **message}, "CONTRIBUTION"),
         diversity=number(message, "DIVERSITY", default=0.0),
-        parents_kept=whole(message, "PARENTS_KEPT", default=0),
-        crossovers=whole(message, "CROSSOVERS", default=0),
-        mutations=whole(message, "MUTATIONS", default=0),
+        parents_kept=integer(message, "PARENTS_KEPT", default=0),
+        crossovers=integer(message, "CROSSOVERS", default=0),
+        mutations=integer(message, "MUTATIONS", default=0),
     )

@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from swarmsim.components.episodes import Episodes, Step
-from swarmsim.components.fields import actions_taken, by_environment, flag, says, text, whole
-from swarmsim.components.gym import make_env, shape_of_spaces
-from swarmsim.components.kept import Kept
-from swarmsim.components.presence import SET, Kind, acknowledges
-from swarmsim.components.run import Run
-from swarmsim.components.upkeep import changed
+from swarmsim.components.admin import changed
+from swarmsim.components.fields import actions_taken, by_environment, flag, has_value, integer, text
+from swarmsim.components.job import Run
+from swarmsim.components.membership import SET, MemberKind, acknowledges
+from swarmsim.components.persistence import StateStore
+from swarmsim.envs.episodes import Episodes, Step
+from swarmsim.envs.make import make_env, shape_of_spaces
+from swarmsim.learning.networks import Floats
 from swarmsim.learning.normalize import Normalizer
-from swarmsim.learning.policy import Floats
 from swarmsim.learning.seeding import generator
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE, MODEL_STATUS, Message, root_id
 from swarmsim.settings import setting
 
-PROGRESS_SECONDS, KEEP_SECONDS = 0.25, 0.1
+PROGRESS_SECONDS, SAVE_SECONDS = 0.25, 0.1
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Environment:
     """Plays one run at a time; a run asked for meanwhile follows it.
 
     Training and evaluation have environments and episode seeds of their own, so neither changes the other.
-    The episodes that had ended, up to `KEEP_SECONDS` ago, are taken up by the process that follows its own; those that
+    The episodes that had ended, up to `SAVE_SECONDS` ago, are taken up by the process that follows its own; those that
     ran then are lost, and played again.
 
     Args:
@@ -55,19 +55,19 @@ class Environment:
     def __init__(
         self,
         client: Client,
-        kept: Kept,
+        store: StateStore,
         env_id: str,
         n_envs: int,
         n_models: int,
         seed: int,
         timeout: float,
-        models: Kind,
-        aggregations: Kind,
+        models: MemberKind,
+        aggregations: MemberKind,
         control_room: str,
         normalize_observations: bool = False,
     ) -> None:
         self.client = client
-        self.kept = kept
+        self.store = store
         self.env_id = env_id
         self.n_envs = n_envs
         self.n_models = n_models
@@ -84,11 +84,11 @@ class Environment:
         self._run: Run | None = None
         self._done: Message = {}
         self._pause: Message | None = None
-        earlier = kept.load()
-        self._kept_at = time.monotonic()
+        earlier = store.read()
+        self._saved_at = time.monotonic()
         if earlier is not None:
             self._take_up(earlier, replay=False)
-            self._keep()  # the number of this attempt, in case that it is not the last
+            self._save_state()  # the number of this attempt, in case that it is not the last
 
     def state(self) -> dict[str, Any]:
         """Return where it stands between two steps."""
@@ -115,7 +115,7 @@ class Environment:
         episodes = Episodes(self._envs[mode], ())
         if not episodes.restore(told["episodes"], replay=replay):
             what = "playing an episode's actions again came to something else: the run goes on, but not exactly"
-            self.client.complain("does not keep to its seeds", what)
+            self.client.log_rejected("does not keep to its seeds", what)
         self._run = Run(told["asked"], episodes, told["step"], told["seconds"], told["attempt"], told["first_episode"])
         self._run.wait(told["untold"] if replay else None)
         if not replay:
@@ -141,7 +141,7 @@ class Environment:
         """
         if "NR_OF_EPISODE" not in message:
             return
-        whole(message, "NR_OF_EPISODE", minimum=1)
+        integer(message, "NR_OF_EPISODE", minimum=1)
         for key in ("DETERMINISTIC", "PROGRESS"):
             flag(message, key, default=False)
         text(message, "SENT_BY")
@@ -169,7 +169,7 @@ class Environment:
         episodes = Episodes(self._envs[mode], self._episode_seeds(mode, asked["NR_OF_EPISODE"]))
         self._run = Run(asked, episodes, first_episode=first_episode)
         self._count(self._run)
-        self._keep()
+        self._save_state()
         self._tell(self._run, {})
 
     def _count(self, run: Run) -> None:
@@ -201,7 +201,7 @@ class Environment:
         run = self._run
         if run is None or run.waits or message.get("ROOT_ID") != run.conversation:
             return  # an answer that came too late
-        if whole(message, "STEP", default=run.step) != run.step:
+        if integer(message, "STEP", default=run.step) != run.step:
             return
         n_envs = len(run.episodes.active)
         actions = actions_taken(message, n_envs, self._shape.distribution)
@@ -219,7 +219,7 @@ class Environment:
 
     def pause(self, message: Message) -> None:
         """Stop after the step that is being made, until control asks for the run once more."""
-        if not says(message, "CMD", "PAUSE"):
+        if not has_value(message, "CMD", "PAUSE"):
             return
         if self._run is None or self._run.waits:
             self._tell_paused(message)
@@ -239,13 +239,13 @@ class Environment:
         if run is None or run.waits or run.episodes.done:
             return
         newcomer, rooms = text(message, "SENT_BY"), self.client.rooms()
-        if says(message, "ROOM", self.models.room) and self.models.has(rooms, newcomer):
+        if has_value(message, "ROOM", self.models.room) and self.models.has(rooms, newcomer):
             models = self.models.members(rooms)
             if all(acknowledges(member, SET) for member in models if member.name == newcomer):
                 self._observe(run, TO=newcomer)
             elif len(models) == 1:
                 self._observe(run, TO_ROOM=self.models.room)
-        elif says(message, "ROOM", self.aggregations.room) and self.aggregations.has(rooms, newcomer):
+        elif has_value(message, "ROOM", self.aggregations.room) and self.aggregations.has(rooms, newcomer):
             self._observe(run, TO_ROOM=self.models.room)
 
     def _tell(self, run: Run, untold: Mapping[str, object]) -> None:
@@ -257,12 +257,12 @@ class Environment:
         now = time.monotonic()
         if run.asked.get("PROGRESS") and now - run.told_at > PROGRESS_SECONDS:
             self._tell_progress(run)
-        if now - self._kept_at > KEEP_SECONDS:
-            self._keep()
+        if now - self._saved_at > SAVE_SECONDS:
+            self._save_state()
 
-    def _keep(self) -> None:
-        self.kept.save(self.state())
-        self._kept_at = time.monotonic()
+    def _save_state(self) -> None:
+        self.store.write(self.state())
+        self._saved_at = time.monotonic()
 
     def _observe(self, run: Run, **fields: object) -> None:
         """Show the run's observations; nobody answers once its last episode has ended."""
@@ -310,7 +310,7 @@ class Environment:
         if not run.deterministic:
             self._done["EPISODES"] = [run.first_episode + number for number in range(len(returns))]
         self._run = None
-        self._keep()  # before it is told: whoever follows can tell it again, but not undo it
+        self._save_state()  # before it is told: whoever follows can tell it again, but not undo it
         self.client.send(self._done)
         if self._pause is not None:
             self._tell_paused(self._pause)

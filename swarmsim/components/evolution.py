@@ -8,25 +8,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from swarmsim.components.admin import changed
+from swarmsim.components.evolution_round import EvolutionRound
 from swarmsim.components.fields import (
     are_finite,
     component_ids,
     component_order,
+    has_value,
+    invalid_field,
     number,
     number_of_each,
     numbers,
-    refused,
-    says,
+    strings,
     text,
-    texts,
 )
-from swarmsim.components.gathering import Gathering
-from swarmsim.components.kept import Kept
-from swarmsim.components.presence import Kind
-from swarmsim.components.upkeep import changed
+from swarmsim.components.membership import MemberKind
+from swarmsim.components.persistence import StateStore
 from swarmsim.learning.genetic import adapted, evolved
 from swarmsim.learning.hyperparameters import GeneticSettings
-from swarmsim.learning.policy import Architecture, Layer
+from swarmsim.learning.networks import Architecture, Layer
 from swarmsim.learning.seeding import generator, restore, saved
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, root_id
@@ -49,18 +49,18 @@ class Evolution:
     def __init__(
         self,
         client: Client,
-        kept: Kept,
+        store: StateStore,
         genetic: GeneticSettings,
         architecture: Architecture,
         seed: int,
         timeout: float,
-        models: Kind,
-        aggregations: Kind,
+        models: MemberKind,
+        aggregations: MemberKind,
         evolution_room: str,
         control_room: str,
     ) -> None:
         self.client = client
-        self.kept = kept
+        self.store = store
         self.genetic = genetic
         self.architecture = architecture
         self.sigma = genetic.mutation_sigma
@@ -73,9 +73,9 @@ class Evolution:
         self.evolution_room = evolution_room
         self.control_room = control_room
         self._asked: deque[Message] = deque()
-        self._gathering: Gathering | None = None
+        self._round: EvolutionRound | None = None
         self._done: Message = {}
-        earlier = kept.load()
+        earlier = store.read()
         if earlier is not None:
             self.restore(earlier)
 
@@ -111,127 +111,135 @@ class Evolution:
         if self._done and self._done["ROOT_ID"] == root_id(message):
             self.client.send(self._done)
             return
-        if self._gathering is None or self._gathering.root_id != root_id(message):
+        if self._round is None or self._round.root_id != root_id(message):
             self._asked.append(message)
             self._begin_next()
 
     def _begin_next(self) -> None:
-        if self._gathering is not None or not self._asked:
+        if self._round is not None or not self._asked:
             return
         asked = self._asked.popleft()
         self.models.wait(self.client, 1, self.timeout)
         rooms = self.client.rooms()
-        self._gathering = Gathering.of(asked, self.models.members(rooms), len(self.aggregations.components(rooms)))
-        self._say(self._gathering, CMD="GET", DIRECT=True, TO_ROOM=self.evolution_room)
+        self._round = EvolutionRound.of(asked, self.models.members(rooms), len(self.aggregations.components(rooms)))
+        self._say(self._round, CMD="GET", DIRECT=True, TO_ROOM=self.evolution_room)
 
     def gather(self, message: Message) -> None:
         """Take in an answer to GET or SET; the last one of a kind brings the evolution on."""
-        gathering = self._gathering
-        if gathering is None or message.get("ROOT_ID") != gathering.root_id:
+        evolution_round = self._round
+        if evolution_round is None or message.get("ROOT_ID") != evolution_round.root_id:
             return
         if "WEIGHTS" in message and "COMPONENT_ID" in message:
-            gathering.take(
-                self._genomes(gathering, message), _of_each(message, "MOMENTS"), _of_each(message, "ADVANTAGE")
+            evolution_round.take(
+                self._genomes(evolution_round, message), _of_each(message, "MOMENTS"), _of_each(message, "ADVANTAGE")
             )
         elif "CONTRIBUTION" in message:
             shares = number_of_each(message, "CONTRIBUTION")
-            gathering.diversity = number(message, "DIVERSITY", default=0.0)
-            gathering.shares.update(shares)
-            gathering.returns.update(number_of_each(message, "RETURN") if "RETURN" in message else {})
-            gathering.n_reports += 1
-        elif says(message, "STATUS", "SET_DONE"):
-            gathering.confirmed.update(component_ids(message))
-        self._go_on(gathering)
+            evolution_round.diversity = number(message, "DIVERSITY", default=0.0)
+            evolution_round.shares.update(shares)
+            evolution_round.returns.update(number_of_each(message, "RETURN") if "RETURN" in message else {})
+            evolution_round.n_reports += 1
+        elif has_value(message, "STATUS", "SET_DONE"):
+            evolution_round.confirmed.update(component_ids(message))
+        self._go_on(evolution_round)
 
     @staticmethod
-    def _genomes(gathering: Gathering, message: Message) -> dict[str, NDArray[np.float32]]:
+    def _genomes(evolution_round: EvolutionRound, message: Message) -> dict[str, NDArray[np.float32]]:
         ids = component_ids(message)
         weights = numbers(message, "WEIGHTS", np.float32)
-        length = next(iter(gathering.genomes.values())).size if gathering.genomes else weights.size // len(ids)
+        length = (
+            next(iter(evolution_round.genomes.values())).size if evolution_round.genomes else weights.size // len(ids)
+        )
         if weights.size != len(ids) * length or not length or not are_finite(weights):
-            raise refused(message, "WEIGHTS", f"one genome of finite numbers for each of {len(ids)} component(s)")
+            raise invalid_field(message, "WEIGHTS", f"one genome of finite numbers for each of {len(ids)} component(s)")
         return dict(zip(ids, weights.reshape(len(ids), -1), strict=True))
 
     def leave(self, message: Message) -> None:
         """Go on without the components of a process that has gone; without any model, begin anew once one is there."""
-        gathering = self._gathering
-        if gathering is None:
+        evolution_round = self._round
+        if evolution_round is None:
             return
         rooms = self.client.rooms()
-        gathering.leave(texts(message, "COMPONENTS"), rooms.members.keys())
-        if gathering.awaits_somebody:
+        evolution_round.leave(strings(message, "COMPONENTS"), rooms.members.keys())
+        if evolution_round.awaits_somebody:
             # the last aggregation is waited for: without its report, nobody would know who contributed
-            gathering.n_aggregations = max(1, len(self.aggregations.components(rooms)))
-            self._go_on(gathering)
+            evolution_round.n_aggregations = max(1, len(self.aggregations.components(rooms)))
+            self._go_on(evolution_round)
         else:
-            self._gathering = None
-            self._asked.appendleft(gathering.asked)
+            self._round = None
+            self._asked.appendleft(evolution_round.asked)
             self._begin_next()
 
     def welcome(self, message: Message) -> None:
         """Ask an aggregation that comes during an evolution, since it was not there when all were asked."""
-        gathering = self._gathering
-        if gathering is None or gathering.generation is not None or not says(message, "ROOM", self.aggregations.room):
+        evolution_round = self._round
+        if (
+            evolution_round is None
+            or evolution_round.generation is not None
+            or not has_value(message, "ROOM", self.aggregations.room)
+        ):
             return
         newcomer = text(message, "SENT_BY")
         if self.aggregations.has(self.client.rooms(), newcomer):
-            self._say(gathering, CMD="GET", DIRECT=True, TO=newcomer)
+            self._say(evolution_round, CMD="GET", DIRECT=True, TO=newcomer)
 
-    def _go_on(self, gathering: Gathering) -> None:
-        if gathering.has_all_answers:
-            self._breed(gathering)
-        if gathering.is_confirmed:
-            self._end(gathering)
+    def _go_on(self, evolution_round: EvolutionRound) -> None:
+        if evolution_round.has_all_answers:
+            self._breed(evolution_round)
+        if evolution_round.is_confirmed:
+            self._end(evolution_round)
 
-    def _breed(self, gathering: Gathering) -> None:
+    def _breed(self, evolution_round: EvolutionRound) -> None:
         """Make the next generation, and hand it out."""
-        names = gathering.names
-        fitness = gathering.fitness(self.genetic.fitness)
+        names = evolution_round.names
+        fitness = evolution_round.fitness(self.genetic.fitness)
         self.sigma = adapted(self.sigma, self.genetic, fitness, np.array([name in self._offspring for name in names]))
-        moments = gathering.all_moments if self.genetic.inherit_moments else None
-        is_too_alike = gathering.diversity < self.genetic.min_diversity
+        moments = evolution_round.all_moments if self.genetic.inherit_moments else None
+        is_too_alike = evolution_round.diversity < self.genetic.min_diversity
         generation = evolved(
-            np.stack([gathering.genomes[name] for name in names]),
+            np.stack([evolution_round.genomes[name] for name in names]),
             fitness,
             self.genetic,
             self.rng,
             moments=moments,
-            layers=self._layers(gathering),
+            layers=self._layers(evolution_round),
             sigma=self.sigma * (2 if is_too_alike else 1),
         )
-        gathering.generation = generation
+        evolution_round.generation = generation
         self._offspring = frozenset(name for name, new in zip(names, generation.is_offspring, strict=True) if new)
         new: Message = {"WEIGHTS": dict(zip(names, generation.genomes, strict=True))}
         if moments is not None:
             new["MOMENTS"] = dict(zip(names, generation.moments, strict=True))
-        self._say(gathering, CMD="SET", DIRECT=True, **new, TO_ROOM=self.evolution_room)
+        self._say(evolution_round, CMD="SET", DIRECT=True, **new, TO_ROOM=self.evolution_room)
 
-    def _layers(self, gathering: Gathering) -> tuple[Layer, ...]:
+    def _layers(self, evolution_round: EvolutionRound) -> tuple[Layer, ...]:
         """Return where the layers' genes lie; models of another size, as others may bring, have none that are known."""
-        length = next(iter(gathering.genomes.values())).size
+        length = next(iter(evolution_round.genomes.values())).size
         return self.architecture.layers if length == self.architecture.n_weights else ()
 
-    def _end(self, gathering: Gathering) -> None:
-        generation = gathering.generation
+    def _end(self, evolution_round: EvolutionRound) -> None:
+        generation = evolution_round.generation
         assert generation is not None
         self._done = {
             "TYPE": MESSAGE_TYPE.DATA.CUSTOM.id,
-            "ROOT_ID": gathering.root_id,
+            "ROOT_ID": evolution_round.root_id,
             "TO_ROOM": self.control_room,
             "STATUS": "EVO_DONE",
-            "CONTRIBUTION": {name: gathering.shares[name] for name in sorted(gathering.shares, key=component_order)},
-            "DIVERSITY": gathering.diversity,
+            "CONTRIBUTION": {
+                name: evolution_round.shares[name] for name in sorted(evolution_round.shares, key=component_order)
+            },
+            "DIVERSITY": evolution_round.diversity,
             "PARENTS_KEPT": generation.parents_kept,
             "CROSSOVERS": generation.crossovers,
             "MUTATIONS": generation.mutations,
         }
-        self._gathering = None
-        self.kept.save(self.state())
+        self._round = None
+        self.store.write(self.state())
         self.client.send(self._done)
         self._begin_next()
 
-    def _say(self, gathering: Gathering, **fields: object) -> None:
-        self.client.send({"TYPE": MESSAGE_TYPE.DATA.CUSTOM.id, "ROOT_ID": gathering.root_id, **fields})
+    def _say(self, evolution_round: EvolutionRound, **fields: object) -> None:
+        self.client.send({"TYPE": MESSAGE_TYPE.DATA.CUSTOM.id, "ROOT_ID": evolution_round.root_id, **fields})
 
 
 def _of_each(message: Message, key: str) -> dict[str, NDArray[np.float64]]:
@@ -241,5 +249,5 @@ def _of_each(message: Message, key: str) -> dict[str, NDArray[np.float64]]:
     ids = component_ids(message)
     values = numbers(message, key, np.float64)
     if values.shape[:1] != (len(ids),) or not are_finite(values):
-        raise refused(message, key, f"finite numbers for each of {len(ids)} component(s)")
+        raise invalid_field(message, key, f"finite numbers for each of {len(ids)} component(s)")
     return dict(zip(ids, values, strict=True))

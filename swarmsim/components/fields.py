@@ -26,7 +26,7 @@ _PYTHON = {np.bool_: bool, np.int64: int, np.float32: float, np.float64: float}
 _KINDS = {np.bool_: "true or false", np.int64: "whole numbers", np.float32: "numbers", np.float64: "numbers"}
 
 
-def refused(message: Message, key: str, what: str) -> MessageRefused:
+def invalid_field(message: Message, key: str, what: str) -> MessageRefused:
     """Return the error for a message whose field `key` should be `what`."""
     value = message.get(key, "nothing")
     told = f"an array {value.shape}" if isinstance(value, np.ndarray) else " ".join(repr(value).split())[:60]
@@ -42,7 +42,7 @@ def flag(message: Message, key: str, *, default: bool | None = None) -> bool:
     value = message.get(key, default)
     if value is True or value is False:
         return value
-    raise refused(message, key, "true or false")
+    raise invalid_field(message, key, "true or false")
 
 
 def text(message: Message, key: str) -> str:
@@ -50,16 +50,16 @@ def text(message: Message, key: str) -> str:
     value = message.get(key)
     if isinstance(value, str):
         return value
-    raise refused(message, key, "a text")
+    raise invalid_field(message, key, "a text")
 
 
-def says(message: Message, key: str, wanted: str) -> bool:
+def has_value(message: Message, key: str, wanted: str) -> bool:
     """Tell whether a field is that text; it may be missing, or hold anything else, arrays too."""
     value = message.get(key)
     return isinstance(value, str) and value == wanted
 
 
-def whither(request: Message) -> dict[str, str]:
+def reply_address(request: Message) -> dict[str, str]:
     """Return where the answer to a request goes: to its asker alone, if asked for (DIRECT) or asked so; else its room.
 
     Who joins rooms alone may not bear a message that comes without one.
@@ -70,12 +70,12 @@ def whither(request: Message) -> dict[str, str]:
     return {"TO_ROOM": room}
 
 
-def whole(message: Message, key: str, *, minimum: int = 0, default: int | None = None) -> int:
+def integer(message: Message, key: str, *, minimum: int = 0, default: int | None = None) -> int:
     """Return a field that is a whole number."""
     value = message.get(key, default)
     if type(value) is int and value >= minimum:
         return value
-    raise refused(message, key, f"a whole number from {minimum}")
+    raise invalid_field(message, key, f"a whole number from {minimum}")
 
 
 def number(message: Message, key: str, *, default: float | None = None) -> float:
@@ -83,15 +83,15 @@ def number(message: Message, key: str, *, default: float | None = None) -> float
     value = message.get(key, default)
     if type(value) is float or type(value) is int:
         return float(value)
-    raise refused(message, key, "a number")
+    raise invalid_field(message, key, "a number")
 
 
-def texts(message: Message, key: str) -> list[str]:
+def strings(message: Message, key: str) -> list[str]:
     """Return a field that is a list of texts."""
     value = message.get(key, ())
     if isinstance(value, list | tuple) and all(type(item) is str and len(item) <= LONGEST_NAME for item in value):
         return list(value)
-    raise refused(message, key, "a list of names")
+    raise invalid_field(message, key, "a list of names")
 
 
 def numbers(message: Message, key: str, dtype: type[Scalar]) -> NDArray[Scalar]:
@@ -104,14 +104,14 @@ def numbers(message: Message, key: str, dtype: type[Scalar]) -> NDArray[Scalar]:
             array = np.asarray(None)
         if array.dtype.kind in _ACCEPTED[dtype]:
             return array.astype(dtype, copy=False)
-    raise refused(message, key, f"made of {_KINDS[dtype]}")
+    raise invalid_field(message, key, f"made of {_KINDS[dtype]}")
 
 
 def rows(message: Message, key: str, width: int) -> NDArray[np.float32]:
     """Return a field that is one vector of `width` numbers for each environment, (N, width)."""
     array = numbers(message, key, np.float32)
     if array.size == 0 or array.size % width:
-        raise refused(message, key, f"one vector of {width} numbers for each environment")
+        raise invalid_field(message, key, f"one vector of {width} numbers for each environment")
     return array.reshape(-1, width)
 
 
@@ -122,7 +122,7 @@ def by_environment(message: Message, key: str, dtype: type[Scalar], n_envs: int)
         return np.array((value,), dtype)
     array = numbers(message, key, dtype).reshape(-1)
     if array.size != n_envs:
-        raise refused(message, key, f"one value for each of {n_envs} environment(s)")
+        raise invalid_field(message, key, f"one value for each of {n_envs} environment(s)")
     return array
 
 
@@ -133,7 +133,7 @@ def choices(message: Message, key: str, n_envs: int, n_choices: int) -> NDArray[
         return np.array((value,))
     array = by_environment(message, key, np.int64, n_envs) if type(value) is not int else np.full(n_envs, -1)
     if array.min() < 0 or array.max() >= n_choices:
-        raise refused(message, key, f"made of actions from 0 to {n_choices - 1}")
+        raise invalid_field(message, key, f"made of actions from 0 to {n_choices - 1}")
     return array
 
 
@@ -144,7 +144,7 @@ def actions_taken(message: Message, n_envs: int, distribution: Distribution) -> 
     (width,) = distribution.action_shape
     vectors = rows(message, "ACTION", width)
     if len(vectors) != n_envs or not are_finite(vectors):
-        raise refused(message, "ACTION", f"{width} finite number(s) for each of {n_envs} environment(s)")
+        raise invalid_field(message, "ACTION", f"{width} finite number(s) for each of {n_envs} environment(s)")
     return vectors
 
 
@@ -152,7 +152,7 @@ def by_component(message: Message, key: str, names: Iterable[str] | None = None)
     """Return a field that holds something for each component: those of `names`, where they are given."""
     value = message.get(key)
     if not isinstance(value, Mapping):
-        raise refused(message, key, "a mapping of components")
+        raise invalid_field(message, key, "a mapping of components")
     return dict(value) if names is None else {name: value[name] for name in names if name in value}
 
 
@@ -171,7 +171,7 @@ def genome(message: Message, key: str, vector: object, length: int) -> NDArray[n
     """Return one component's weights (G,), all finite."""
     found = numbers({**message, key: vector}, key, np.float32)
     if found.shape != (length,) or not are_finite(found):
-        raise refused({**message, key: vector}, key, f"made of {length} finite weights for each component")
+        raise invalid_field({**message, key: vector}, key, f"made of {length} finite weights for each component")
     return found
 
 
@@ -179,7 +179,7 @@ def remembered(message: Message, vectors: object, length: int) -> NDArray[np.flo
     """Return what an optimiser remembers of one component's weights, its two moments, (2, G), all finite."""
     found = numbers({**message, "MOMENTS": vectors}, "MOMENTS", np.float32)
     if found.shape != (2, length) or not are_finite(found) or (found[1] < 0).any():
-        raise refused({**message, "MOMENTS": vectors}, "MOMENTS", f"two finite moments of {length} weights each")
+        raise invalid_field({**message, "MOMENTS": vectors}, "MOMENTS", f"two finite moments of {length} weights each")
     return found
 
 
@@ -192,7 +192,7 @@ def component_ids(message: Message, key: str = "COMPONENT_ID") -> tuple[str, ...
     except TypeError:  # something in it is no name, nor anything like it
         are_names = False
     if not are_names:
-        raise refused(message, key, "a component's name or several")
+        raise invalid_field(message, key, "a component's name or several")
     return names
 
 

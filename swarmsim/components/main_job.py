@@ -8,12 +8,12 @@ from itertools import pairwise
 from swarmsim.components.aggregation import Aggregation
 from swarmsim.components.environment import Environment
 from swarmsim.components.evolution import Evolution
-from swarmsim.components.gym import Shape
+from swarmsim.components.membership import SET, MemberKind
 from swarmsim.components.model import Models
-from swarmsim.components.presence import SET, Kind
 from swarmsim.components.role import On, Role, State
 from swarmsim.config import Config
-from swarmsim.learning.policy import Architecture
+from swarmsim.envs.make import Shape
+from swarmsim.learning.networks import Architecture
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE
 from swarmsim.messaging.rooms import COMMAND_ROOM
@@ -21,9 +21,9 @@ from swarmsim.messaging.rooms import COMMAND_ROOM
 CONTROL, OBSERVATION, LOGITS, ACTION, EVOLUTION = "control", "observation", "logits", "action", "evolution"
 
 # Environments of the reference system are in `observation` too, since they speak there, and its models in `logits`.
-MODELS = Kind(OBSERVATION, but_not_in=ACTION)
-AGGREGATIONS = Kind(LOGITS, but_not_in=OBSERVATION)
-ENVIRONMENTS = Kind(ACTION, but_not_in=LOGITS)
+MODELS = MemberKind(OBSERVATION, but_not_in=ACTION)
+AGGREGATIONS = MemberKind(LOGITS, but_not_in=OBSERVATION)
+ENVIRONMENTS = MemberKind(ACTION, but_not_in=LOGITS)
 
 _PRESENT = {"models": MODELS, "aggregations": AGGREGATIONS, "control_room": CONTROL}
 _COMMAND = MESSAGE_TYPE.COMMAND
@@ -58,7 +58,7 @@ def _aggregation(config: Config, shape: Shape) -> Role:
         Aggregation,
         listens=(
             On(LOGITS, Aggregation.collect, answer_in=ACTION),
-            On(LOGITS, Aggregation.keep_account),
+            On(LOGITS, Aggregation.update_contributions),
             On(CONTROL, Aggregation.settle),
             On(EVOLUTION, Aggregation.report, direct=True),
             On(COMMAND_ROOM, Aggregation.leave, answer_in=ACTION, type=_COMMAND.DISCONNECT),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from swarmsim.components.admin import changed
 from swarmsim.components.fields import (
     actions_taken,
     are_finite,
@@ -14,19 +15,18 @@ from swarmsim.components.fields import (
     by_environment,
     flag,
     genome,
+    has_value,
+    integer,
     remembered,
+    reply_address,
     rows,
-    says,
-    whither,
-    whole,
 )
-from swarmsim.components.kept import Kept
-from swarmsim.components.upkeep import changed
+from swarmsim.components.persistence import StateStore
 from swarmsim.learning.a2c import A2C
-from swarmsim.learning.adam import Memory
+from swarmsim.learning.adam import TrainingState
 from swarmsim.learning.hyperparameters import A2CSettings, LearningSettings, PPOSettings
 from swarmsim.learning.learner import Learner
-from swarmsim.learning.policy import Architecture, Floats
+from swarmsim.learning.networks import Architecture, Floats
 from swarmsim.learning.ppo import PPO
 from swarmsim.learning.rollout import Transition
 from swarmsim.learning.seeding import generator
@@ -52,7 +52,7 @@ class Models:
     def __init__(
         self,
         client: Client,
-        kept: Kept,
+        store: StateStore,
         components: Sequence[str],
         architecture: Architecture,
         learning: LearningSettings,
@@ -62,14 +62,15 @@ class Models:
         self.architecture = architecture
         self.seed = seed
         self.learner = self._learner(
-            learning, lambda memory: Memory(**{name: kept.array(name, array) for name, array in vars(memory).items()})
+            learning,
+            lambda memory: TrainingState(**{name: store.array(name, array) for name, array in vars(memory).items()}),
         )
         self._run: object = None
         self._step = -1
         self._training = True
         self._parents: tuple[object, Message] = (None, {})
 
-    def _learner(self, learning: LearningSettings, keep: Callable[[Memory], Memory]) -> Learner:
+    def _learner(self, learning: LearningSettings, keep: Callable[[TrainingState], TrainingState]) -> Learner:
         generators = [generator(self.seed, "weights", name) for name in self.components]
         return LEARNERS[type(learning)](self.architecture, learning, generators, keep)
 
@@ -90,7 +91,7 @@ class Models:
         last = flag(message, "LAST", default=False)
         if deterministic:
             return None if last else self._logits(message, self.learner.evaluate(observations).logits)
-        step = whole(message, "STEP", default=self._step + 1)
+        step = integer(message, "STEP", default=self._step + 1)
         is_new = message.get("ROOT_ID") != self._run or ("ROOT_ID" not in message and "ACTION" not in message)
         is_shown_again = not is_new and step == self._step
         records = self._training and self.learner.awaits_outcome and not is_new and not is_shown_again
@@ -140,14 +141,14 @@ class Models:
 
         An evolution that is repeated from its start gets the weights that it got at first.
         """
-        if says(message, "CMD", "GET"):
-            to = whither(message)
+        if has_value(message, "CMD", "GET"):
+            to = reply_address(message)
             self._training = False
             if self._parents[0] != root_id(message):
                 self._parents = root_id(message), self._genomes()
             return {**self._parents[1], "COMPONENT_ID": self.components, **to}
-        if says(message, "CMD", "SET"):
-            to = whither(message)
+        if has_value(message, "CMD", "SET"):
+            to = reply_address(message)
             given = by_component(message, "WEIGHTS", self.components)
             if not given:
                 return None
@@ -155,21 +156,21 @@ class Models:
             genomes = {name: genome(message, "WEIGHTS", vector, n_weights) for name, vector in given.items()}
             self.load_weights(genomes)
             self._load_moments(message)
-            self.learner.memory.merits[:] = 0
+            self.learner.training_state.cumulative_advantage[:] = 0
             self._training = True
             return {"STATUS": "SET_DONE", "COMPONENT_ID": self.components, **to} if "TO" in to else None
         return None
 
     def _genomes(self) -> Message:
         """Return what an evolution needs of each model: its genome, its optimiser's memory of it, and its merit."""
-        memory = self.learner.memory
-        merits = {"ADVANTAGE": memory.merits.copy()} if self.learner.keeps_merits else {}
+        memory = self.learner.training_state
+        merits = {"ADVANTAGE": memory.cumulative_advantage.copy()} if self.learner.has_cumulative_advantage else {}
         moments = np.stack((memory.first_moment, memory.second_moment), axis=1)
         return {"WEIGHTS": memory.weights.copy(), "MOMENTS": moments, **merits}
 
     def _load_moments(self, message: Message) -> None:
         given = by_component(message, "MOMENTS", self.components) if "MOMENTS" in message else {}
-        memory = self.learner.memory
+        memory = self.learner.training_state
         for name, moments in given.items():
             row = self.components.index(name)
             memory.first_moment[row], memory.second_moment[row] = remembered(
@@ -203,6 +204,6 @@ class Models:
             SettingsError: one of `values` cannot be used, or decides a size; nothing has changed.
         """
         learning = changed(self.learner.settings, values, fixed=(*SHAPES, "seed"))
-        state, memory = self.learner.state(), self.learner.memory
+        state, memory = self.learner.state(), self.learner.training_state
         self.learner = self._learner(learning, lambda _: memory)
         self.learner.restore(state)

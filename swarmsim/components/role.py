@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
+from swarmsim.components.admin import AdminHandlers
 from swarmsim.components.fields import text
-from swarmsim.components.kept import Kept
-from swarmsim.components.upkeep import Upkeep
+from swarmsim.components.persistence import StateStore
 from swarmsim.errors import MessageRefused
 from swarmsim.messaging.client import Client, Trigger
 from swarmsim.messaging.endpoint import Address
@@ -55,10 +55,10 @@ class On:
 
 @dataclass(frozen=True)
 class Role:
-    """One component of the main job; `component(client, kept, **settings)` makes it, in its own process.
+    """One component of the main job; `component(client, store, **settings)` makes it, in its own process.
 
     Attributes:
-        component: makes a `Stateful`, if it is to be looked after; may be any of what `Upkeep` asks for.
+        component: makes a `Stateful`, if it is to be looked after; may be any of what `AdminHandlers` asks for.
         listens: first in the room by which others know that it is there.
         state: where it goes on, unless a process before it has kept something later.
     """
@@ -73,9 +73,9 @@ class Role:
     def run(self, address: Address, secret: str | None = None) -> None:
         """Join the swarm at `address`, whose server may share a secret, and serve until asked to stop."""
         client = Client(self.name, *address, announce=self.announce, secret=secret)
-        kept = self._kept(address)
-        goes_on_from = None if kept.is_taken_up else self.state
-        component = self.component(client, kept, **self.settings)
+        store = self._state_store(address)
+        goes_on_from = None if store.has_saved_state else self.state
+        component = self.component(client, store, **self.settings)
         if goes_on_from is not None:
             component.restore(goes_on_from)
         for on in reversed(self.listens):  # so that whoever is in the room by which it is known is in all
@@ -87,19 +87,19 @@ class Role:
         to_all = Trigger(MESSAGE_TYPE.COMMAND.CUSTOM, COMMAND_ROOM, directmessage=True)
         attend = _refusing(client, partial(_attend, client, component))
         client.add_eventHandler(attend, MESSAGE_TYPE.COMMAND.CUSTOM, trigger=to_all)
-        Upkeep(client, component, self.announce.get("COMPONENTS", [self.name])).attend()
+        AdminHandlers(client, component, self.announce.get("COMPONENTS", [self.name])).attend()
         client.listen()
 
-    def left_behind(self, address: Address) -> State:
+    def last_saved_state(self, address: Address) -> State:
         """Return the state in which another process would take the place of the one that has gone."""
-        kept = self._kept(address)
-        if self.state is not None and not kept.is_taken_up:
+        store = self._state_store(address)
+        if self.state is not None and not store.has_saved_state:
             return self.state
-        return self.component(None, kept, **self.settings).state()
+        return self.component(None, store, **self.settings).state()
 
-    def _kept(self, address: Address) -> Kept:
+    def _state_store(self, address: Address) -> StateStore:
         directory = private_directory(address)
-        return Kept(None if directory is None else directory / "kept" / self.name)
+        return StateStore(None if directory is None else directory / "kept" / self.name)
 
 
 def _refusing(client: Client, handler: Handler) -> Handler:
@@ -109,7 +109,7 @@ def _refusing(client: Client, handler: Handler) -> Handler:
         try:
             return handler(message)
         except MessageRefused as refused:
-            client.complain("left out what it got", str(refused))
+            client.log_rejected("left out what it got", str(refused))
             return None
 
     return handle

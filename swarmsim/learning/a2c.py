@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from swarmsim.learning.adam import Memory
+from swarmsim.learning.adam import TrainingState
 from swarmsim.learning.distributions import Distribution
-from swarmsim.learning.figures import Losses
 from swarmsim.learning.hyperparameters import A2CSettings
 from swarmsim.learning.learner import Learner
-from swarmsim.learning.policy import (
+from swarmsim.learning.networks import (
     ACTORS,
     CRITICS,
     Activations,
@@ -27,6 +26,7 @@ from swarmsim.learning.policy import (
     forward,
 )
 from swarmsim.learning.rollout import Batch, Rollout, Transition
+from swarmsim.learning.stats import Losses
 
 CLIP_EPS = 1e-6
 LOOKED_AT_EVERY = 16  # updates: they are small, and losses cost a part of them
@@ -88,7 +88,7 @@ class A2C(Learner):
         architecture: Architecture,
         settings: A2CSettings,
         generators: Sequence[np.random.Generator],
-        keep: Callable[[Memory], Memory] = lambda memory: memory,
+        keep: Callable[[TrainingState], TrainingState] = lambda memory: memory,
     ) -> None:
         super().__init__(architecture, settings, generators, keep)
         self.settings = settings
@@ -164,7 +164,7 @@ class A2C(Learner):
         if learnt is not None:
             activations, batch = learnt
             self._adam.begin_update()
-            is_looked_at = self.memory.n_updates[0] % LOOKED_AT_EVERY == 0
+            is_looked_at = self.training_state.n_updates[0] % LOOKED_AT_EVERY == 0
             for block in self._blocks:
                 some = activations.models(block.models), batch.models(block.models)
                 loss_gradient(block.networks, *some, self.settings, block.gradient_networks)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.learning.hyperparameters import GeneticSettings
-from swarmsim.learning.policy import Floats, Layer
+from swarmsim.learning.networks import Floats, Layer
 
 SUCCESS_RATE, GROWTH = 1 / 5, 1.5  # Rechenberg 1973, "Evolutionsstrategie": the 1/5 success rule
 SIGMA_BOUNDS = 0.25, 4.0  # of an adapted sigma, in parts of the setting

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from swarmsim.learning.adam import Adam, Memory
-from swarmsim.learning.figures import Figures
+from swarmsim.learning.adam import Adam, TrainingState
 from swarmsim.learning.hyperparameters import LearningSettings
-from swarmsim.learning.policy import (
+from swarmsim.learning.networks import (
     ACTORS,
     CRITICS,
     Activations,
@@ -20,6 +19,7 @@ from swarmsim.learning.policy import (
     initial_weights,
 )
 from swarmsim.learning.rollout import Transition
+from swarmsim.learning.stats import LearningStats
 
 
 class Learner(ABC):
@@ -35,30 +35,30 @@ class Learner(ABC):
             which it has been kept since an earlier time.
 
     Attributes:
-        keeps_merits: whether that memory tells each model's merit.
+        has_cumulative_advantage: whether that memory tells each model's merit.
         memory: all that they have learnt.
         weights: (P, G), of that memory; to be changed in place only.
         figures: losses and the like, of updates since they were told last.
         awaits_outcome: whether the last `act` still waits for its `record`.
     """
 
-    keeps_merits = False
+    has_cumulative_advantage = False
 
     def __init__(
         self,
         architecture: Architecture,
         settings: LearningSettings,
         generators: Sequence[np.random.Generator],
-        keep: Callable[[Memory], Memory] = lambda memory: memory,
+        keep: Callable[[TrainingState], TrainingState] = lambda memory: memory,
     ) -> None:
         self.architecture = architecture
         self.settings = settings
-        self.memory = keep(Memory.of(initial_weights(architecture, generators)))
-        self.weights = self.memory.weights
-        self.figures = Figures()
+        self.training_state = keep(TrainingState.of(initial_weights(architecture, generators)))
+        self.weights = self.training_state.weights
+        self.figures = LearningStats()
         self.awaits_outcome = False
         self._networks = Networks(architecture, self.weights)
-        self._adam = Adam(self.memory, settings.learning_rate, settings.adam_eps)
+        self._adam = Adam(self.training_state, settings.learning_rate, settings.adam_eps)
         self._looked_at = Activations.empty(architecture, len(self.weights), n_rows=1)
 
     def evaluate(self, observations: Floats) -> Activations:
@@ -72,11 +72,11 @@ class Learner(ABC):
 
     def state(self) -> dict[str, Any]:
         """Return all that the models are, so that `restore` makes others of the same shape go on as these would."""
-        return {name: array.copy() for name, array in vars(self.memory).items()}
+        return {name: array.copy() for name, array in self.training_state.checkpoint_arrays().items()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Become what `state` told."""
-        for name, array in vars(self.memory).items():
+        for name, array in self.training_state.checkpoint_arrays().items():
             array[:] = state[name]
 
     @property

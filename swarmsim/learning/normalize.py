@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from swarmsim.learning.policy import Floats
+from swarmsim.learning.networks import Floats
 
 MOST_DEVIATIONS = 10.0  # as Stable-Baselines3's VecNormalize clips observations
 LEAST_VARIANCE = 1e-8

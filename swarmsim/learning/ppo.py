@@ -17,16 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.learning.a2c import Block, blocks, clip
-from swarmsim.learning.adam import Memory
+from swarmsim.learning.adam import TrainingState
+from swarmsim.learning.advantages import vtrace
 from swarmsim.learning.distributions import Distribution
-from swarmsim.learning.figures import Losses
 from swarmsim.learning.hyperparameters import PPOSettings
 from swarmsim.learning.learner import Learner
-from swarmsim.learning.policy import ACTORS, CRITICS, Activations, Architecture, Floats, Networks, backward, forward
+from swarmsim.learning.networks import ACTORS, CRITICS, Activations, Architecture, Floats, Networks, backward, forward
 from swarmsim.learning.replay import Replay
 from swarmsim.learning.rollout import Transition
 from swarmsim.learning.seeding import restore, saved
-from swarmsim.learning.vtrace import vtrace
+from swarmsim.learning.stats import Losses
 
 VALUE_OF_UNIT_REWARDS = 10.0  # that of unit rewards for ever, in the units of the critics: a size that networks take to
 LEAST_DISCOUNTING = 1e-3  # what counts as the difference of gamma from 1 where it has less
@@ -37,7 +37,7 @@ ROWS_AT_ONCE = 512  # of the replay, seen together: few enough for a core's cach
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingBatch:
     """B rows that P models learn from in minibatches, reckoned before the first of them.
 
     Attributes:
@@ -113,7 +113,7 @@ def _ratios(log_probs: Floats, batch: Minibatch) -> Floats:
 class PPO(Learner):
     """P models that learn again and again from the latest `replay_size` transitions."""
 
-    keeps_merits = True
+    has_cumulative_advantage = True
     settings: PPOSettings
 
     def __init__(
@@ -121,7 +121,7 @@ class PPO(Learner):
         architecture: Architecture,
         settings: PPOSettings,
         generators: Sequence[np.random.Generator],
-        keep: Callable[[Memory], Memory] = lambda memory: memory,
+        keep: Callable[[TrainingState], TrainingState] = lambda memory: memory,
     ) -> None:
         super().__init__(architecture, settings, generators, keep)
         self.settings = settings
@@ -171,7 +171,7 @@ class PPO(Learner):
     @property
     def update_is_due(self) -> bool:
         """Whether so many steps are new as are much beside all that there have been so far."""
-        n_seen = self.memory.rewards[0] / self._replay.n_envs
+        n_seen = self.training_state.reward_count_and_squares[0] / self._replay.n_envs
         return self.awaits_outcome and self._replay.n_new >= self.settings.steps_between_updates(n_seen)
 
     def learn(self) -> None:
@@ -182,7 +182,7 @@ class PPO(Learner):
         self.learn()
         self._replay.add(self._shown.outputs[0], transition)
         played = transition.rewards[transition.active].astype(np.float64)
-        rewards = self.memory.rewards
+        rewards = self.training_state.reward_count_and_squares
         rewards += played.size, np.square(played).sum()
         self.awaits_outcome = False
 
@@ -206,7 +206,9 @@ class PPO(Learner):
                 self._learn_from(lesson, block, indices[block.models], is_looked_at=is_looked_at)
                 self._adam.step(block.models, block.gradient)
 
-    def _learn_from(self, lesson: Lesson, block: Block, indices: NDArray[np.int64], *, is_looked_at: bool) -> None:
+    def _learn_from(
+        self, lesson: TrainingBatch, block: Block, indices: NDArray[np.int64], *, is_looked_at: bool
+    ) -> None:
         """Write into the gradient of a block's models that of the rows `indices` (P, B) of a lesson."""
         rows = np.arange(block.models.start, block.models.stop)[:, None], indices
         batch = Minibatch(
@@ -227,7 +229,7 @@ class PPO(Learner):
         for part in self._parts:
             clip(block.gradient[:, part], self.settings.max_grad_norm)
 
-    def _lesson(self, next_observations: Floats) -> Lesson | None:
+    def _lesson(self, next_observations: Floats) -> TrainingBatch | None:
         """Return what is to be learnt from the replay; None where nothing of it counts."""
         steps = self._replay.steps
         n_steps, n_envs = steps.rewards.shape
@@ -263,9 +265,9 @@ class PPO(Learner):
         )
         advantages = self._normalized(advantages.reshape(-1, n_rows), active)
         new = active[active >= (n_steps - self._replay.n_new) * n_envs]
-        merits = self.memory.merits
+        merits = self.training_state.cumulative_advantage
         merits += np.take(counted * advantages, new, axis=1).sum(axis=1)
-        return Lesson(
+        return TrainingBatch(
             shown,
             actions,
             active,
@@ -300,7 +302,7 @@ class PPO(Learner):
         """Return what a reward is multiplied by, so that values have a size that networks take to."""
         if not self.settings.normalize_rewards:
             return 1.0
-        number, squares = self.memory.rewards.tolist()
+        number, squares = self.training_state.reward_count_and_squares.tolist()
         rms = max((squares / number) ** 0.5, LEAST_RMS) if number else 1.0
         return VALUE_OF_UNIT_REWARDS * max(1 - self.settings.gamma, LEAST_DISCOUNTING) / rms
 
@@ -310,7 +312,7 @@ class PPO(Learner):
         A deviation far below the largest so far is noise, as it is where all goes well: it is not made to look larger.
         """
         counted = np.take(advantages, rows, axis=1)  # laid out by models, so that each is summed up by itself
-        deviations, spreads = counted.std(axis=1), self.memory.spreads
+        deviations, spreads = counted.std(axis=1), self.training_state.largest_advantage_std
         np.maximum(spreads, deviations, out=spreads)
         divisors = np.maximum(deviations, np.float32(self.settings.min_advantage_std) * spreads) + np.float32(1e-8)
         return (advantages - counted.mean(axis=1, keepdims=True)) / divisors[:, None]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from swarmsim.learning.policy import Architecture, Floats
+from swarmsim.learning.networks import Architecture, Floats
 from swarmsim.learning.rollout import Transition
 
 

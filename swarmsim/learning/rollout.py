@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.learning.hyperparameters import A2CSettings
-from swarmsim.learning.policy import Activations, Architecture, Floats
+from swarmsim.learning.networks import Activations, Architecture, Floats
 
 
 @dataclass(frozen=True)

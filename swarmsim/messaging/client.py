@@ -11,9 +11,9 @@ from typing import Any, Self
 from swarmsim.errors import LinkClosed, MessageError, WaitTimeout
 from swarmsim.messaging.links import connect
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, MessageType, root_id, validate
-from swarmsim.messaging.process import THIS_PROCESS
+from swarmsim.messaging.process_context import PROCESS
 from swarmsim.messaging.rooms import COMMAND_ROOM, Member, Rooms
-from swarmsim.messaging.wire import Wire
+from swarmsim.messaging.sockets.wire import Wire
 
 RECEIVE_TIMEOUT = 3600.0
 MOST_REMEMBERED = 256  # types, rooms and senders of messages, of which strangers may think up more
@@ -141,7 +141,7 @@ class Client:
         except BaseException:
             self._endpoint.close()
             raise
-        THIS_PROCESS.promise(self, self.close)
+        PROCESS.register_closer(self, self.close)
 
     # --- rooms
 
@@ -199,17 +199,17 @@ class Client:
                 return True
         return False
 
-    def behind(self) -> list[str]:
+    def unread_members(self) -> list[str]:
         """Return the names of the other members with whom messages lie unread: in a stalled swarm, who stalls it."""
-        return self._endpoint.behind()
+        return self._endpoint.unread_members()
 
-    def take_out(self, process_id: int) -> None:
+    def remove_member(self, process_id: int) -> None:
         """Take every client of a process that has gone without a word out of the rooms, and tell all that are left.
 
         Raises:
             LinkClosed: the swarm has stopped.
         """
-        self._endpoint.take_out(process_id)
+        self._endpoint.remove_member(process_id)
 
     # --- messages
 
@@ -245,7 +245,7 @@ class Client:
         """
         if self._postponed:
             return self._postponed.popleft()
-        THIS_PROCESS.ready()
+        PROCESS.report_ready()
         return self._counted(self._endpoint.receive(timeout))
 
     def add_eventHandler(  # noqa: N802  (the protocol's own spelling, which users' scripts call)
@@ -275,7 +275,7 @@ class Client:
 
     def listen(self) -> None:
         """Have the handlers called for every message, one after the other, until this component is asked to stop."""
-        THIS_PROCESS.ready()
+        PROCESS.report_ready()
         while self._postponed:
             self._handle(self._postponed.popleft())
         self._endpoint.listen(lambda message: self._handle(self._counted(message)))
@@ -304,7 +304,7 @@ class Client:
         asker = message.get("SENT_BY")
         if asker is None or answer.get("TO") != asker or self.rooms().knows(asker):
             return True
-        self.complain("left an answer out", f"nobody is called {asker[:40]!r}")
+        self.log_rejected("left an answer out", f"nobody is called {asker[:40]!r}")
         return False
 
     def _counted(self, message: Message) -> Message:
@@ -319,9 +319,9 @@ class Client:
         taken, self._taken = self._taken, Counter()
         return [(room, sender, number) for (room, sender), number in taken.items()]
 
-    def complain(self, kind: str, what: str) -> None:
+    def log_rejected(self, kind: str, what: str) -> None:
         """Put a line into the log about a message that cannot be used, of each kind at most one a second."""
-        self._endpoint.complaints.say(kind, what)
+        self._endpoint.rejections.log(kind, what)
 
     # --- leaving
 
@@ -332,7 +332,7 @@ class Client:
         with contextlib.suppress(LinkClosed):  # where the swarm has stopped nobody is left to be told
             self._command(MESSAGE_TYPE.COMMAND.DISCONNECT, COMPONENTS=list(self._me().components))
         self._endpoint.close()
-        THIS_PROCESS.keep(self)
+        PROCESS.unregister_closer(self)
 
     def __enter__(self) -> Self:
         return self

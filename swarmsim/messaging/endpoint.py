@@ -19,7 +19,7 @@ COMPLAINT_SECONDS = 1.0
 Address = tuple[str, int]
 
 
-def tell_address(address: Address) -> str:
+def format_address(address: Address) -> str:
     return f"{address[0]}:{address[1]}"
 
 
@@ -27,7 +27,7 @@ class Endpoint(ABC):
     """What a `Client` asks of a link; `id` is this client's member id in its swarm."""
 
     id: str
-    complaints: "Complaints"
+    rejections: "RejectionLog"
     closed: bool = False
 
     @abstractmethod
@@ -48,11 +48,11 @@ class Endpoint(ABC):
         """
 
     @abstractmethod
-    def behind(self) -> list[str]:
+    def unread_members(self) -> list[str]:
         """Return the names of the other members with whom messages lie unread now."""
 
     @abstractmethod
-    def take_out(self, process_id: int) -> None:
+    def remove_member(self, process_id: int) -> None:
         """Take every client of a process that has gone without a word out of the rooms, and tell all that are left."""
 
     def listen(self, handle: Callable[[Message], None]) -> None:
@@ -66,7 +66,7 @@ class Endpoint(ABC):
         """Let go of everything, without a word to the others; a second call does nothing."""
 
 
-class Complaints:
+class RejectionLog:
     """Lines in the log about what a client cannot use, of each kind one in `COMPLAINT_SECONDS`; the others are counted.
 
     Args:
@@ -78,7 +78,7 @@ class Complaints:
         self._due: dict[str, float] = {}
         self._unsaid: dict[str, int] = {}
 
-    def say(self, kind: str, what: str) -> None:
+    def log(self, kind: str, what: str) -> None:
         """Tell what was done, one of a few kinds, and to what; or count it where that was told just now."""
         now = time.monotonic()
         if now < self._due.get(kind, now):
@@ -95,13 +95,13 @@ class Complaints:
         self._unsaid.clear()
 
 
-def read_body(body: bytes, complaints: Complaints) -> Message | None:
+def read_body(body: bytes, rejections: RejectionLog) -> Message | None:
     """Return the message of `body`, or None, with a complaint, where it is none."""
     try:
         message = decode(body)
         validate(message)
     except MessageError as error:
-        complaints.say("left out what it got", str(error))
+        rejections.log("left out what it got", str(error))
         return None
     return message
 

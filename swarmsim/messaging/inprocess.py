@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 
 from swarmsim.errors import AddressError, ComponentFailed, LinkClosed, Stalled, WaitTimeout
-from swarmsim.messaging.endpoint import Address, Complaints, HostEndpoint, read_body, tell_address
+from swarmsim.messaging.endpoint import Address, HostEndpoint, RejectionLog, format_address, read_body
 from swarmsim.messaging.message import Message
 from swarmsim.messaging.rooms import Rooms
 
@@ -25,7 +25,7 @@ class InprocessHub:
 
     def __init__(self, address: Address) -> None:
         if address in _HUBS:
-            raise AddressError(f"{tell_address(address)} is already served in this process")
+            raise AddressError(f"{format_address(address)} is already served in this process")
         self.address = address
         self.rooms = Rooms()
         self.ends: dict[str, InprocessEndpoint] = {}
@@ -58,7 +58,7 @@ class InprocessEndpoint(HostEndpoint):
         super().__init__(f"in-{next(hub.numbers)}")
         self._name = name
         self._hub = hub
-        self.complaints = Complaints(name)
+        self.rejections = RejectionLog(name)
         self._inbox: deque[Message] = deque()
         self._handle: Callable[[Message], None] | None = None
         hub.ends[self.id] = self
@@ -67,7 +67,7 @@ class InprocessEndpoint(HostEndpoint):
         return self._hub.rooms
 
     def gone(self) -> LinkClosed:
-        return LinkClosed(f"{self._name!r} has left the swarm at {tell_address(self._hub.address)}")
+        return LinkClosed(f"{self._name!r} has left the swarm at {format_address(self._hub.address)}")
 
     def update_rooms(self, change: Callable[[Rooms], Rooms]) -> Rooms:
         self._hub.rooms = change(self._hub.rooms)
@@ -90,17 +90,17 @@ class InprocessEndpoint(HostEndpoint):
                 self._hub.ends[receiver]._take(body)
         return self._inbox.popleft()
 
-    def behind(self) -> list[str]:
+    def unread_members(self) -> list[str]:
         table = self._hub.rooms
         return sorted(
             {table.members[key].name for key, _ in self._hub.on_the_way if key in table.members} - {self._name}
         )
 
-    def take_out(self, process_id: int) -> None:
+    def remove_member(self, process_id: int) -> None:
         """Do nothing: all clients are of this process, which is there."""
 
     def _take(self, body: bytes) -> None:
-        message = read_body(body, self.complaints)
+        message = read_body(body, self.rejections)
         if message is None:
             return
         if self._handle is None:
@@ -124,5 +124,5 @@ class InprocessEndpoint(HostEndpoint):
 
     def close(self) -> None:
         self.closed = True
-        self.complaints.close()
+        self.rejections.close()
         self._hub.ends.pop(self.id, None)

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from swarmsim.errors import AddressError
-from swarmsim.messaging.address import QueuesServer, directory_of, is_served_here
 from swarmsim.messaging.endpoint import Address, Endpoint
 from swarmsim.messaging.inprocess import InprocessEndpoint, InprocessHub, find_hub
-from swarmsim.messaging.queues import QueuesEndpoint
-from swarmsim.messaging.socket_server import SocketServer
-from swarmsim.messaging.sockets import SocketsEndpoint
-from swarmsim.messaging.wire import Wire
+from swarmsim.messaging.queues.directory import QueuesServer, directory_of, is_served_here
+from swarmsim.messaging.queues.endpoint import QueuesEndpoint
+from swarmsim.messaging.sockets.endpoint import SocketsEndpoint
+from swarmsim.messaging.sockets.server import SocketServer
+from swarmsim.messaging.sockets.wire import Wire
 
 Link = Literal["inprocess", "queues", "sockets"]
 

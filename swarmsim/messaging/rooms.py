@@ -197,8 +197,8 @@ def _component_names(table: Rooms) -> set[str]:
     return {name for member in table.members.values() for name in (member.name, *member.components)}
 
 
-def to_plain(table: Rooms) -> dict[str, Any]:
-    """Return the table as JSON values; `from_plain` is its inverse."""
+def encode_rooms(table: Rooms) -> dict[str, Any]:
+    """Return the table as JSON values; `decode_rooms` is its inverse."""
     return {
         "members": [
             [m.id, m.name, list(m.components), sorted(m.rooms), dict(m.announced)] for m in table.members.values()
@@ -209,8 +209,8 @@ def to_plain(table: Rooms) -> dict[str, Any]:
     }
 
 
-def from_plain(plain: Mapping[str, Any]) -> Rooms:
-    """Return the table that `to_plain` wrote."""
+def decode_rooms(plain: Mapping[str, Any]) -> Rooms:
+    """Return the table that `encode_rooms` wrote."""
     members = (
         Member(member_id, name, tuple(components), frozenset(rooms), announced)
         for member_id, name, components, rooms, announced in plain["members"]

@@ -3,8 +3,8 @@
 from typing import Self
 
 from swarmsim.messaging.links import Served, serve
-from swarmsim.messaging.process import THIS_PROCESS
-from swarmsim.messaging.wire import Wire
+from swarmsim.messaging.process_context import PROCESS
+from swarmsim.messaging.sockets.wire import Wire
 
 
 class Server:
@@ -40,13 +40,13 @@ class Server:
         self.header_length = header_length
         self._served: Served | None = serve((server, port), Wire(format, header_length), secret, insecure=insecure)
         self.address = self._served.address
-        THIS_PROCESS.promise(self, self.stop)
+        PROCESS.register_closer(self, self.stop)
 
     def start(self) -> None:
         """Serve until stopped; inside one process (`inprocess`) return at once, since messages need no server."""
         if self._served is not None and not self._served.takes_a_process:
             return
-        THIS_PROCESS.ready()
+        PROCESS.report_ready()
         try:
             if self._served is not None:
                 self._served.serve()
@@ -58,7 +58,7 @@ class Server:
         served, self._served = self._served, None
         if served is not None:
             served.close()
-            THIS_PROCESS.keep(self)
+            PROCESS.unregister_closer(self)
 
     def __enter__(self) -> Self:
         if self._served is not None:

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.errors import SettingsError
-from swarmsim.results.files import UNFINISHED, write_whole, writing
-from swarmsim.results.names import by_number
+from swarmsim.files import UNFINISHED, write_whole, writing
+from swarmsim.names import by_number
 
 FORMAT = 1
 State = dict[str, Any]

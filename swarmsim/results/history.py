@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swarmsim.errors import SettingsError
-from swarmsim.results.names import counted
+from swarmsim.names import counted
 
 if TYPE_CHECKING:
     from swarmsim.results.pictures import Picture

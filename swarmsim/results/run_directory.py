@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 import yaml
 
 from swarmsim.errors import SettingsError
+from swarmsim.files import write_whole, writing
 from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, State
-from swarmsim.results.files import write_whole, writing
 from swarmsim.results.history import TOLD, History, Round
 
 CONFIG, METRICS, SUMMARY, CHECKPOINT = "config.yaml", "metrics.jsonl", "summary.json", "checkpoint"

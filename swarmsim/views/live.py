@@ -18,15 +18,15 @@ from typing import Any
 
 import orjson
 
-from swarmsim.component import Component, ProcessComponent, StartMethod
-from swarmsim.components.outcomes import EvolutionResult, Sight
+from swarmsim.components.results import ComponentSnapshot, EvolutionResult
 from swarmsim.errors import AddressError, SwarmError
-from swarmsim.messaging.process import THIS_PROCESS
-from swarmsim.messaging.tcp import listen
-from swarmsim.report import ComponentStatus, Report, Result
-from swarmsim.results.files import write_whole
+from swarmsim.files import write_whole
+from swarmsim.launcher.child import Child, ChildProcess, StartMethod
+from swarmsim.messaging.process_context import PROCESS
+from swarmsim.messaging.sockets.tcp import listen
 from swarmsim.results.history import History, Round
 from swarmsim.views.page import PAUSE, RESUME, STOP, serve_page
+from swarmsim.views.report import ComponentStatus, Report, Result
 
 LOOPBACK = "127.0.0.1"
 LOOK_SECONDS, NEWS_SECONDS, RATE_SECONDS, LAST_SECONDS = 1.0, 0.25, 0.5, 3.0
@@ -50,7 +50,7 @@ class LiveReport(Report):
         self.url = ""
         self._port = port
         self._start_method: StartMethod = start_method
-        self._server: Component | None = None
+        self._server: Child | None = None
         self._folder: Path | None = None
         self._shown: dict[str, Any] = {"status": "running", "rounds": [], "shares": {}, "learning": {}, "notes": []}
         self._traffic = Traffic()
@@ -77,12 +77,12 @@ class LiveReport(Report):
         except AddressError:
             listener = listen((LOOPBACK, 0))
         wishes, told = multiprocessing.get_context(self._start_method).Pipe(duplex=False)
-        THIS_PROCESS.own(wishes, wishes.close)
+        PROCESS.release_after_fork(wishes, wishes.close)
         self._wishes = wishes
         with listener, told:
             self.url = f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
             main = partial(serve_page, listener, folder, told)
-            server = ProcessComponent("live page", main, 0.0, self._start_method)
+            server = ChildProcess("live page", main, 0.0, self._start_method)
             self._server = server
             server.start()
         server.on_failure = lambda failed: self._without(str(failed.failure))
@@ -107,7 +107,7 @@ class LiveReport(Report):
         self._shown["components"] = {name: asdict(status) for name, status in components.items()}
         self._news(at_once=True)
 
-    def component_seen(self, sight: Sight) -> None:
+    def component_seen(self, sight: ComponentSnapshot) -> None:
         self._traffic.add(sight, time.monotonic())
         self._shown["traffic"] = self._traffic.shown()
         if sight.shares:
@@ -149,7 +149,7 @@ class LiveReport(Report):
             self._server.ask_to_stop(deadline)
             self._server.terminate(deadline)
             self._server.end(deadline)
-            THIS_PROCESS.disown(self._wishes)
+            PROCESS.forget_resource(self._wishes)
             self._wishes.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -158,14 +158,14 @@ class LiveReport(Report):
 
     # --- what is asked for
 
-    def wants_look(self) -> bool:
+    def wants_snapshot(self) -> bool:
         now = time.monotonic()
         if not self._shows or now < self._looked_at + LOOK_SECONDS:
             return False
         self._looked_at = now
         return True
 
-    def wants_hold(self) -> bool:
+    def wants_pause(self) -> bool:
         self._heed()
         return self._holds and not self._stops
 
@@ -194,7 +194,7 @@ class Traffic:
         self._rates: dict[Way, float] = {}
         self._before: dict[str, tuple[float, Counter[Way]]] = {}  # of each receiver, when its rates were told, and what
 
-    def add(self, sight: Sight, now: float) -> None:
+    def add(self, sight: ComponentSnapshot, now: float) -> None:
         """Take in what a component took until `now`, in seconds."""
         receiver = sight.component
         self._numbers.update({(room, sender, receiver): number for room, sender, number in sight.taken})

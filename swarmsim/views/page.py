@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from swarmsim.errors import StopRequested, WaitTimeout
-from swarmsim.messaging.process import THIS_PROCESS
+from swarmsim.messaging.process_context import PROCESS
 
 PAUSE, RESUME, STOP = WISHES = "pause", "resume", "stop"
 PRESENT_SECONDS = 2.0  # since it asked last, within which a reader is taken to look on
@@ -32,11 +32,11 @@ def serve_page(listener: socket.socket, folder: Path, wishes: Connection) -> Non
     """
     server = PageServer(listener, folder, wishes)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    THIS_PROCESS.ready()
+    PROCESS.report_ready()
     with contextlib.suppress(StopRequested):
         while True:
             with contextlib.suppress(WaitTimeout):
-                THIS_PROCESS.wait(60.0, "the end of the run")
+                PROCESS.wait(60.0, "the end of the run")
     server.say_farewell()
     server.shutdown()
 

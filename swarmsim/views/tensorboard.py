@@ -11,11 +11,11 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from swarmsim.components.outcomes import Sight
+from swarmsim.components.results import ComponentSnapshot
 from swarmsim.errors import SettingsError
-from swarmsim.report import Report
-from swarmsim.results.files import writing
+from swarmsim.files import writing
 from swarmsim.results.history import History, Round
+from swarmsim.views.report import Report
 
 FOLDER = "tensorboard"
 MOST_MODELS = 100  # that have a curve of their own; a histogram shows any number
@@ -42,7 +42,7 @@ class TensorBoardReport(Report):
             for record in history:
                 self.round_ended(record)
 
-    def component_seen(self, sight: Sight) -> None:
+    def component_seen(self, sight: ComponentSnapshot) -> None:
         self._learning.update(dict(sight.learning))
         self._number += sight.learning_number
 

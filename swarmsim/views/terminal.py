@@ -9,10 +9,10 @@ from typing import Never
 
 from tqdm import tqdm
 
-from swarmsim.components.outcomes import EvolutionResult, Sight
-from swarmsim.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, ComponentStatus, Report, Result
+from swarmsim.components.results import ComponentSnapshot, EvolutionResult
+from swarmsim.names import counted
 from swarmsim.results.history import History, Round
-from swarmsim.results.names import counted
+from swarmsim.views.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, ComponentStatus, Report, Result
 
 PARTS = {TRAIN: "train", EVALUATE: "eval", EVALUATE_EVOLVED: "evolved"}
 
@@ -95,7 +95,7 @@ class TerminalReport(Report):
             for line in self._components.changed(components):
                 self._remark(line)
 
-    def component_seen(self, sight: Sight) -> None:
+    def component_seen(self, sight: ComponentSnapshot) -> None:
         if self._components is not None:
             self._components.count(sight)
 
@@ -142,7 +142,7 @@ class ComponentTable:
         self._told: dict[str, ComponentStatus] = {}
         self._taken: Counter[str] = Counter()
 
-    def count(self, sight: Sight) -> None:
+    def count(self, sight: ComponentSnapshot) -> None:
         self._taken[sight.component] += sum(number for _, _, number in sight.taken)
 
     def changed(self, components: Mapping[str, ComponentStatus]) -> Iterable[str]:

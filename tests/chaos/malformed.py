@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from swarmsim.messaging.codec import encode
-from swarmsim.messaging.fragments import MAGIC, fragment, pieces_of
+from swarmsim.messaging.queues.fragments import MAGIC, fragment, pieces_of
 
 RUN, EVOLUTION = "the run", "the evolution"
 N_INPUTS, N_WEIGHTS = 4, 755

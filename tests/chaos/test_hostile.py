@@ -19,7 +19,7 @@ import pytest
 
 from swarmsim import MESSAGE_TYPE, Client
 from swarmsim.errors import AddressError, SwarmError
-from swarmsim.messaging import sockets
+from swarmsim.messaging.sockets import endpoint as sockets
 from tests.conftest import ROOT
 
 CUSTOM = MESSAGE_TYPE.DATA.CUSTOM.id
@@ -28,7 +28,7 @@ SECRET = "a secret of the tests alone"
 SERVER = """
 import sys
 from swarmsim import Server
-from swarmsim.messaging import connection, socket_server
+from swarmsim.messaging.sockets import connection, server as socket_server
 
 socket_server.REGISTER_SECONDS = 1.0
 connection.BACKLOG_BYTES = 1 << 22

@@ -6,8 +6,8 @@ import os
 import numpy as np
 
 from swarmsim import Client
-from swarmsim.messaging.address import directory_of
-from swarmsim.messaging.process import THIS_PROCESS
+from swarmsim.messaging.process_context import PROCESS
+from swarmsim.messaging.queues.directory import directory_of
 from tests.chaos.malformed import EVOLUTION, RUN, drawn
 from tests.components.test_main_job import running
 
@@ -26,7 +26,7 @@ def played(job) -> tuple[list[float], object, dict[str, np.ndarray], list[float]
 
 def intrude(address, malformed, n_written) -> None:
     """Write all of it into the queues of those who are in the room that it is for, or of anybody."""
-    THIS_PROCESS.begin_child(lambda: None)
+    PROCESS.begin_child(lambda: None)
     with Client("intruder", *address, announce={"COMPONENTS": []}) as client:
         table = client.rooms()
         everybody = sorted(key for key, member in table.members.items() if member.name != "intruder")

@@ -54,9 +54,9 @@ def _milliseconds(picture: Image.Image) -> int:
 def test_a_window_is_played_in_where_there_is_a_screen(a_run, monkeypatch, capsys):
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     opened = []
-    make = swarmsim.components.gym.gymnasium.make
+    make = swarmsim.envs.make.gymnasium.make
     monkeypatch.setattr(
-        swarmsim.components.gym.gymnasium,
+        swarmsim.envs.make.gymnasium,
         "make",
         lambda *a, **settings: opened.append(settings) or make(*a, **settings),
     )

@@ -11,7 +11,7 @@ import pytest
 
 import swarmsim
 from swarmsim.cli import main
-from swarmsim.messaging.handshake import SECRET_VARIABLE
+from swarmsim.messaging.sockets.handshake import SECRET_VARIABLE
 from tests.conftest import ROOT
 
 SMALL = {"rounds": 2, "population": 4, "episodes": 3, "seed": 5}

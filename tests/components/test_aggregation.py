@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from swarmsim.components.aggregation import Aggregation
+from swarmsim.components.contribution_tracker import ContributionTracker
 from swarmsim.components.fields import component_order
-from swarmsim.components.kept import Kept
-from swarmsim.components.ledger import Ledger
 from swarmsim.components.main_job import MODELS
+from swarmsim.components.persistence import StateStore
 from swarmsim.errors import MessageRefused
 from swarmsim.learning.aggregate import contributions, diversity
 from swarmsim.learning.distributions import softmax
@@ -28,7 +28,7 @@ class Present:
 
 
 def aggregation(names=LOGITS, seed=0, kept=None, **settings):
-    return Aggregation(Present(names), Kept(kept), models=MODELS, seed=seed, **settings)
+    return Aggregation(Present(names), StateStore(kept), models=MODELS, seed=seed, **settings)
 
 
 def logits(name, step=0, deterministic=True, run="run", values=None, **more):
@@ -315,7 +315,7 @@ def decisions(swarm, steps):
 def test_one_that_takes_up_the_state_of_another_goes_on_to_the_last_bit():
     first, second = aggregation(), aggregation(seed=9)
     decisions(first, range(700))
-    first.keep_account({})
+    first.update_contributions({})
     decisions(first, range(700, 710))
     second.restore(first.state())
     assert decisions(first, range(710, 1500)) == decisions(second, range(710, 1500))
@@ -335,10 +335,10 @@ def test_a_report_is_given_again_to_an_evolution_that_is_repeated_even_by_anothe
 
 
 def test_what_was_kept_is_taken_up_by_the_next_process(tmp_path, monkeypatch):
-    monkeypatch.setattr("swarmsim.components.aggregation.KEEP_SECONDS", 0.0)
+    monkeypatch.setattr("swarmsim.components.aggregation.SAVE_SECONDS", 0.0)
     swarm = aggregation(kept=tmp_path / "aggregation")
     decisions(swarm, range(50))
-    swarm.keep_account({})
+    swarm.update_contributions({})
     after = aggregation(kept=tmp_path / "aggregation")
     asked = {"CMD": "GET", "SENT_BY": "evolution", "ROOT_ID": "e"}
     assert decisions(after, range(50, 80)) == decisions(swarm, range(50, 80))
@@ -347,8 +347,10 @@ def test_what_was_kept_is_taken_up_by_the_next_process(tmp_path, monkeypatch):
 
 def test_a_ledger_adds_up_all_steps_of_a_round_however_many():
     rng = np.random.default_rng(0)
-    ledger, names = Ledger(), ("model0", "model1", "model2")
-    steps = [(softmax(rng.normal(size=(3, 2, 4))), rng.random((3, 2))) for _ in range(3 * Ledger.BLOCK + 7)]
+    ledger, names = ContributionTracker(), ("model0", "model1", "model2")
+    steps = [
+        (softmax(rng.normal(size=(3, 2, 4))), rng.random((3, 2))) for _ in range(3 * ContributionTracker.BLOCK + 7)
+    ]
     for opinions, given in steps:
         ledger.add(names, opinions, given)
     shares = np.mean([contributions(given).mean(axis=1) for _, given in steps], axis=0)

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from tests import test_supervision
 from tests.components import test_main_job
 from tests.conftest import ROOT
+from tests.launcher import test_supervisor
 
 # On sockets tests/chaos/test_chaos.py strikes every component in every way.
 SOME = "test_main_job or (whoever_dies and SIGKILL) or told_at_once"
@@ -23,7 +23,7 @@ SOME = "test_main_job or (whoever_dies and SIGKILL) or told_at_once"
         (
             test_main_job.LINK,
             "sockets",
-            [test_main_job, test_supervision],
+            [test_main_job, test_supervisor],
             "test_main_job or whoever_dies or told_at_once",
         ),
     ],

@@ -12,10 +12,10 @@ from swarmsim.errors import MessageRefused
 
 READERS = {
     "flag": lambda m: fields.flag(m, "X"),
-    "whole": lambda m: fields.whole(m, "X"),
+    "whole": lambda m: fields.integer(m, "X"),
     "number": lambda m: fields.number(m, "X"),
     "text": lambda m: fields.text(m, "X"),
-    "texts": lambda m: fields.texts(m, "X"),
+    "texts": lambda m: fields.strings(m, "X"),
     "numbers": lambda m: fields.numbers(m, "X", np.float32),
     "rows": lambda m: fields.rows(m, "X", 4),
     "by environment": lambda m: fields.by_environment(m, "X", np.bool_, 2),
@@ -43,7 +43,7 @@ def test_whatever_a_field_holds_it_is_read_or_refused(reader):
         for message in ({"X": value, "SENT_BY": "ann"}, {"X": value}):
             with suppress(MessageRefused), np.errstate(over="ignore"):
                 READERS[reader](message)
-        sentence = str(fields.refused({"X": value, "SENT_BY": value}, "X", "something else"))
+        sentence = str(fields.invalid_field({"X": value, "SENT_BY": value}, "X", "something else"))
         assert "\n" not in sentence
         assert len(sentence) < 250
 

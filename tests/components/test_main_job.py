@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from swarmsim import MESSAGE_TYPE, Client, ComponentFailed, Swarm
-from swarmsim.components.aggregation import Ledger
+from swarmsim.components.aggregation import ContributionTracker
 from swarmsim.components.control import Control
-from swarmsim.components.gym import shape_of
 from swarmsim.components.main_job import CONTROL, OBSERVATION, main_job, n_workers, packed, process_name
 from swarmsim.config import make_config
-from swarmsim.experiment import start_main_job
+from swarmsim.envs.make import shape_of
+from swarmsim.experiment.experiment import start_main_job
 from swarmsim.learning.a2c import A2C
 from swarmsim.messaging.inprocess import InprocessEndpoint
-from swarmsim.messaging.queues import deliveries
+from swarmsim.messaging.queues.endpoint import deliveries
 
 CUSTOM = MESSAGE_TYPE.DATA.CUSTOM
 START_METHOD, LINK = "SWARMSIM_TESTS_START_METHOD", "SWARMSIM_TESTS_LINK"  # of the processes of these tests
@@ -330,7 +330,7 @@ def test_nobody_who_waits_for_an_answer_waits_for_learning_or_accounts(monkeypat
         update(self)
 
     monkeypatch.setattr(A2C, "_update", updated)
-    monkeypatch.setattr(Ledger, "reckon_up_if_due", lambda self: events.append("account"))
+    monkeypatch.setattr(ContributionTracker, "update_if_due", lambda self: events.append("account"))
     with running(link="inprocess", population=2, workers=2, preset="reference") as job:
         job.control.run(1, deterministic=False)
     first = events.index("update") - 2

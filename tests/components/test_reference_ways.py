@@ -7,9 +7,9 @@ import pytest
 
 from swarmsim import MESSAGE_TYPE, Client, Swarm, Trigger
 from swarmsim.components.control import Control
-from swarmsim.components.gym import make_env, shape_of
 from swarmsim.components.main_job import AGGREGATIONS, CONTROL, MODELS, OBSERVATION, main_job
 from swarmsim.config import make_config
+from swarmsim.envs.make import make_env, shape_of
 from swarmsim.errors import WaitTimeout
 from swarmsim.messaging.rooms import Member, Rooms
 from tests.components.test_main_job import heard, heard_within, is_status

@@ -12,10 +12,10 @@ import pytest
 
 from swarmsim import Client, Swarm
 from swarmsim.components.control import Control
-from swarmsim.components.gym import shape_of
 from swarmsim.components.main_job import AGGREGATIONS, CONTROL, EVOLUTION, MODELS, OBSERVATION, main_job
-from swarmsim.components.outcomes import EvolutionResult, RunResult
+from swarmsim.components.results import EvolutionResult, JobResult
 from swarmsim.config import make_config
+from swarmsim.envs.make import shape_of
 from swarmsim.messaging.endpoint import Address
 from tests.interop.conftest import SECONDS, heard, reference_component
 
@@ -50,7 +50,7 @@ def observing(stack: ExitStack, address: Address) -> Client:
     return observer
 
 
-def play_two_rounds(control: Control) -> Iterator[tuple[RunResult, EvolutionResult]]:
+def play_two_rounds(control: Control) -> Iterator[tuple[JobResult, EvolutionResult]]:
     for _ in range(2):
         trained = control.run(N_EPISODES, deterministic=False)
         evaluated = control.run(1, deterministic=True)

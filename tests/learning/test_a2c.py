@@ -12,12 +12,12 @@ from stable_baselines3.common.buffers import RolloutBuffer
 
 from swarmsim.learning import a2c
 from swarmsim.learning.a2c import A2C, clip, loss_gradient, losses
-from swarmsim.learning.adam import Adam, Memory
+from swarmsim.learning.adam import Adam, TrainingState
 from swarmsim.learning.hyperparameters import A2CSettings
-from swarmsim.learning.policy import ACTORS, CRITICS, Activations, Architecture, Networks, forward
+from swarmsim.learning.networks import ACTORS, CRITICS, Activations, Architecture, Networks, forward
 from swarmsim.learning.rollout import Batch, Transition, advantages_and_returns
 from swarmsim.learning.seeding import generator
-from tests.learning.test_policy import CARTPOLE, as_torch, flat_gradient, population
+from tests.learning.test_networks import CARTPOLE, as_torch, flat_gradient, population
 
 SETTINGS = A2CSettings()
 
@@ -138,7 +138,7 @@ def test_the_loss_and_its_gradient_are_torchs_of_the_loss_as_written():
 def test_adam_and_clipping_are_torchs():
     rng = np.random.default_rng(0)
     weights = rng.standard_normal((2, 30)).astype(np.float32)
-    adam = Adam(Memory.of(weights), 0.01, 1e-5)
+    adam = Adam(TrainingState.of(weights), 0.01, 1e-5)
     theirs = [torch.nn.Parameter(torch.tensor(w)) for w in weights]
     optimizers = [torch.optim.Adam([w], lr=0.01, eps=1e-5) for w in theirs]
     for size in (0.01, 1.0, 10.0, 0.1):

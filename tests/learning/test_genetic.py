@@ -10,7 +10,7 @@ from deap import base, creator, tools
 from swarmsim.config import make_config
 from swarmsim.learning.genetic import SIGMA_BOUNDS, adapted, evolved, mutate_gaussian, tournaments, two_points
 from swarmsim.learning.hyperparameters import GeneticSettings
-from swarmsim.learning.policy import Layer
+from swarmsim.learning.networks import Layer
 
 N = 20_000
 REFERENCE = make_config({"preset": "reference"}, "here").evolution

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from swarmsim.learning import ppo
+from swarmsim.learning.advantages import vtrace
 from swarmsim.learning.distributions import LOG_STD_BOUNDS
 from swarmsim.learning.hyperparameters import LEAST_STEPS, PPOSettings
-from swarmsim.learning.policy import ACTORS, CRITICS, Activations, Architecture, Networks, forward
+from swarmsim.learning.networks import ACTORS, CRITICS, Activations, Architecture, Networks, forward
 from swarmsim.learning.ppo import DUAL_CLIP, PPO, Minibatch, loss_gradient, losses
 from swarmsim.learning.rollout import Transition, advantages_and_returns
 from swarmsim.learning.seeding import generator
-from swarmsim.learning.vtrace import vtrace
 
 CARTPOLE = Architecture(n_inputs=4, n_actions=2, hidden=(8, 8))
 NAMES = [f"model{i}" for i in range(5)]
@@ -42,12 +42,12 @@ def played(models, steps, n_envs=3, restarted_at=None):
                 np.full(n_envs, -0.7, np.float32),
             )
         )
-    return vars(models.memory)
+    return vars(models.training_state)
 
 
 def test_models_learn_the_same_however_they_are_packed():
     together, alone = played(learner(), 60), [played(learner([name]), 60) for name in NAMES]
-    for key in ("weights", "first_moment", "second_moment", "spreads", "merits"):
+    for key in ("weights", "first_moment", "second_moment", "largest_advantage_std", "cumulative_advantage"):
         assert np.array_equal(together[key], np.concatenate([memory[key] for memory in alone])), key
     assert not np.array_equal(together["weights"], learner().weights)
 
@@ -78,7 +78,7 @@ def test_each_update_is_looked_at_once_and_telling_of_it_changes_nothing():
     models, unseen = learner(), learner()
     models.figures.told()
     played(models, 60)
-    n_updates = models.memory.n_updates[0] // models.settings.n_batches
+    n_updates = models.training_state.n_updates[0] // models.settings.n_batches
     sums, number = models.figures.told()
     assert number == n_updates * len(NAMES)
     assert 0 < sums["entropy"] / number < np.log(2) + 1e-6
@@ -88,7 +88,7 @@ def test_each_update_is_looked_at_once_and_telling_of_it_changes_nothing():
 
 
 def counts_an_update(models) -> bool:
-    before = models.memory.n_updates[0]
+    before = models.training_state.n_updates[0]
     models.act(np.zeros((1, 4), np.float32))
     models.learn()
     nothing = np.zeros(1, np.bool_)
@@ -97,7 +97,7 @@ def counts_an_update(models) -> bool:
             np.zeros(1, np.int64), np.ones(1, np.float32), nothing, nothing, None, ~nothing, np.zeros(1, np.float32)
         )
     )
-    return models.memory.n_updates[0] > before
+    return models.training_state.n_updates[0] > before
 
 
 @pytest.fixture

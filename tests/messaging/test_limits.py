@@ -10,15 +10,17 @@ import pytest
 
 from swarmsim import MESSAGE_TYPE, Client, Trigger
 from swarmsim.errors import MessageError, Stalled, StopRequested, WaitTimeout
-from swarmsim.messaging import endpoint, queues, windows
-from swarmsim.messaging.address import directory_of
-from swarmsim.messaging.arrivals import FAIR_SHARE
+from swarmsim.messaging import endpoint
 from swarmsim.messaging.codec import encode
-from swarmsim.messaging.fragments import fragment, pieces_of, sender_number
-from swarmsim.messaging.process import THIS_PROCESS
-from swarmsim.messaging.windows import COUNTED_ROOMS, WINDOW_BYTES, Acknowledgements, Counters
+from swarmsim.messaging.process_context import PROCESS
+from swarmsim.messaging.queues import endpoint as queues
+from swarmsim.messaging.queues import flow_control
+from swarmsim.messaging.queues.arrivals import FAIR_SHARE
+from swarmsim.messaging.queues.directory import directory_of
+from swarmsim.messaging.queues.flow_control import COUNTED_ROOMS, WINDOW_BYTES, Acknowledgements, Counters
+from swarmsim.messaging.queues.fragments import fragment, pieces_of, sender_number
+from tests.messaging.queues.test_endpoint import in_other_process
 from tests.messaging.test_client import next_data, say
-from tests.messaging.test_queues import in_other_process
 
 CUSTOM = MESSAGE_TYPE.DATA.CUSTOM
 TEXT = "x" * 50
@@ -93,15 +95,15 @@ def test_fragments_of_nobody_take_no_place_and_no_file(three, caplog):
 
 def test_complaints_of_one_kind_are_told_once_in_a_while_and_summed_up(caplog, monkeypatch):
     monkeypatch.setattr(endpoint, "COMPLAINT_SECONDS", 0.05)
-    complaints = endpoint.Complaints("ann")
+    rejections = endpoint.RejectionLog("ann")
     for number in range(5):
-        complaints.say("left out", f"number {number}")
-    complaints.say("skipped", "another")
+        rejections.log("left out", f"number {number}")
+    rejections.log("skipped", "another")
     time.sleep(0.06)
-    complaints.say("left out", "number 5")
-    complaints.say("left out", "number 6")
-    complaints.close()
-    complaints.close()
+    rejections.log("left out", "number 5")
+    rejections.log("left out", "number 6")
+    rejections.close()
+    rejections.close()
     assert [record.getMessage() for record in caplog.records] == [
         "ann left out: number 0",
         "ann skipped: another",
@@ -235,17 +237,17 @@ def test_who_waits_to_send_notices_that_it_is_asked_to_stop(three):
     def stop():
         raise StopRequested
 
-    THIS_PROCESS.watch(asked, stop)
+    PROCESS.add_reader(asked, stop)
     os.write(asks, b"!")
     with pytest.raises(StopRequested):
         while True:
             ann.send(say("hall", TEXT=TEXT))
-    THIS_PROCESS.unwatch(asked)
+    PROCESS.remove_reader(asked)
     with pytest.raises(StopRequested):  # who works off a backlog notices it as well
-        THIS_PROCESS.watch(asked, stop)
+        PROCESS.add_reader(asked, stop)
         while True:
             three[2].receive(timeout=1)
-    THIS_PROCESS.unwatch(asked)
+    PROCESS.remove_reader(asked)
     for end in (asked, asks):
         os.close(end)
 
@@ -261,7 +263,7 @@ def test_a_receiver_writes_down_what_it_has_taken_where_its_sender_looks(tmp_pat
         acknowledgements.tell(sender, 65_535, position)
     assert counters.taken[65_535] == 30
     assert sum(counters.taken) == 30
-    assert list(windows.delivered(tmp_path / "1-2")) == [4 if room == 3 else 0 for room in range(COUNTED_ROOMS)]
+    assert list(flow_control.delivered(tmp_path / "1-2")) == [4 if room == 3 else 0 for room in range(COUNTED_ROOMS)]
     assert (tmp_path / "1-2").stat().st_blocks * 512 < 1 << 15
     acknowledgements.close()
     counters.close()
@@ -276,7 +278,7 @@ def test_files_that_are_missing_or_too_short_are_passed_over(tmp_path):
 
 
 def test_of_many_senders_files_the_oldest_is_closed(tmp_path, monkeypatch):
-    monkeypatch.setattr(windows, "MOST_OPEN", 2)
+    monkeypatch.setattr(flow_control, "MOST_OPEN", 2)
     acknowledgements = Acknowledgements(tmp_path)
     for position in (10, 20):
         for sender in range(4):
@@ -292,7 +294,7 @@ def test_of_many_senders_files_the_oldest_is_closed(tmp_path, monkeypatch):
 
 def test_a_client_that_has_sent_to_too_many_others_is_told(three):
     ann, _, _ = three
-    ann._endpoint._slots = count(windows.MOST_RECEIVERS - 1)
+    ann._endpoint._slots = count(flow_control.MOST_RECEIVERS - 1)
     with Client("dan", *ann.address), Client("eve", *ann.address):
         ann.send({"TYPE": CUSTOM.id, "TO": "dan"})
         with pytest.raises(MessageError, match="'ann' has sent to 65,536 clients, and can send to no further ones"):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from swarmsim.errors import MessageError
 from swarmsim.messaging import rooms
-from swarmsim.messaging.rooms import CHANGES_ROOMS, Rooms, apply_command, from_plain, receivers, to_plain
+from swarmsim.messaging.rooms import CHANGES_ROOMS, Rooms, apply_command, decode_rooms, encode_rooms, receivers
 
 
 def after(*commands: tuple[str, dict]) -> Rooms:
@@ -112,7 +112,7 @@ def test_a_command_that_cannot_be_followed_is_told(commands, sentence):
 
 
 def test_a_table_survives_being_written_and_read():
-    assert from_plain(to_plain(TABLE)) == TABLE
+    assert decode_rooms(encode_rooms(TABLE)) == TABLE
 
 
 def test_members_rooms_and_the_memory_of_the_departed_are_bounded(monkeypatch):
@@ -148,5 +148,5 @@ def test_any_command_leaves_a_table_that_can_be_written_or_is_told(commands):
     for command, member_id in commands:
         with contextlib.suppress(MessageError):
             table = apply_command(table, command, member_id)
-        written = json.dumps(to_plain(table))
-        assert json.dumps(to_plain(from_plain(json.loads(written)))) == written
+        written = json.dumps(encode_rooms(table))
+        assert json.dumps(encode_rooms(decode_rooms(json.loads(written)))) == written

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 import swarmsim
-from swarmsim.components.outcomes import RunResult, Sight
-from swarmsim.report import TRAIN, Report
+from swarmsim.components.results import ComponentSnapshot, JobResult
 from swarmsim.results.history import History
 from swarmsim.views.live import LiveReport, Traffic
+from swarmsim.views.report import TRAIN, Report
 from tests.browser import errors_in
 from tests.conftest import ROOT, child_processes
 from tests.results.rounds import SETTINGS as SETTINGS_OF_A_RUN
@@ -180,17 +180,17 @@ def test_a_return_that_is_no_number_is_shown_as_none():
     live = LiveReport(0)
     live.began(History(SETTINGS_OF_A_RUN), 1)
     live.phase_began(1, TRAIN, 2)
-    live.phase_ended(1, TRAIN, RunResult([float("nan"), 3.0], [1, 1], 1.0))
+    live.phase_ended(1, TRAIN, JobResult([float("nan"), 3.0], [1, 1], 1.0))
     assert state(live.url)["phase"]["returns"] == [None, 3.0]
     live.close()
 
 
 def test_rates_are_told_over_no_less_than_half_a_second():
     traffic = Traffic()
-    traffic.add(Sight("environment", [("action", "aggregation", 7)]), now=10.0)
-    traffic.add(Sight("environment", [("action", "aggregation", 100)]), now=10.1)
-    traffic.add(Sight("environment", [("action", "aggregation", 100)]), now=12.0)
+    traffic.add(ComponentSnapshot("environment", [("action", "aggregation", 7)]), now=10.0)
+    traffic.add(ComponentSnapshot("environment", [("action", "aggregation", 100)]), now=10.1)
+    traffic.add(ComponentSnapshot("environment", [("action", "aggregation", 100)]), now=12.0)
     (way,) = traffic.shown()
     assert way == {"room": "action", "from": "aggregation", "to": "environment", "number": 207, "rate": 100.0}
-    traffic.add(Sight("environment", []), now=13.0)
+    traffic.add(ComponentSnapshot("environment", []), now=13.0)
     assert traffic.shown()[0]["rate"] == 0.0

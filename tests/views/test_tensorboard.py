@@ -5,7 +5,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import swarmsim
 from swarmsim.errors import SettingsError
-from swarmsim.learning.figures import FIGURES
+from swarmsim.learning.stats import FIGURES
 
 SMALL = {"rounds": 2, "population": 3, "episodes": 3, "link": "inprocess"}
 

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from swarmsim.components.outcomes import EvolutionResult, RunResult, Sight
-from swarmsim.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, ComponentStatus
+from swarmsim.components.results import ComponentSnapshot, EvolutionResult, JobResult
 from swarmsim.results.history import History
+from swarmsim.views.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, ComponentStatus
 from swarmsim.views.terminal import TerminalReport
 from tests.results.rounds import SETTINGS, a_round
 
@@ -47,16 +47,16 @@ def a_terminal(capsys, monkeypatch) -> Terminal:
 def train_and_evaluate(report: TerminalReport) -> None:
     report.phase_began(3, TRAIN, 2)
     report.episodes_ended([50.0], 50)
-    report.phase_ended(3, TRAIN, RunResult([50.0, 67.0], [50, 67], 0.1))
+    report.phase_ended(3, TRAIN, JobResult([50.0, 67.0], [50, 67], 0.1))
     report.phase_began(3, EVALUATE, 1)
-    report.phase_ended(3, EVALUATE, RunResult([77.0], [77], 0.1))
+    report.phase_ended(3, EVALUATE, JobResult([77.0], [77], 0.1))
 
 
 def finish(report: TerminalReport) -> None:
     report.phase_began(3, EVOLVE, 0)
     report.phase_ended(3, EVOLVE, EvolutionResult({"model0": 1.0}, 0.1, 1, 0, 0))
     report.phase_began(3, EVALUATE_EVOLVED, 1)
-    report.phase_ended(3, EVALUATE_EVOLVED, RunResult([84.0], [84], 0.1))
+    report.phase_ended(3, EVALUATE_EVOLVED, JobResult([84.0], [84], 0.1))
     report.round_ended(a_round(3, steps_per_second=1412.3))
 
 
@@ -119,7 +119,9 @@ def test_verbose_tells_of_components_as_they_change_and_what_they_took_in_each_r
     ]
     report.components_changed({"environment": ready, "models0-1": ComponentStatus("ready", 12, 1)})
     assert a_file.read()[1] == "models0-1: ready, process 12, failed 1 ×\n"
-    report.component_seen(Sight("environment", [("action", "aggregation", 1200), ("control", "control", 34)]))
+    report.component_seen(
+        ComponentSnapshot("environment", [("action", "aggregation", 1200), ("control", "control", 34)])
+    )
     finish(report)
     assert a_file.read()[1].splitlines() == [
         "components in round 3:",

@@ -4,9 +4,9 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from swarmsim.names import counted
 from swarmsim.results.history import History
 from swarmsim.results.html_report.key_figures import FIGURES, key_figures
-from swarmsim.results.names import counted
 from swarmsim.results.pictures import Picture, drawn, png
 from swarmsim.results.run_settings import RunSettings, told
 from swarmsim.results.tables import escaped, rounds_table, table

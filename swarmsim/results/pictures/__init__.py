@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from swarmsim.results.files import write_whole
+from swarmsim.files import write_whole
 from swarmsim.results.history import History
 from swarmsim.results.pictures.curves import curves
 from swarmsim.results.pictures.population import population

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from swarmsim.names import kind_of
 from swarmsim.results.history import Messages
-from swarmsim.results.names import kind_of
 
 DIRECTLY = "directly"  # what messages to one component alone are shown as
 FIRST = "observation", "logits", "action", "control", "evolution"

@@ -8,8 +8,8 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from swarmsim.names import by_number
 from swarmsim.results.history import History
-from swarmsim.results.names import by_number
 from swarmsim.results.pictures.style import (
     PURPLE,
     VERMILLION,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from math import sqrt
 
-from swarmsim.results.names import called_together, shortened
+from swarmsim.names import called_together, shortened
 from swarmsim.results.pictures.flows import DIRECTLY, Counts, Flows, totals, turned
 from swarmsim.results.pictures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, YELLOW
 

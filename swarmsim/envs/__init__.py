@@ -1,0 +1,1 @@
+"""Gymnasium environments in the form that the main job needs."""

@@ -1,0 +1,146 @@
+"""Episodes of several environments, played side by side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from swarmsim.envs.make import Environment
+
+
+@dataclass(frozen=True)
+class Step:
+    """What came of one action in each of N environments; rows of idle ones are zero.
+
+    Attributes:
+        rewards: (N,).
+        terminated, truncated: (N,) booleans; where both hold, the episode counts as terminated.
+        final_observations: (N, n_inputs), the last observation of each episode that ended; None where none did.
+    """
+
+    rewards: NDArray[np.float32]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    final_observations: NDArray[np.float32] | None
+
+
+class Episodes:
+    """Exactly as many episodes as there are seeds, up to N of them side by side.
+
+    Episodes are numbered as they begin. An environment that ends one begins the next number; once
+    every number has begun, it stays idle. All are played to their end and all count, so that long
+    ones weigh as much as short ones.
+
+    Args:
+        envs: N environments of one shape.
+        seeds: of each episode, in the order of their numbers.
+    """
+
+    def __init__(self, envs: Sequence[Environment], seeds: Sequence[int]) -> None:
+        self._envs = envs
+        self._seeds = list(seeds)
+        self._waiting = list(range(len(seeds)))
+        self._numbers = [-1] * len(envs)
+        self._actions: list[list[Any]] = [[] for _ in envs]
+        self._action_type = np.int64 if isinstance(envs[0].action_space, spaces.Discrete) else np.float32
+        self.returns = [0.0] * len(seeds)
+        self.lengths = [0] * len(seeds)
+        self.ended: list[int] = []
+        self.observations = np.zeros((len(envs), *(envs[0].observation_space.shape or ())), np.float32)
+        self.active = np.zeros(len(envs), np.bool_)
+        for slot in range(len(envs)):
+            self._begin_next(slot)
+
+    def state(self) -> dict[str, Any]:
+        """Return what has been played: of running episodes every action, which with its seed makes it again."""
+        return {
+            "seeds": list(self._seeds),
+            "returns": list(self.returns),
+            "lengths": list(self.lengths),
+            "ended": list(self.ended),
+            "waiting": list(self._waiting),
+            "observations": self.observations.copy(),
+            "running": [
+                [number, list(actions)] if plays else None
+                for number, actions, plays in zip(self._numbers, self._actions, self.active.tolist(), strict=True)
+            ],
+        }
+
+    def restore(self, state: Mapping[str, Any], *, replay: bool) -> bool:
+        """Become what `state` told, the running episodes played again up to there, or else begun anew.
+
+        Returns:
+            Whether they came to the same observations, as those of an environment do that keeps to its seed.
+        """
+        self._seeds, self._waiting = list(state["seeds"]), list(state["waiting"])
+        self.returns, self.lengths, self.ended = list(state["returns"]), list(state["lengths"]), list(state["ended"])
+        for slot, running in enumerate(state["running"]):
+            self.active[slot] = running is not None
+            if running is None:
+                continue
+            number, actions = running
+            self._begin(slot, number)
+            if replay:
+                self._actions[slot] = list(actions)
+                for action in actions:
+                    self.observations[slot], *_ = self._envs[slot].step(self._action_type(action))
+            else:
+                self.returns[number], self.lengths[number] = 0.0, 0
+        return not replay or np.array_equal(self.observations[self.active], state["observations"][self.active])
+
+    @property
+    def done(self) -> bool:
+        """Whether all episodes have ended."""
+        return len(self.ended) == len(self._seeds)
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """Of each environment, the number of the episode that it plays, or has played last, (N,)."""
+        return np.array(self._numbers)
+
+    @property
+    def n_steps(self) -> int:
+        """Environment steps so far, over all episodes."""
+        return sum(self.lengths)
+
+    def _begin_next(self, slot: int) -> None:
+        if self._waiting:
+            self._begin(slot, self._waiting.pop(0))
+        else:
+            self.active[slot] = False
+
+    def _begin(self, slot: int, number: int) -> None:
+        self.active[slot] = True
+        self._numbers[slot] = number
+        self._actions[slot] = []
+        self.observations[slot], _ = self._envs[slot].reset(seed=self._seeds[number])
+
+    def step(self, actions: NDArray[Any]) -> Step:
+        """Take `actions`, (N,) counted from 0 or (N, D), where episodes play; `observations` and `active` move on."""
+        n_envs = len(self._envs)
+        rewards = np.zeros(n_envs, np.float32)
+        terminated, truncated = np.zeros(n_envs, np.bool_), np.zeros(n_envs, np.bool_)
+        final_observations = None
+        self.observations = self.observations.copy()
+        for slot, plays in enumerate(self.active.tolist()):
+            if not plays:
+                continue
+            action = actions[slot].tolist()
+            self._actions[slot].append(action)
+            observation, reward, ended, cut_off, _ = self._envs[slot].step(self._action_type(action))
+            number = self._numbers[slot]
+            self.observations[slot] = observation
+            rewards[slot] = reward
+            self.returns[number] += float(reward)
+            self.lengths[number] += 1
+            if ended or cut_off:
+                terminated[slot], truncated[slot] = ended, cut_off and not ended
+                if final_observations is None:
+                    final_observations = np.zeros_like(self.observations)
+                final_observations[slot] = observation
+                self.ended.append(number)
+                self._begin_next(slot)
+        return Step(rewards, terminated, truncated, final_observations)

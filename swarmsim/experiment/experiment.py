@@ -1,0 +1,321 @@
+"""The main job: train → evaluate → evolve → evaluate, round by round, and the History of it."""
+
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from swarmsim.components.control import Control, Interrupted
+from swarmsim.components.environment import Environment
+from swarmsim.components.main_job import CONTROL, OBSERVATION, await_all, main_job, n_workers
+from swarmsim.components.model import Models
+from swarmsim.components.results import EvolutionResult, JobResult
+from swarmsim.components.role import Role
+from swarmsim.components.supervision import Supervision
+from swarmsim.config import Config
+from swarmsim.envs.make import Shape, reward_threshold, shape_of
+from swarmsim.errors import ComponentFailed, SettingsError, SwarmError
+from swarmsim.experiment.monitor import Monitor
+from swarmsim.launcher.interrupts import noted_interrupts
+from swarmsim.launcher.supervisor import Policy, Supervisor, Told
+from swarmsim.launcher.swarm import Swarm
+from swarmsim.messaging.client import Client
+from swarmsim.messaging.endpoint import Address
+from swarmsim.messaging.message import Message
+from swarmsim.plugins import add_module_path, load_rule
+from swarmsim.results.history import History, Round
+from swarmsim.results.run_directory import RunDirectory
+from swarmsim.views.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, Report, Result
+
+PAUSE_SECONDS, STATES_SECONDS = 1.0, 0.7
+
+
+def start_main_job(
+    stack: ExitStack, config: Config, roles: Iterable[Role], tell: Told = lambda *_: None
+) -> tuple[Swarm, Control]:
+    """Start `roles`, all components but control, which is this process, and have them stopped with `stack`.
+
+    Args:
+        tell: is told of each component that fails, and what becomes of it.
+    """
+    if config.link == "inprocess":
+        stack.enter_context(threadpool_limits(1))
+    swarm = stack.enter_context(Swarm(None, link=config.link, start_method=config.start_method))
+    address = swarm.serve()
+    client = stack.enter_context(Client("control", *address))
+    roles = list(roles)
+    for role in roles:
+        swarm.add_role(role, address)
+    care = Supervision(list(swarm.components))
+    if config.link != "inprocess":
+        models = [role.name for role in roles if role.component is Models]
+        care = Supervisor(swarm, client, Policy(config.restart, config.max_restarts), models, tell)
+    control = Control(client, CONTROL, OBSERVATION, config.timeout, care)
+    swarm.start()
+    care.begin()
+    return swarm, control
+
+
+def join_main_job(stack: ExitStack, config: Config, address: Address, secret: str | None) -> Control:
+    """Join, as control, the components that were started as programs of their own, and leave them with `stack`.
+
+    Raises:
+        WaitTimeout: some of them are not there.
+    """
+    client = stack.enter_context(Client("control", *address, secret=secret))
+    await_all(client, config.population, config.timeout)
+    return Control(client, CONTROL, OBSERVATION, config.timeout)
+
+
+class Experiment:
+    """One run of the main job.
+
+    Args:
+        joins: the address of a swarm whose components run already, and its secret, if it has one; None to start them.
+        resume: whether to go on with the run that lies in `config.out`; without a checkpoint there, it begins anew.
+
+    Attributes:
+        history: the rounds done so far; it stays where a run fails or is interrupted.
+        checkpoint: the last one written, or gone on from.
+
+    Raises:
+        SettingsError: what was asked for cannot be run.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        report: Report | None = None,
+        *,
+        resume: bool = False,
+        joins: tuple[Address, str | None] | None = None,
+    ) -> None:
+        if config.components:
+            raise SettingsError("components: these scripts are for Swarm(config_file); the main job brings its own")
+        self.config = config
+        self.report = report or Report()
+        self.resume = resume
+        self.joins = joins
+        add_module_path(config.modules, (config.env, config.aggregation))
+        self.shape: Shape = shape_of(config.env)
+        load_rule(config.aggregation)  # an unknown one is to be told before anything starts
+        self.workers = n_workers(config)
+        self.history = History(
+            settings={
+                "seed": config.seed,
+                "env": config.env,
+                "population": config.population,
+                "workers": self.workers,
+                "link": config.link,
+                "preset": config.preset,
+                "reward_threshold": reward_threshold(config.env),
+            }
+        )
+        self.checkpoint: Path | None = None
+        self._directory: RunDirectory | None = None
+        self._swarm: Swarm | None = None
+        self._states: Mapping[str, Any] = {}
+        self._results: dict[str, Result] = {}
+        self._task: Message | None = None
+        self._phase = ""
+        self._began = time.monotonic()
+
+    def run(self) -> History:
+        """Run all rounds that are not done yet, or until the report wants it to stop, and return their history.
+
+        Raises:
+            SettingsError: the run directory cannot be used.
+            ComponentFailed: a component failed, and could not be healed; the rounds before are kept.
+            WaitTimeout: no component said anything for longer than `timeout`, though all still answer.
+            KeyboardInterrupt: interrupted; what was learned until then is in a checkpoint.
+        """
+        if self.config.rounds == 0:
+            return self.history
+        with ExitStack() as stack:
+            self._open_directory(stack)
+            stack.callback(self.report.close)
+            self._began = time.monotonic() - self.history.wall_seconds
+            stack.callback(self._tell_wall_seconds)
+            if len(self.history) >= self.config.rounds:
+                self.report.noted(f"{len(self.history)} rounds are done already, which is all that was asked for")
+                return self.history
+            roles, control = self._roles_and_control(stack)
+            self.report.began(self.history, self.config.rounds)
+            with noted_interrupts() as was_interrupted:
+                started = {} if self._swarm is None else self._swarm.components
+                control.watch = Monitor(self.report, self.history, started, was_interrupted)
+                try:
+                    while len(self.history) < self.config.rounds:
+                        self._round(control)
+                except Interrupted:
+                    self._save_where_it_stands(control, roles)
+                    if was_interrupted():
+                        raise KeyboardInterrupt from None
+                except SwarmError as error:
+                    if isinstance(error, ComponentFailed):
+                        self._tell_failure(error, None)
+                    if control.care.failed is not None or not isinstance(error, ComponentFailed):
+                        self._save_where_it_stands(control, roles)
+                    raise
+        return self.history
+
+    def _roles_and_control(self, stack: ExitStack) -> tuple[list[Role], Control]:
+        if self.joins is not None:
+            control = join_main_job(stack, self.config, *self.joins)
+            workers = len(list(control.client.rooms().in_room(OBSERVATION)))
+            self.history.settings = {**self.history.settings, "workers": workers}
+            return [], control
+        roles = main_job(self.config, self.shape, self._states)
+        self._swarm, control = start_main_job(stack, self.config, roles, self._tell_failure)
+        return roles, control
+
+    def _tell_wall_seconds(self) -> None:
+        self.history.wall_seconds = time.monotonic() - self._began
+
+    # --- what it leaves behind
+
+    def _open_directory(self, stack: ExitStack) -> None:
+        if self.config.out is None:
+            return
+        keep = self.config.checkpoints
+        if self.resume:
+            self._directory = RunDirectory.resume(Path(self.config.out), keep)
+        else:
+            settings = {**asdict(self.config), "workers": self.workers}
+            for of_swarm in ("settings", "components"):
+                del settings[of_swarm]
+            for of_learning in ("ppo", "a2c"):
+                settings[of_learning]["hidden"] = list(settings[of_learning]["hidden"])
+            self._directory = RunDirectory.create(self.config.out, self.config.env, settings, keep)
+        directory = self._directory
+        if self.resume:
+            self._go_on_from(directory)
+        self.history.directory = directory.path
+        stack.callback(lambda: directory.close(self.history))
+
+    def _go_on_from(self, directory: RunDirectory) -> None:
+        newest = directory.newest(lambda damaged: self.report.noted(f"{damaged}; the one before it is used"))
+        if newest is None:
+            self.report.noted(f"{directory.path} holds no checkpoint yet: the run begins anew")
+        else:
+            self.checkpoint, state = newest
+            self.history = History.from_state(state["history"], self.history.settings, directory.path)
+            self._results = {
+                phase: (EvolutionResult if phase == EVOLVE else JobResult)(**told)
+                for phase, told in state["results"].items()
+            }
+            self._states, self._task = state["components"], state["task"]
+        directory.restore(self.history)
+
+    def _save(self, directory: RunDirectory, states: Mapping[str, Any], *, complete: bool) -> None:
+        self._tell_wall_seconds()
+        state = {
+            "history": self.history.to_state(),
+            "results": {phase: asdict(result) for phase, result in self._results.items()},
+            "task": self._task,
+            "components": states,
+        }
+        number = len(self.history) + (not complete)
+        self.checkpoint = directory.save(number, state, complete=complete)
+
+    def _save_where_it_stands(self, control: Control, roles: Iterable[Role]) -> None:
+        """Keep what was learned in a round that cannot end now, as far as it can be had soon."""
+        if self._directory is None:
+            if self.joins is not None:
+                control.pause(PAUSE_SECONDS)  # its components stay, and would play on for nobody
+            return
+        self._task = control.task
+        try:
+            # a run that cannot be paused goes on without the episodes that are running, as if its process had died
+            stands = control.care.failed is None and control.pause(PAUSE_SECONDS)
+            states = control.states(STATES_SECONDS)
+            for role in roles:
+                if role.name not in states or (role.component is Environment and not stands):
+                    states[role.name] = role.last_saved_state(control.client.address)
+            self._save(self._directory, states, complete=False)
+        except SwarmError as error:
+            self.report.noted(f"of this moment no checkpoint could be made: {error}")
+
+    def _tell_failure(self, failure: ComponentFailed, fate: str | None) -> None:
+        self.history.failures.append(
+            {
+                "round": len(self.history) + 1,
+                "phase": self._phase,
+                "component": failure.component,
+                "error": failure.error_type,
+                "message": failure.message,
+                "traceback": failure.traceback_text,
+                "healed": fate is not None,
+            }
+        )
+        if fate is not None:
+            self.report.noted(f"{failure}; {fate}")
+
+    # --- a round
+
+    def _round(self, control: Control) -> None:
+        number = len(self.history) + 1
+        control.care.begin_round()
+        for phase in (TRAIN, EVALUATE, EVOLVE, EVALUATE_EVOLVED):
+            if control.watch.is_interrupted():
+                raise Interrupted
+            if phase not in self._results:
+                self._phase = phase
+                self._results[phase] = self._evolve(number, control) if phase == EVOLVE else self._play(number, control)
+        record = self._record(number)
+        self._results = {}
+        self.history.rounds.append(record)
+        if self._directory is None:
+            control.look()
+        else:
+            self._save(self._directory, control.states(), complete=True)
+            self._directory.add_round(self.history)
+        self.report.round_ended(record)
+
+    def _play(self, number: int, control: Control) -> JobResult:
+        phase = self._phase
+        n_episodes = self.config.episodes if phase == TRAIN else self.config.eval_episodes
+        self.report.phase_began(number, phase, n_episodes)
+        again, self._task = self._task, None
+        result = control.run(
+            n_episodes, deterministic=phase != TRAIN, on_progress=self.report.episodes_ended, again=again
+        )
+        self.report.phase_ended(number, phase, result)
+        return result
+
+    def _evolve(self, number: int, control: Control) -> EvolutionResult:
+        self.report.phase_began(number, EVOLVE, 0)
+        again, self._task = self._task, None
+        result = control.evolve(again=again)
+        self.report.phase_ended(number, EVOLVE, result)
+        return result
+
+    def _record(self, number: int) -> Round:
+        train, evaluation, evolution, evaluation_evolved = (
+            self._results[phase] for phase in (TRAIN, EVALUATE, EVOLVE, EVALUATE_EVOLVED)
+        )
+        assert isinstance(train, JobResult)
+        assert isinstance(evaluation, JobResult)
+        assert isinstance(evolution, EvolutionResult)
+        assert isinstance(evaluation_evolved, JobResult)
+        return Round(
+            round=number,
+            train_score=train.score,
+            train_returns=train.returns,
+            eval_score=evaluation.score,
+            eval_score_evolved=evaluation_evolved.score,
+            env_steps=self.history.env_steps + train.n_steps,
+            seconds=train.seconds,
+            steps_per_second=train.n_steps / train.seconds,
+            contribution=evolution.contribution,
+            diversity=evolution.diversity,
+            evolution={
+                "parents_kept": evolution.parents_kept,
+                "crossovers": evolution.crossovers,
+                "mutations": evolution.mutations,
+            },
+        )

@@ -1,0 +1,226 @@
+"""`Swarm`: starts components, watches them, and stops them."""
+
+import atexit
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from swarmsim.components.role import Role
+from swarmsim.config import DEFAULT_FILE, Config, ScriptSettings, make_config, read_file
+from swarmsim.errors import SettingsError, WaitTimeout, unknown
+from swarmsim.launcher.child import Child, ChildProcess, LocalChild, StartMethod
+from swarmsim.launcher.child_main import Script
+from swarmsim.messaging.endpoint import Address
+from swarmsim.messaging.links import Link, Served, serve_any, serving_on
+from swarmsim.messaging.process_context import PROCESS
+from swarmsim.messaging.queues.directory import Claim, sweep
+from swarmsim.messaging.sockets.handshake import check_exposure, shared_secret
+from swarmsim.messaging.sockets.server import serve_launched
+from swarmsim.messaging.sockets.tcp import listen
+
+STOP_SECONDS, STOP_SECONDS_AFTER_AN_ERROR, LAST_SECONDS, TERMINATE_SECONDS = 5.0, 0.5, 0.3, 0.5
+
+
+class Swarm:
+    """The components of one launcher, which starts, watches and stops them; a `with` block stops them at its end.
+
+    Args:
+        config_file: a YAML file with `settings` and `components`; None for a swarm that gets its
+            components by `add` alone. Scripts are seen from the file's folder, else from the current one.
+        link: `queues` forks a process for each component; `inprocess` runs all of them in this one; `sockets` forks
+            too, and has them talk by TCP.
+        start_method: how processes are made. `fork` is fast, and safe here: a launcher has no thread of
+            its own. `spawn` works where a component cannot bear to be forked.
+
+    Attributes:
+        components: by their names, in the order in which they were added.
+
+    Raises:
+        SettingsError: the file cannot be used as it is.
+    """
+
+    def __init__(
+        self,
+        config_file: str | Path | None = DEFAULT_FILE,
+        *,
+        link: Link = "queues",
+        start_method: StartMethod = "fork",
+    ) -> None:
+        self.link = link
+        self.start_method: StartMethod = start_method
+        self.components: dict[str, Child] = {}
+        self._started: list[Child] = []
+        self._served: Served | Claim | None = None
+        self._hub: Child | None = None
+        config = Config() if config_file is None else make_config(read_file(config_file), str(config_file))
+        self._folder = Path.cwd() if config_file is None else Path(config_file).resolve().parent
+        self._settings: ScriptSettings = config.settings
+        for name, script in config.components.items():
+            self.add(
+                name,
+                script.filepath,
+                terminal=script.terminal_cmd or bool(config.settings.terminal_cmd),
+                envpath=script.envpath,
+                delay=script.delay,
+                python_cmd=script.python_cmd,
+            )
+
+    # --- who belongs to it
+
+    def add(
+        self,
+        name: str,
+        filepath: str | Path,
+        *,
+        terminal: bool | str = False,
+        envpath: str | None = None,
+        delay: float | None = None,
+        python_cmd: str | None = None,
+    ) -> None:
+        """Add a script as a component, to be started by `start(name)`.
+
+        Args:
+            terminal: True for a terminal of its own by the settings' terminal_cmd, or such a command.
+            envpath: put before its Python, for example '.venv/bin/'.
+            delay: seconds to wait after its start.
+            python_cmd: its own Python; by default it runs in a process forked from this one.
+
+        Raises:
+            SettingsError: the name is taken, the file is missing or no Python file, or there is no such terminal.
+        """
+        path = self._folder / filepath
+        if path.suffix != ".py":
+            raise SettingsError(f"component {name!r}: {filepath} is no Python file (.py), which is what runs here")
+        if not path.is_file():
+            raise SettingsError(f"component {name!r}: there is no file {path}")
+        command = self._settings.terminal_cmd if terminal is True else terminal or None
+        if terminal is True and command is None:
+            raise SettingsError(f"component {name!r}: terminal=True needs the setting terminal_cmd, such as 'xterm -e'")
+        python = python_cmd or self._settings.python_cmd
+        prefix = envpath if envpath is not None else self._settings.python_envpath
+        is_own = python == ScriptSettings().python_cmd and prefix is None
+        self._add(name, Script(name, path, None if is_own else f"{prefix or ''}{python}", command), delay or 0.0)
+
+    def add_role(self, role: Role, address: Address) -> None:
+        """Add a role of the package, which joins the swarm at `address`; raises as `add`."""
+        self._add(role.name, partial(role.run, address), 0.0)
+
+    def _add(self, name: str, target: Script | Callable[[], None], delay: float) -> None:
+        if name in self.components:
+            raise SettingsError(f"a component {name!r} is in this swarm already")
+        if self.link == "inprocess":
+            if isinstance(target, Script) and target.is_foreign:
+                raise SettingsError(f"component {name!r}: one process has one Python and one terminal")
+            self.components[name] = LocalChild(name, target, delay)
+        else:
+            self.components[name] = ChildProcess(name, target, delay, self.start_method)
+
+    def _chosen(self, names: str | Iterable[str] | None) -> list[Child]:
+        if names is None:
+            return list(self.components.values())
+        wanted = [names] if isinstance(names, str) else list(names)
+        for name in wanted:
+            if name not in self.components:
+                raise SettingsError(unknown("component", name, self.components))
+        return [self.components[name] for name in wanted]
+
+    # --- its life
+
+    def serve(self, server: str = "127.0.0.1") -> Address:
+        """Hold an address of `server` until stopped, and return it: in this process, or by TCP in one of its own.
+
+        Raises:
+            AddressError: other machines reach it by TCP, and no secret is set.
+        """
+        if self._served is None and self.link == "sockets":
+            self._served = self._serve_by_tcp(server)
+        elif self._served is None:
+            with serving_on(self.link):
+                self._served = serve_any(server)
+        return self._served.address
+
+    @property
+    def server_process_id(self) -> int | None:
+        """The process of the server that `serve` has started; None where messages need none."""
+        return None if self._hub is None else self._hub.process_id
+
+    def _serve_by_tcp(self, server: str) -> Claim:
+        """Start a server, and return what its components keep on this host beside it."""
+        check_exposure(server, shared_secret(None), insecure=False)
+        listener = listen((server, 0))
+        with listener:
+            address = server, listener.getsockname()[1]
+            claim = Claim(address)
+            self._hub = ChildProcess("hub", partial(serve_launched, listener, address), 0.0, self.start_method)
+            atexit.register(self.stop)
+            self._hub.start()
+        return claim
+
+    def start(self, names: str | Iterable[str] | None = None) -> None:
+        """Start components, all of them where none is named; each waits for messages before the next is started.
+
+        Raises:
+            ComponentFailed: one failed, with its traceback; what had been started goes on.
+            SettingsError: there is no component of that name, or it runs already.
+        """
+        for component in self._chosen(names):
+            if component.runs:
+                if names is None:
+                    continue
+                raise SettingsError(f"component {component.name!r} runs already")
+            if not self._started:
+                atexit.register(self.stop)
+            if component in self._started:
+                self._end([component])
+            self._started.append(component)
+            with serving_on(self.link):
+                component.start()
+            if component.delay:
+                self._pause(component.delay)
+
+    @staticmethod
+    def _pause(seconds: float) -> None:
+        """Wait as long as the user asked for, and notice failures meanwhile."""
+        with contextlib.suppress(WaitTimeout):
+            PROCESS.wait(seconds, "the end of a pause")
+
+    def stop(self, names: str | Iterable[str] | None = None, *, patience: float | None = None) -> None:
+        """Stop components, all of them where none is named, in reverse order of their start.
+
+        Each is asked to stop, and waited for; whoever has not after `patience` seconds in all (5 by default)
+        is terminated, then killed. A second call does nothing.
+        """
+        chosen = self._chosen(names)
+        self._end([component for component in self._started if component in chosen], patience)
+        if names is None and self._hub is not None:
+            hub, self._hub = self._hub, None
+            self._end([hub], patience)
+        if names is None and self._served is not None:
+            served, self._served = self._served, None
+            served.close()
+        if not self._started:
+            atexit.unregister(self.stop)
+
+    def _end(self, components: list[Child], patience: float | None = None) -> None:
+        deadline = time.monotonic() + (STOP_SECONDS if patience is None else patience)
+        for component in reversed(components):
+            component.ask_to_stop(deadline)
+        deadline = max(deadline, time.monotonic() + LAST_SECONDS)
+        for component in reversed(components):
+            component.terminate(deadline)
+        deadline = time.monotonic() + TERMINATE_SECONDS
+        for component in reversed(components):
+            component.end(deadline)
+            if component in self._started:
+                self._started.remove(component)
+        if self.link != "inprocess":
+            sweep()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
+        self.stop(patience=None if error_type is None else STOP_SECONDS_AFTER_AN_ERROR)

@@ -1,0 +1,1 @@
+"""The link between programs: TCP connections to one server."""
