@@ -29,7 +29,7 @@ def cycle(config: Config) -> None:
     """Have a swarm live once."""
     with ExitStack() as stack:
         _, control = start_main_job(stack, config, main_job(config, shape_of(config.env)))
-        control.run(1, deterministic=True)
+        control.play(1, deterministic=True)
     gc.collect()  # lest what is no longer used, but not yet given back, count as grown
 
 

@@ -44,7 +44,7 @@ def profiled_steps(config: Config, folder: Path) -> int:
     with ExitStack() as stack:
         roles = [Profiled(**vars(role), folder=folder) for role in main_job(config, shape_of(config.env))]
         _, control = start_main_job(stack, config, roles)
-        return control.run(config.episodes, deterministic=False).n_steps
+        return control.play(config.episodes, deterministic=False).n_steps
 
 
 def rows_of(profile: Path, n_steps: int, n_rows: int) -> list[list[str]]:

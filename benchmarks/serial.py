@@ -51,6 +51,6 @@ def train(config: Config) -> tuple[list[float], float]:
             outcome = decision.actions, came.rewards, came.terminated, came.truncated, final, active
             learner.record(Transition(*outcome, decision.log_probs.astype(np.float32)))
         learner.finish(episodes.observations)
-        ledger.shares()
+        ledger.contribution()
         elapsed = time.perf_counter() - began
     return episodes.returns, episodes.n_steps / elapsed

@@ -1,4 +1,4 @@
-"""AdminHandlers: any component can be asked to save and to load its weights and its settings."""
+"""Administration: any component can be asked for its weights and settings, and can be given others."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -21,29 +21,29 @@ _COMMAND, _LOG = MESSAGE_TYPE.COMMAND, MESSAGE_TYPE.LOG
 
 @runtime_checkable
 class Weighted(Protocol):
-    """What has weights, by the names of the components that it answers for."""
+    """A component that has weights, by the names of the components that it answers for."""
 
     def weights(self) -> Weights:
-        """Return each component's weights (G,)."""
+        """Return the weights (G,) of each component."""
 
     def load_weights(self, weights: Weights) -> None:
-        """Go on with these weights, each of the length of those that it replaces, and finite."""
+        """Replace weights; each vector is finite, and as long as the one before."""
 
 
 @runtime_checkable
-class Settled(Protocol):
-    """What has settings: JSON values by their names."""
+class Configured(Protocol):
+    """A component that has settings: JSON values by their names."""
 
     def settings(self) -> Mapping[str, Any]:
-        """Return them as they stand now."""
+        """Return the settings as they are now."""
 
 
 @runtime_checkable
 class Adjustable(Protocol):
-    """What has settings that can change while it runs."""
+    """A component whose settings can change while it runs."""
 
     def load_settings(self, values: Mapping[str, Any]) -> None:
-        """Go on with these values.
+        """Continue with these values.
 
         Raises:
             SettingsError: one of them cannot be used; nothing has changed.
@@ -51,10 +51,10 @@ class Adjustable(Protocol):
 
 
 def changed(settings: Settings, values: Mapping[str, Any], fixed: Collection[str] = ()) -> Settings:
-    """Return a dataclass of settings with `values` laid over it, checked by its fields.
+    """Return a dataclass of settings with `values` instead of its own, checked by its fields.
 
     Args:
-        fixed: those that cannot change while a component runs.
+        fixed: names of settings that cannot change while a component runs.
 
     Raises:
         SettingsError: one of `values` is unknown, fixed, of a wrong type or out of bounds.
@@ -66,11 +66,11 @@ def changed(settings: Settings, values: Mapping[str, Any], fixed: Collection[str
 
 
 class AdminHandlers:
-    """Answers, for one component, who asks it to save or load: always the asker alone.
+    """Handles the requests to save or load the weights and settings of one process; the reply goes to its sender alone.
 
     Args:
-        component: may be `Weighted`, `Settled` and `Adjustable`.
-        names: of the components that it answers for.
+        component: may be `Weighted`, `Configured` and `Adjustable`.
+        names: of the components that the process answers for.
     """
 
     def __init__(self, client: Client, component: object, names: Sequence[str]) -> None:
@@ -78,50 +78,50 @@ class AdminHandlers:
         self.component = component
         self.names = list(names)
 
-    def attend(self) -> None:
-        """Heed such commands from now on, in whichever room they come, and those to this component alone."""
-        for command, deed in (
+    def register(self) -> None:
+        """Handle these commands from now on, in every room and as direct messages."""
+        for command, action in (
             (_COMMAND.SAVEMODELWEIGHTS, self._save_weights),
             (_COMMAND.LOADMODELWEIGHTS, self._load_weights),
             (_COMMAND.SAVESETTINGS, self._save_settings),
             (_COMMAND.LOADSETTINGS, self._load_settings),
         ):
-            self.client.add_eventHandler(self._answering(deed), trigger=Trigger(command))
+            self.client.add_eventHandler(self._replying(action), trigger=Trigger(command))
 
-    def _answering(self, deed: Callable[[Message, list[str]], Message | None]) -> Callable[[Message], Message | None]:
-        """Return what has `deed` done for those that a message means; whoever asks is told what cannot be used."""
+    def _replying(self, action: Callable[[Message, list[str]], Message | None]) -> Callable[[Message], Message | None]:
+        """Return a handler that calls `action` with the components a message addresses, and replies also to errors."""
 
-        def answer(message: Message) -> Message | None:
+        def handle(message: Message) -> Message | None:
             names = self.names
             try:
-                names = self._meant(message)
-                told = deed(message, names) if names else None
+                names = self._addressed(message)
+                reply = action(message, names) if names else None
             except (MessageRefused, SettingsError) as error:
                 sentence = str(error)[:LONGEST_NAME]
                 self.client.log_rejected("left out what it got", sentence)
-                told = _told(_LOG.CUSTOM.id, names, ERROR=sentence)
-            asker = message.get("SENT_BY")
-            return None if told is None or not isinstance(asker, str) else {**told, "TO": asker}
+                reply = _reply(_LOG.CUSTOM.id, names, ERROR=sentence)
+            sender = message.get("SENT_BY")
+            return None if reply is None or not isinstance(sender, str) else {**reply, "TO": sender}
 
-        return answer
+        return handle
 
-    def _meant(self, message: Message) -> list[str]:
-        """Return which of these components a message means."""
+    def _addressed(self, message: Message) -> list[str]:
+        """Return the components of this process that a message addresses."""
         if "COMPONENT" in message:
-            asked = component_ids(message, "COMPONENT")
-            return self.names if self.client.name in asked else [name for name in self.names if name in asked]
+            wanted = component_ids(message, "COMPONENT")
+            return self.names if self.client.name in wanted else [name for name in self.names if name in wanted]
         return [message["TO"]] if message.get("TO") in self.names else self.names
 
     @staticmethod
     def _is_for_all(message: Message) -> bool:
-        """Tell whether a message means everybody in a room: who has nothing to do with it may stay silent."""
+        """Return whether a message addresses a whole room: components that cannot serve it need not reply."""
         return "TO" not in message and "COMPONENT" not in message
 
     def _save_weights(self, message: Message, names: list[str]) -> Message | None:
         if not isinstance(self.component, Weighted):
-            return None if self._is_for_all(message) else _told(_LOG.MODELWEIGHTS.id, names, WEIGHTS=[])
+            return None if self._is_for_all(message) else _reply(_LOG.MODELWEIGHTS.id, names, WEIGHTS=[])
         weights = self.component.weights()
-        return _told(_LOG.MODELWEIGHTS.id, names, WEIGHTS=np.stack([weights[name] for name in names]))
+        return _reply(_LOG.MODELWEIGHTS.id, names, WEIGHTS=np.stack([weights[name] for name in names]))
 
     def _load_weights(self, message: Message, names: list[str]) -> Message | None:
         if not isinstance(self.component, Weighted):
@@ -129,17 +129,17 @@ class AdminHandlers:
                 return None
             raise SettingsError(f"{self.client.name} has no weights")
         given = self._weights_given(message, names)
-        meant = [name for name in names if name in given]
-        if not meant and self._is_for_all(message):
+        chosen = [name for name in names if name in given]
+        if not chosen and self._is_for_all(message):
             return None
-        if not meant or (len(meant) < len(names) < len(self.names)):
+        if not chosen or (len(chosen) < len(names) < len(self.names)):
             raise invalid_field({}, "WEIGHTS", f"a vector of weights for each of {', '.join(names[:5])}")
         present = self.component.weights()
-        self.component.load_weights({n: genome(message, "WEIGHTS", given[n], present[n].size) for n in meant})
-        return _told(_LOG.CUSTOM.id, meant, STATUS="LOADED")
+        self.component.load_weights({n: genome(message, "WEIGHTS", given[n], present[n].size) for n in chosen})
+        return _reply(_LOG.CUSTOM.id, chosen, STATUS="LOADED")
 
     def _weights_given(self, message: Message, names: list[str]) -> Mapping[str, object]:
-        """Return what WEIGHTS holds by component; vectors are in the order of COMPONENT, or else of the addressee's."""
+        """Return the vectors of WEIGHTS by component; a list of them is in the order of COMPONENT, else of `names`."""
         value = message.get("WEIGHTS")
         if isinstance(value, Mapping):
             return value
@@ -156,13 +156,13 @@ class AdminHandlers:
         return dict(zip(order, vectors, strict=True))
 
     def _save_settings(self, message: Message, names: list[str]) -> Message:
-        settings = dict(self.component.settings()) if isinstance(self.component, Settled) else {}
-        asked = strings(message, "SETTINGS")
-        for name in asked:
+        settings = dict(self.component.settings()) if isinstance(self.component, Configured) else {}
+        wanted = strings(message, "SETTINGS")
+        for name in wanted:
             if name not in settings:
                 raise SettingsError(f"SETTINGS: {unknown('setting', name, settings)}")
-        told = {name: settings[name] for name in asked} if asked else settings
-        return _told(_LOG.SETTINGS.id, names, SETTINGS=told)
+        chosen = {name: settings[name] for name in wanted} if wanted else settings
+        return _reply(_LOG.SETTINGS.id, names, SETTINGS=chosen)
 
     def _load_settings(self, message: Message, names: list[str]) -> Message:
         values = message["SETTINGS"]
@@ -174,8 +174,8 @@ class AdminHandlers:
         if len(names) < len(self.names):
             raise SettingsError(f"{', '.join(self.names)} have the same settings: name all of them, or none")
         self.component.load_settings(values)
-        return _told(_LOG.CUSTOM.id, names, STATUS="LOADED")
+        return _reply(_LOG.CUSTOM.id, names, STATUS="LOADED")
 
 
-def _told(type_id: str, names: list[str], **fields: object) -> Message:
+def _reply(type_id: str, names: list[str], **fields: object) -> Message:
     return {"TYPE": type_id, "COMPONENT": names, **fields}

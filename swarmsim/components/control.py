@@ -1,4 +1,4 @@
-"""Control: asks for runs and evolutions, and waits for what came of them."""
+"""Control: requests jobs and evolutions, and waits for their results."""
 
 import math
 import time
@@ -10,19 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from swarmsim.components.fields import (
-    by_component,
-    component_order,
-    has_value,
-    integer,
-    invalid_field,
-    number,
-    number_of_each,
-    numbers,
-    text,
-)
+from swarmsim.components.fields import component_order
 from swarmsim.components.membership import SET, acknowledges
 from swarmsim.components.observer import Observer
+from swarmsim.components.protocol import (
+    PING,
+    SNAPSHOT,
+    STATE,
+    EvolutionDone,
+    EvolutionRequest,
+    JobDone,
+    JobProgress,
+    JobRequest,
+    Paused,
+    PauseRequest,
+    Pong,
+    Snapshot,
+)
 from swarmsim.components.results import ComponentSnapshot, EvolutionResult, JobResult
 from swarmsim.components.supervision import Supervision
 from swarmsim.errors import MessageRefused, Stalled, WaitTimeout
@@ -32,30 +36,29 @@ from swarmsim.messaging.rooms import COMMAND_ROOM
 
 Progress = Callable[[list[float], int], None]  # returns of episodes ended since the last call, steps so far
 
-LOOK_SECONDS, EVOLVE_SECONDS = 0.05, 1.0
+POLL_SECONDS, EVOLVE_SECONDS = 0.05, 1.0
 
-_SEEN = "TAKEN"
-_CUSTOM_COMMAND = MESSAGE_TYPE.COMMAND.CUSTOM.id
+_CUSTOM, _CUSTOM_COMMAND = MESSAGE_TYPE.DATA.CUSTOM.id, MESSAGE_TYPE.COMMAND.CUSTOM.id
 
 
 class Interrupted(Exception):
-    """Control was asked to stop waiting; the request that it waited for stays open."""
+    """Control stopped waiting because the observer wants to stop; its request stays open."""
 
 
 class Control:
     """Drives a swarm from a client that has joined the control room.
 
-    A wait without a word is bounded by `timeout` seconds. Halfway all components are asked for a sign of life; those
-    that give none by the end of it are left to `care`. A request is repeated, with its ROOT_ID, once somebody was
-    replaced: who knows it goes on with it, who does not begins it.
+    A wait without any message ends after `timeout` seconds. Halfway through it, control asks all components for a
+    heartbeat; those that send none until its end are declared dead to `supervision`. After a component was restarted,
+    control repeats its request with the same ROOT_ID: components that know it continue, others begin.
 
     Attributes:
-        task: the request of a run or an evolution that is not done; it stays where the wait for it fails.
-        watch: who looks on meanwhile.
+        open_request: the request of a job or an evolution that is not done; it stays if the wait for it fails.
+        observer: observes the swarm while control waits.
 
-    Raises (every method that asks for something):
-        WaitTimeout: the component waited for said nothing for that long.
-        ComponentFailed: a component of this launcher failed meanwhile, and cannot be healed.
+    Raises (every method that sends a request):
+        WaitTimeout: the component that was waited for sent nothing for that long.
+        ComponentFailed: a component of this launcher failed, and could not be healed.
     """
 
     def __init__(
@@ -64,251 +67,225 @@ class Control:
         control_room: str,
         models_room: str,
         timeout: float,
-        care: Supervision | None = None,
+        supervision: Supervision | None = None,
     ) -> None:
         self.client = client
         self.control_room = control_room
         self.models_room = models_room
         self.timeout = timeout
-        self.care = care or Supervision([])
-        self.watch = Observer()
-        self.task: Message | None = None
+        self.supervision = supervision or Supervision([])
+        self.observer = Observer()
+        self.open_request: Message | None = None
         self._request: Message = {}
         client.join_room(control_room)
 
-    def run(
+    # --- requests
+
+    def play(
         self,
         n_episodes: int,
         *,
         deterministic: bool,
         on_progress: Progress | None = None,
-        again: Message | None = None,
+        request: Message | None = None,
     ) -> JobResult:
-        """Have the swarm play `n_episodes`: learning from them, or `deterministic`.
+        """Have the swarm play `n_episodes`: to learn from them, or `deterministic` to evaluate.
 
         Args:
-            again: the request of a run that was interrupted, to have it go on.
+            request: of an interrupted job, to resume it.
 
         Raises:
-            Interrupted: as asked; `task` is the one to give as `again`.
+            Interrupted: the observer wants to stop; `open_request` is the request that resumes the job.
         """
-        wanted: Message = {"NR_OF_EPISODE": n_episodes, "DETERMINISTIC": deterministic, "PROGRESS": True}
-        what = f"the environment while it {'evaluates' if deterministic else 'trains'}"
+        awaited = f"the environment while it {'evaluates' if deterministic else 'trains'}"
         began = time.monotonic()
-        with self._having_done(again or self._message(self.control_room, **wanted)):
+        request = request or self._message(self.control_room, **JobRequest(n_episodes, deterministic, True).fields())
+        with self._open(request):
             while True:
-                message = self._answer(what, heeds_after=0.0, holds=True)
-                with self._refusing():
-                    if has_value(message, "STATUS", "ENV_DONE"):
-                        return _run_result(message, time.monotonic() - began)
-                    if has_value(message, "STATUS", "ENV_PROGRESS") and on_progress is not None:
-                        on_progress(numbers(message, "RETURNS", np.float64).tolist(), integer(message, "STEPS"))
+                message = self._answer(awaited, stops_after=0.0, can_pause=True)
+                with self._ignoring_invalid():
+                    done = JobDone.read(message, seconds=time.monotonic() - began)
+                    if done is not None:
+                        return done.result
+                    progress = JobProgress.read(message)
+                    if progress is not None and on_progress is not None:
+                        on_progress(progress.returns, progress.n_steps)
 
-    def evolve(self, *, again: Message | None = None) -> EvolutionResult:
-        """Have the models replaced by their next generation; an interrupt has it finish, unless that takes long.
+    def evolve(self, *, request: Message | None = None) -> EvolutionResult:
+        """Replace the models by their next generation; an interrupt waits for its end, unless that takes long.
 
-        Args and raises: as `run`.
+        Args and raises: as `play`.
         """
-        with self._having_done(again or self._message(self.control_room, EVOLUTION=True)):
+        with self._open(request or self._message(self.control_room, **EvolutionRequest().fields())):
             while True:
-                message = self._answer("the evolution", heeds_after=EVOLVE_SECONDS)
-                with self._refusing():
-                    if has_value(message, "STATUS", "EVO_DONE"):
-                        return _evolution_result(message)
+                message = self._answer("the evolution", stops_after=EVOLVE_SECONDS)
+                with self._ignoring_invalid():
+                    done = EvolutionDone.read(message)
+                    if done is not None:
+                        return done.result
 
     def pause(self, timeout: float) -> bool:
-        """Have the environment stop after the step that it is making, until its run is asked for again.
+        """Have the environment stop after its current step, until the request of its job is repeated.
 
         Returns:
-            Whether it has, within `timeout` seconds.
+            Whether it has stopped within `timeout` seconds.
         """
-        self._ask(self._message(self.control_room, CMD="PAUSE"))
+        self._send_request(self._message(self.control_room, **PauseRequest().fields()))
         with suppress(WaitTimeout):
-            while not has_value(self._answer("the environment to pause", bound=timeout), "STATUS", "PAUSED"):
+            while not Paused.is_in(self._answer("the environment to pause", bound=timeout)):
                 pass
             return True
         return False
 
     def states(self, timeout: float | None = None) -> dict[str, Any]:
-        """Return what every component is, by its name: of those that tell within `timeout`, where it is given.
+        """Return the state of every component by its name; only of those that answer within `timeout`, if given.
 
-        They show the watch what they have seen too.
+        The observer gets their snapshots too.
         """
-        return self._told("SAVESTATE", "STATE", timeout)
+        return self._ask_all(STATE, "STATE", timeout)
 
-    def look(self) -> None:
-        """Have every component show the watch what it has seen."""
-        self._told("LOOK", _SEEN, None)
+    def request_snapshots(self) -> None:
+        """Have every component send a snapshot to the observer."""
+        self._ask_all(SNAPSHOT, "TAKEN", None)
 
-    def _told(self, command: str, key: str, timeout: float | None) -> dict[str, Any]:
+    def _ask_all(self, command: str, key: str, timeout: float | None) -> dict[str, Any]:
         """Return the field `key` of each component's answer to a command."""
         self._show_itself()
-        found: dict[str, Any] = {}
+        answers: dict[str, Any] = {}
         deadline = None if timeout is None else time.monotonic() + timeout
-        gives_up = () if timeout is None else (WaitTimeout,)
-        self._ask(self._message(COMMAND_ROOM, _CUSTOM_COMMAND, CMD=command))
-        with suppress(*gives_up):
-            while missing := [name for name in self.care.names if name not in found]:
+        ignored = () if timeout is None else (WaitTimeout,)
+        self._send_request(self._message(COMMAND_ROOM, _CUSTOM_COMMAND, CMD=command))
+        with suppress(*ignored):
+            while missing := [name for name in self.supervision.names if name not in answers]:
                 left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
-                message = self._answer(f"what {', '.join(missing[:5])} told of itself", bound=left)
+                message = self._answer(f"the state of {', '.join(missing[:5])}", bound=left)
                 if key in message:
-                    found[message["SENT_BY"]] = message[key]
-        return {name: found[name] for name in self.care.names if name in found}
+                    answers[message["SENT_BY"]] = message[key]
+        return {name: answers[name] for name in self.supervision.names if name in answers}
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
-        """Return the weights (G,) of every model that is known by its name."""
+        """Return the weights (G,) of every model that acknowledges commands."""
         known = (m for m in self.client.rooms().in_room(self.models_room) if acknowledges(m, SET))
         missing = {name for member in known for name in member.components}
-        found: dict[str, NDArray[np.float32]] = {}
-        self._ask(self._message(self.models_room, MESSAGE_TYPE.COMMAND.SAVEMODELWEIGHTS.id))
+        weights: dict[str, NDArray[np.float32]] = {}
+        self._send_request(self._message(self.models_room, MESSAGE_TYPE.COMMAND.SAVEMODELWEIGHTS.id))
         while missing:
             message = self._answer(f"the weights of {', '.join(sorted(missing, key=component_order)[:5])}")
             if message["TYPE"] == MESSAGE_TYPE.LOG.MODELWEIGHTS.id:
-                found.update(zip(message["COMPONENT"], message["WEIGHTS"], strict=True))
-                missing -= found.keys()
-        return {name: found[name] for name in sorted(found, key=component_order)}
-
-    def _show_itself(self) -> None:
-        self.watch.seen(ComponentSnapshot(self.client.name, self.client.taken()))
+                weights.update(zip(message["COMPONENT"], message["WEIGHTS"], strict=True))
+                missing -= weights.keys()
+        return {name: weights[name] for name in sorted(weights, key=component_order)}
 
     @staticmethod
-    def _message(room: str, type_id: str = MESSAGE_TYPE.DATA.CUSTOM.id, **fields: object) -> Message:
+    def _message(room: str, type_id: str = _CUSTOM, **fields: object) -> Message:
         return {"TYPE": type_id, "ROOT_ID": uuid.uuid4().hex, "TO_ROOM": room, **fields}
 
     @contextmanager
-    def _having_done(self, task: Message) -> Iterator[None]:
-        self.task = task
-        self._ask(task)
+    def _open(self, request: Message) -> Iterator[None]:
+        self.open_request = request
+        self._send_request(request)
         yield
-        self.task = None
+        self.open_request = None
+
+    def _send_request(self, request: Message) -> None:
+        """Send a request; from now on, `_answer` returns the answers to it."""
+        self._request = request
+        self.client.send(request)
+
+    # --- waiting
+
+    def _answer(
+        self, awaited: str, *, bound: float | None = None, stops_after: float = math.inf, can_pause: bool = False
+    ) -> Message:
+        """Return the next answer to the last request.
+
+        Args:
+            bound: seconds after which to give up without healing anybody; None for the timeout of a phase.
+            stops_after: seconds of waiting from which on the observer can have control stop.
+            can_pause: whether the observer can have the environment pause meanwhile.
+        """
+        began = time.monotonic()
+        limit = self.timeout if bound is None else bound
+        alive: set[str] | None = None  # components that answered the heartbeat, once they were asked
+        while True:
+            silence = time.monotonic() - began
+            if silence >= stops_after and self.observer.wants_stop():
+                raise Interrupted
+            if can_pause and self.observer.wants_pause():
+                self._hold()
+                began, alive = time.monotonic(), None
+            elif bound is None and self.supervision.heal():
+                self.client.send(self._request)
+                began, alive = time.monotonic(), None
+            elif bound is None and alive is None and silence > limit / 2:
+                self.client.send({"TYPE": _CUSTOM_COMMAND, "TO_ROOM": COMMAND_ROOM, "CMD": PING})
+                alive = set()
+            elif silence > limit:
+                self._end_silence(awaited, limit, alive)
+            message = self._next()
+            if message.get("ROOT_ID") == self._request["ROOT_ID"]:
+                return message
+            if alive is not None and Pong.is_in(message):
+                alive.add(message.get("SENT_BY", ""))
+
+    def _hold(self) -> None:
+        """Have the environment pause as long as the observer wants that, then repeat the request.
+
+        Raises:
+            Interrupted: the observer wants to stop.
+        """
+        request = self._request
+        self.pause(self.timeout)
+        while self.observer.wants_pause():
+            if self.observer.wants_stop():
+                raise Interrupted
+            self.supervision.heal()
+            try:
+                self._next()
+            except Stalled:  # inside one process, nobody is left to send anything while all pause
+                time.sleep(POLL_SECONDS)
+        self._send_request(request)
+
+    def _next(self) -> Message:
+        """Return the next message, or an empty one if none comes for a moment."""
+        self.observer.waiting()
+        if self.observer.wants_snapshot():
+            self.client.send(self._message(COMMAND_ROOM, _CUSTOM_COMMAND, CMD=SNAPSHOT))
+            self._show_itself()
+        try:
+            message = self.client.receive(POLL_SECONDS)
+        except Stalled:
+            raise
+        except WaitTimeout:
+            return {}
+        with self._ignoring_invalid():
+            answer = Snapshot.read(message)
+            if answer is not None:
+                self.observer.component_seen(answer.snapshot)
+        return message
+
+    def _show_itself(self) -> None:
+        self.observer.component_seen(ComponentSnapshot(self.client.name, self.client.taken()))
 
     @contextmanager
-    def _refusing(self) -> Iterator[None]:
-        """Leave out a message that cannot be used: it is none of those waited for."""
+    def _ignoring_invalid(self) -> Iterator[None]:
+        """Ignore a message that cannot be used, with a line in the log."""
         try:
             yield
         except MessageRefused as error:
             self.client.log_rejected("left out what it got", str(error))
 
-    def _ask(self, request: Message) -> None:
-        """Send a request, whose answers are waited for from now on."""
-        self._request = request
-        self.client.send(request)
-
-    def _answer(
-        self, waited_for: str, *, bound: float | None = None, heeds_after: float = math.inf, holds: bool = False
-    ) -> Message:
-        """Return the next answer to the request that was made last.
-
-        Args:
-            bound: seconds after which to give up, and heal nobody; None for those of a phase.
-            heeds_after: seconds of waiting after which an interrupt is heeded.
-            holds: whether what is waited for can stand still meanwhile.
-        """
-        began = time.monotonic()
-        limit = self.timeout if bound is None else bound
-        answered: set[str] | None = None
-        while True:
-            silence = time.monotonic() - began
-            if silence >= heeds_after and self.watch.is_interrupted():
-                raise Interrupted
-            if holds and self.watch.wants_pause():
-                self._hold()
-                began, answered = time.monotonic(), None
-            elif bound is None and self.care.look():
-                self.client.send(self._request)
-                began, answered = time.monotonic(), None
-            elif bound is None and answered is None and silence > limit / 2:
-                answered = self._ask_for_a_sign_of_life()
-            elif silence > limit:
-                self._end_the_silent(waited_for, limit, answered)
-            message = self._next()
-            if message.get("ROOT_ID") == self._request["ROOT_ID"]:
-                return message
-            if answered is not None and has_value(message, "STATUS", "PONG"):
-                answered.add(message.get("SENT_BY", ""))
-
-    def _hold(self) -> None:
-        """Have the environment stand still for as long as its watch holds it, and then go on with the same request.
+    def _end_silence(self, awaited: str, seconds: float, alive: set[str] | None) -> None:
+        """Declare the components dead that sent no heartbeat.
 
         Raises:
-            Interrupted: it is not to go on.
+            WaitTimeout: all are alive.
         """
-        request = self._request
-        self.pause(self.timeout)
-        while self.watch.wants_pause():
-            if self.watch.is_interrupted():
-                raise Interrupted
-            self.care.look()
-            try:
-                self._next()
-            except Stalled:  # in one process nobody else is left to speak while all stand still
-                time.sleep(LOOK_SECONDS)
-        self._ask(request)
-
-    def _next(self) -> Message:
-        """Return the next message, or an empty one, now and then, where none comes."""
-        self.watch.waits()
-        if self.watch.wants_snapshot():
-            self.client.send(self._message(COMMAND_ROOM, _CUSTOM_COMMAND, CMD="LOOK"))
-            self._show_itself()
-        try:
-            message = self.client.receive(LOOK_SECONDS)
-        except Stalled:
-            raise
-        except WaitTimeout:
-            return {}
-        if _SEEN in message:
-            with self._refusing():
-                self.watch.seen(_sight(message))
-        return message
-
-    def _ask_for_a_sign_of_life(self) -> set[str]:
-        self.client.send({"TYPE": _CUSTOM_COMMAND, "TO_ROOM": COMMAND_ROOM, "CMD": "PING"})
-        return set()
-
-    def _end_the_silent(self, waited_for: str, seconds: float, answered: set[str] | None) -> None:
-        silent = [] if answered is None else [name for name in self.care.names if name not in answered]
-        why = f"waited {seconds:g} s for a word from {waited_for}"
+        silent = [] if alive is None else [name for name in self.supervision.names if name not in alive]
+        reason = f"waited {seconds:g} s for a word from {awaited}"
         if not silent:
-            behind = ", ".join(self.client.unread_members())
-            raise WaitTimeout(why + (f"; messages lie unread with {behind}" if behind else ""))
-        self.care.end(silent, f"it gave no sign of life in {seconds / 2:g} s, when the launcher {why}")
-
-
-def _run_result(message: Message, seconds: float) -> JobResult:
-    """Return what ENV_DONE tells; the reference system's tells no more than the mean, so that `seconds` were waited."""
-    if "RETURNS" not in message:
-        return JobResult([number(message, "AVG_SCORE")], [], number(message, "SECONDS", default=seconds))
-    returns, lengths = numbers(message, "RETURNS", np.float64), numbers(message, "LENGTHS", np.int64)
-    if returns.ndim != 1 or returns.size == 0 or returns.shape != lengths.shape:
-        raise invalid_field(message, "RETURNS", "a return and a length for each episode")
-    return JobResult(returns.tolist(), lengths.tolist(), number(message, "SECONDS"))
-
-
-def _sight(message: Message) -> ComponentSnapshot:
-    """Return what a component shows of itself."""
-    taken = message[_SEEN]
-    if not isinstance(taken, list | tuple) or not all(_is_count(item) for item in taken):
-        raise invalid_field(message, _SEEN, "a list of rooms, senders and numbers")
-    return ComponentSnapshot(
-        text(message, "SENT_BY"),
-        [(room, sender, number) for room, sender, number in taken],
-        number_of_each({"SHARES": {}, **message}, "SHARES"),
-        number_of_each({"LEARNING": {}, **message}, "LEARNING"),
-        integer(message, "LEARNING_NUMBER", default=0),
-    )
-
-
-def _is_count(item: object) -> bool:
-    return isinstance(item, list | tuple) and [type(part) for part in item] == [str, str, int]
-
-
-def _evolution_result(message: Message) -> EvolutionResult:
-    return EvolutionResult(
-        contribution=by_component({"CONTRIBUTION": {}, **message}, "CONTRIBUTION"),
-        diversity=number(message, "DIVERSITY", default=0.0),
-        parents_kept=integer(message, "PARENTS_KEPT", default=0),
-        crossovers=integer(message, "CROSSOVERS", default=0),
-        mutations=integer(message, "MUTATIONS", default=0),
-    )
+            unread = ", ".join(self.client.unread_members())
+            raise WaitTimeout(reason + (f"; messages lie unread with {unread}" if unread else ""))
+        self.supervision.declare_dead(
+            silent, f"it gave no sign of life in {seconds / 2:g} s, when the launcher {reason}"
+        )

@@ -1,29 +1,28 @@
-"""Evolution: gathers genomes and contributions, makes the next generation, and hands it out."""
+"""Evolution: collects genomes and contributions, breeds the next generation, and hands it out."""
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from swarmsim.components.admin import changed
 from swarmsim.components.evolution_round import EvolutionRound
-from swarmsim.components.fields import (
-    are_finite,
-    component_ids,
-    component_order,
-    has_value,
-    invalid_field,
-    number,
-    number_of_each,
-    numbers,
-    strings,
-    text,
-)
+from swarmsim.components.fields import component_order, has_value, strings, text
 from swarmsim.components.membership import MemberKind
 from swarmsim.components.persistence import StateStore
+from swarmsim.components.protocol import (
+    Contribution,
+    EvolutionDone,
+    EvolutionRequest,
+    Fields,
+    Genomes,
+    GetRequest,
+    SetDone,
+    SetRequest,
+)
+from swarmsim.components.requests import RequestQueue
+from swarmsim.components.results import EvolutionResult
 from swarmsim.learning.genetic import adapted, evolved
 from swarmsim.learning.hyperparameters import GeneticSettings
 from swarmsim.learning.networks import Architecture, Layer
@@ -33,23 +32,24 @@ from swarmsim.messaging.message import MESSAGE_TYPE, Message, root_id
 
 
 class Evolution:
-    """Runs one evolution at a time; one asked for meanwhile follows it.
+    """Runs one evolution at a time; evolutions that are requested meanwhile follow it.
 
-    An evolution that lost its process is asked for again, and then draws what it drew at first.
+    An evolution whose process was replaced is requested again, and then draws the same numbers.
 
     Args:
-        genetic: the numbers of the genetic step.
-        architecture: of the models, to know which genes make up a layer.
+        genetic: the settings of the genetic step.
+        architecture: of the models; it shows which genes belong to a layer.
         seed: of the run.
-        timeout: seconds to wait for models to be there.
-        models, aggregations: who must answer.
-        evolution_room, control_room: where they are asked, and who is told that it is done.
+        timeout: seconds to wait for models to be present.
+        models, aggregations: the members that must answer.
+        evolution_room, control_room: where they are asked, and where the end is reported.
     """
 
     def __init__(
         self,
         client: Client,
         store: StateStore,
+        *,
         genetic: GeneticSettings,
         architecture: Architecture,
         seed: int,
@@ -64,7 +64,6 @@ class Evolution:
         self.genetic = genetic
         self.architecture = architecture
         self.sigma = genetic.mutation_sigma
-        self._offspring: frozenset[str] = frozenset()
         self.seed = seed
         self.timeout = timeout
         self.rng = generator(seed, "evolution")
@@ -72,30 +71,31 @@ class Evolution:
         self.aggregations = aggregations
         self.evolution_room = evolution_room
         self.control_room = control_room
-        self._asked: deque[Message] = deque()
+        self._offspring: frozenset[str] = frozenset()
+        self._requests = RequestQueue()
         self._round: EvolutionRound | None = None
-        self._done: Message = {}
-        earlier = store.read()
-        if earlier is not None:
-            self.restore(earlier)
+        saved_state = store.read()
+        if saved_state is not None:
+            self.restore(saved_state)
 
     def state(self) -> dict[str, Any]:
-        """Return where it stands between two evolutions."""
+        """Return its state between two evolutions."""
         offspring = sorted(self._offspring, key=component_order)
-        return {"rng": saved(self.rng), "done": self._done, "sigma": self.sigma, "offspring": offspring}
+        done = self._requests.last_answer
+        return {"rng": saved(self.rng), "done": done, "sigma": self.sigma, "offspring": offspring}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state` was told."""
+        """Continue from a state."""
         restore(self.rng, state["rng"])
-        self._done = state["done"]
+        self._requests.restore((), state["done"].get("ROOT_ID"), state["done"])
         self.sigma, self._offspring = state["sigma"], frozenset(state["offspring"])
 
     def settings(self) -> dict[str, Any]:
-        """Return what it was made with, as it stands now."""
+        """Return its settings as they are now."""
         return {**asdict(self.genetic), "seed": self.seed, "timeout": self.timeout}
 
     def load_settings(self, values: Mapping[str, Any]) -> None:
-        """Draw the next generations by other numbers of the genetic step.
+        """Breed the next generations with other settings of the genetic step.
 
         Raises:
             SettingsError: one of `values` cannot be used; nothing has changed.
@@ -104,90 +104,75 @@ class Evolution:
         if "mutation_sigma" in values:
             self.sigma = self.genetic.mutation_sigma
 
-    def ask(self, message: Message) -> None:
-        """Begin the evolution that control asks for, once those before it are done; once more begins nothing."""
-        if message.get("EVOLUTION") is not True:
+    # --- handlers
+
+    def request_evolution(self, message: Message) -> None:
+        """Begin the evolution that control requests, once those before it are done; a repeated request begins none."""
+        if EvolutionRequest.read(message) is None:
             return
-        if self._done and self._done["ROOT_ID"] == root_id(message):
-            self.client.send(self._done)
-            return
-        if self._round is None or self._round.root_id != root_id(message):
-            self._asked.append(message)
+        if self._requests.was_answered(message):
+            self.client.send(self._requests.last_answer)
+        elif self._round is None or self._round.root_id != root_id(message):
+            self._requests.add(message)
             self._begin_next()
 
-    def _begin_next(self) -> None:
-        if self._round is not None or not self._asked:
-            return
-        asked = self._asked.popleft()
-        self.models.wait(self.client, 1, self.timeout)
-        rooms = self.client.rooms()
-        self._round = EvolutionRound.of(asked, self.models.members(rooms), len(self.aggregations.components(rooms)))
-        self._say(self._round, CMD="GET", DIRECT=True, TO_ROOM=self.evolution_room)
-
-    def gather(self, message: Message) -> None:
-        """Take in an answer to GET or SET; the last one of a kind brings the evolution on."""
+    def collect(self, message: Message) -> None:
+        """Add an answer to GET or SET; the last one of a kind completes this part of the evolution."""
         evolution_round = self._round
         if evolution_round is None or message.get("ROOT_ID") != evolution_round.root_id:
             return
-        if "WEIGHTS" in message and "COMPONENT_ID" in message:
-            evolution_round.take(
-                self._genomes(evolution_round, message), _of_each(message, "MOMENTS"), _of_each(message, "ADVANTAGE")
-            )
-        elif "CONTRIBUTION" in message:
-            shares = number_of_each(message, "CONTRIBUTION")
-            evolution_round.diversity = number(message, "DIVERSITY", default=0.0)
-            evolution_round.shares.update(shares)
-            evolution_round.returns.update(number_of_each(message, "RETURN") if "RETURN" in message else {})
-            evolution_round.n_reports += 1
-        elif has_value(message, "STATUS", "SET_DONE"):
-            evolution_round.confirmed.update(component_ids(message))
-        self._go_on(evolution_round)
+        if (genomes := Genomes.read(message, evolution_round.n_weights)) is not None:
+            evolution_round.add_genomes(genomes)
+        elif (report := Contribution.read(message)) is not None:
+            evolution_round.add_contribution(report)
+        elif (done := SetDone.read(message)) is not None:
+            evolution_round.confirmed.update(done.names)
+        self._proceed(evolution_round)
 
-    @staticmethod
-    def _genomes(evolution_round: EvolutionRound, message: Message) -> dict[str, NDArray[np.float32]]:
-        ids = component_ids(message)
-        weights = numbers(message, "WEIGHTS", np.float32)
-        length = (
-            next(iter(evolution_round.genomes.values())).size if evolution_round.genomes else weights.size // len(ids)
-        )
-        if weights.size != len(ids) * length or not length or not are_finite(weights):
-            raise invalid_field(message, "WEIGHTS", f"one genome of finite numbers for each of {len(ids)} component(s)")
-        return dict(zip(ids, weights.reshape(len(ids), -1), strict=True))
-
-    def leave(self, message: Message) -> None:
-        """Go on without the components of a process that has gone; without any model, begin anew once one is there."""
+    def handle_disconnect(self, message: Message) -> None:
+        """Continue without the models of a process that has left; if none is left, begin again once one is present."""
         evolution_round = self._round
         if evolution_round is None:
             return
         rooms = self.client.rooms()
-        evolution_round.leave(strings(message, "COMPONENTS"), rooms.members.keys())
-        if evolution_round.awaits_somebody:
-            # the last aggregation is waited for: without its report, nobody would know who contributed
+        evolution_round.remove(strings(message, "COMPONENTS"), rooms.members.keys())
+        if evolution_round.has_models:
+            # the last aggregation is waited for: without its report, the contributions are not known
             evolution_round.n_aggregations = max(1, len(self.aggregations.components(rooms)))
-            self._go_on(evolution_round)
+            self._proceed(evolution_round)
         else:
             self._round = None
-            self._asked.appendleft(evolution_round.asked)
+            self._requests.put_back(evolution_round.request)
             self._begin_next()
 
-    def welcome(self, message: Message) -> None:
-        """Ask an aggregation that comes during an evolution, since it was not there when all were asked."""
+    def handle_join(self, message: Message) -> None:
+        """Ask an aggregation that joins during an evolution, since it was not there when all were asked."""
         evolution_round = self._round
-        if (
-            evolution_round is None
-            or evolution_round.generation is not None
-            or not has_value(message, "ROOM", self.aggregations.room)
-        ):
+        if evolution_round is None or evolution_round.generation is not None:
+            return
+        if not has_value(message, "ROOM", self.aggregations.room):
             return
         newcomer = text(message, "SENT_BY")
         if self.aggregations.has(self.client.rooms(), newcomer):
-            self._say(evolution_round, CMD="GET", DIRECT=True, TO=newcomer)
+            self._send(evolution_round, GetRequest().fields(), TO=newcomer)
 
-    def _go_on(self, evolution_round: EvolutionRound) -> None:
+    # --- an evolution
+
+    def _begin_next(self) -> None:
+        request = self._requests.next() if self._round is None else None
+        if request is None:
+            return
+        self.models.wait(self.client, 1, self.timeout)
+        rooms = self.client.rooms()
+        n_aggregations = len(self.aggregations.components(rooms))
+        self._round = EvolutionRound.of(request, self.models.members(rooms), n_aggregations)
+        self._send(self._round, GetRequest().fields(), TO_ROOM=self.evolution_room)
+
+    def _proceed(self, evolution_round: EvolutionRound) -> None:
         if evolution_round.has_all_answers:
             self._breed(evolution_round)
         if evolution_round.is_confirmed:
-            self._end(evolution_round)
+            self._finish(evolution_round)
 
     def _breed(self, evolution_round: EvolutionRound) -> None:
         """Make the next generation, and hand it out."""
@@ -207,47 +192,35 @@ class Evolution:
         )
         evolution_round.generation = generation
         self._offspring = frozenset(name for name, new in zip(names, generation.is_offspring, strict=True) if new)
-        new: Message = {"WEIGHTS": dict(zip(names, generation.genomes, strict=True))}
-        if moments is not None:
-            new["MOMENTS"] = dict(zip(names, generation.moments, strict=True))
-        self._say(evolution_round, CMD="SET", DIRECT=True, **new, TO_ROOM=self.evolution_room)
+        new_moments = {} if moments is None else dict(zip(names, generation.moments, strict=True))
+        request = SetRequest(dict(zip(names, generation.genomes, strict=True)), new_moments)
+        self._send(evolution_round, request.fields(), TO_ROOM=self.evolution_room)
 
     def _layers(self, evolution_round: EvolutionRound) -> tuple[Layer, ...]:
-        """Return where the layers' genes lie; models of another size, as others may bring, have none that are known."""
-        length = next(iter(evolution_round.genomes.values())).size
-        return self.architecture.layers if length == self.architecture.n_weights else ()
+        """Return where the layers' genes lie; they are not known of models of another size, as others may bring."""
+        return self.architecture.layers if evolution_round.n_weights == self.architecture.n_weights else ()
 
-    def _end(self, evolution_round: EvolutionRound) -> None:
+    def _finish(self, evolution_round: EvolutionRound) -> None:
         generation = evolution_round.generation
         assert generation is not None
-        self._done = {
+        contribution = evolution_round.contribution
+        result = EvolutionResult(
+            **generation.counts(),
+            contribution={name: contribution[name] for name in sorted(contribution, key=component_order)},
+            diversity=evolution_round.diversity,
+        )
+        done: Message = {
             "TYPE": MESSAGE_TYPE.DATA.CUSTOM.id,
             "ROOT_ID": evolution_round.root_id,
             "TO_ROOM": self.control_room,
-            "STATUS": "EVO_DONE",
-            "CONTRIBUTION": {
-                name: evolution_round.shares[name] for name in sorted(evolution_round.shares, key=component_order)
-            },
-            "DIVERSITY": evolution_round.diversity,
-            "PARENTS_KEPT": generation.parents_kept,
-            "CROSSOVERS": generation.crossovers,
-            "MUTATIONS": generation.mutations,
+            **EvolutionDone(result).fields(),
         }
+        self._requests.remember(evolution_round.root_id, done)
         self._round = None
         self.store.write(self.state())
-        self.client.send(self._done)
+        self.client.send(done)
         self._begin_next()
 
-    def _say(self, evolution_round: EvolutionRound, **fields: object) -> None:
-        self.client.send({"TYPE": MESSAGE_TYPE.DATA.CUSTOM.id, "ROOT_ID": evolution_round.root_id, **fields})
-
-
-def _of_each(message: Message, key: str) -> dict[str, NDArray[np.float64]]:
-    """Return a field that holds numbers for each component that the message speaks for; none where it is missing."""
-    if key not in message:
-        return {}
-    ids = component_ids(message)
-    values = numbers(message, key, np.float64)
-    if values.shape[:1] != (len(ids),) or not are_finite(values):
-        raise invalid_field(message, key, f"finite numbers for each of {len(ids)} component(s)")
-    return dict(zip(ids, values, strict=True))
+    def _send(self, evolution_round: EvolutionRound, fields: Fields, **address: str) -> None:
+        message = {"TYPE": MESSAGE_TYPE.DATA.CUSTOM.id, "ROOT_ID": evolution_round.root_id, **fields, **address}
+        self.client.send(message)

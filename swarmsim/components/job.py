@@ -1,75 +1,76 @@
-"""A run: the episodes that control asked for, and where they stand."""
+"""A job: the episodes that one request of control asked for, and how far they are played."""
 
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from swarmsim.components.protocol import JobRequest
 from swarmsim.envs.episodes import Episodes
 from swarmsim.messaging.message import Message, root_id
 
 
 def is_attempt_at(root: object, conversation: object) -> bool:
-    """Tell whether a conversation is of the run that `root` began: of one of its attempts."""
+    """Return whether a conversation is an attempt at the job that `root` began."""
     return conversation == root or (isinstance(conversation, str) and conversation.startswith(f"{root}."))
 
 
 @dataclass
-class Run:
-    """The episodes that one message of control asked for.
+class Job:
+    """The episodes that one request asked for.
 
     Attributes:
-        first_episode: the number, among all of training, of its first one.
-        attempt: how often the process that played it has been replaced.
-        waits: for control to ask for it once more, as it does after a pause or for a process that was replaced.
-        untold: what came of the last step, where the models are still to be told; None where nothing is, or it is lost.
+        first_episode: the number of its first episode among all training episodes.
+        attempt: how often the process that plays it was replaced.
+        transition: fields of the last transition while the job is paused, since the models have not been sent it yet.
+        resumed_at: when it was begun or resumed, as `time.monotonic`; None while it is paused.
     """
 
-    asked: Message
+    message: Message
     episodes: Episodes
     step: int = 0
     seconds_before: float = 0.0
     attempt: int = 0
     first_episode: int = 0
-    waits: bool = False
-    untold: dict[str, object] | None = None
-    told: int = 0
-    told_at: float = field(default_factory=time.monotonic)
-    began: float = field(default_factory=time.monotonic)
+    transition: dict[str, Any] | None = None
+    n_reported: int = 0
+    reported_at: float = field(default_factory=time.monotonic)
+    resumed_at: float | None = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        request = JobRequest.read(self.message)
+        assert request is not None
+        self.request = request
 
     @property
     def root_id(self) -> object:
-        return root_id(self.asked)
+        return root_id(self.message)
 
     @property
     def conversation(self) -> object:
-        """The ROOT_ID of its steps: another for each attempt, so that answers to an earlier one are none to this."""
+        """The ROOT_ID of its steps: another one for each attempt, so that late answers to earlier ones are ignored."""
         return f"{self.root_id}.{self.attempt}" if self.attempt else self.root_id
 
     @property
-    def deterministic(self) -> bool:
-        return bool(self.asked.get("DETERMINISTIC", False))
-
-    @property
     def seconds(self) -> float:
-        return self.seconds_before + (0.0 if self.waits else time.monotonic() - self.began)
+        """How long it has been played, without pauses."""
+        return self.seconds_before + (0.0 if self.resumed_at is None else time.monotonic() - self.resumed_at)
 
     def state(self) -> dict[str, Any]:
         return {
-            "asked": self.asked,
+            "asked": self.message,
             "episodes": self.episodes.state(),
             "step": self.step,
             "seconds": self.seconds,
             "attempt": self.attempt,
             "first_episode": self.first_episode,
-            "untold": self.untold,
+            "untold": self.transition,
         }
 
-    def wait(self, untold: dict[str, object] | None) -> None:
-        self.seconds_before = self.seconds
-        self.waits, self.untold = True, untold
+    def pause(self, transition: dict[str, Any] | None) -> None:
+        self.seconds_before, self.resumed_at, self.transition = self.seconds, None, transition
 
-    def go_on(self) -> dict[str, object]:
-        """Return what is to be told now."""
-        told, self.waits, self.untold = self.untold or {}, False, None
-        self.began = time.monotonic()
-        return told
+    def resume(self) -> dict[str, Any]:
+        """Continue, and return the fields of the transition that the models have not been sent yet."""
+        transition, self.transition = self.transition or {}, None
+        self.resumed_at = time.monotonic()
+        return transition

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 from swarmsim.components.aggregation import Aggregation
@@ -19,27 +20,27 @@ from swarmsim.messaging.message import MESSAGE_TYPE
 from swarmsim.messaging.rooms import COMMAND_ROOM
 
 CONTROL, OBSERVATION, LOGITS, ACTION, EVOLUTION = "control", "observation", "logits", "action", "evolution"
+ENVIRONMENT = "environment"
 
-# Environments of the reference system are in `observation` too, since they speak there, and its models in `logits`.
+# The reference system's environments are in `observation` too, since they send there, and its models in `logits`.
 MODELS = MemberKind(OBSERVATION, but_not_in=ACTION)
 AGGREGATIONS = MemberKind(LOGITS, but_not_in=OBSERVATION)
 ENVIRONMENTS = MemberKind(ACTION, but_not_in=LOGITS)
 
-_PRESENT = {"models": MODELS, "aggregations": AGGREGATIONS, "control_room": CONTROL}
 _COMMAND = MESSAGE_TYPE.COMMAND
 
-# A step's work is told in rows, each model's own cost being that of five; measured by benchmarks/speed.py --only grid.
+# A step's work counts in rows; a model costs as much as five. Measured by benchmarks/speed.py --only grid.
 ROWS_OF_A_MODEL, ROWS_FOR_A_WORKER = 5, 350
 
 
 def main_job(config: Config, shape: Shape, states: Mapping[str, State] | None = None) -> list[Role]:
-    """Return all components but control, in the order of their start; each goes on from its state, if it has one."""
+    """Return all components but control, in the order of their start; each continues from its state, if it has one."""
     roles = [_aggregation(config, shape), *_models(config, shape), _evolution(config, shape), _environment(config)]
     return [replace(role, state=(states or {}).get(role.name)) for role in roles]
 
 
 def one_role(config: Config, shape: Shape, kind: str, models: range) -> Role:
-    """Return a component that is started by itself: aggregation, evolution, environment, or a process of `models`."""
+    """Return a component that is started alone: aggregation, evolution, environment, or a process of `models`."""
     match kind:
         case "aggregation":
             return _aggregation(config, shape)
@@ -55,22 +56,21 @@ def one_role(config: Config, shape: Shape, kind: str, models: range) -> Role:
 def _aggregation(config: Config, shape: Shape) -> Role:
     return Role(
         "aggregation",
-        Aggregation,
-        listens=(
-            On(LOGITS, Aggregation.collect, answer_in=ACTION),
-            On(LOGITS, Aggregation.update_contributions),
-            On(CONTROL, Aggregation.settle),
-            On(EVOLUTION, Aggregation.report, direct=True),
-            On(COMMAND_ROOM, Aggregation.leave, answer_in=ACTION, type=_COMMAND.DISCONNECT),
+        partial(
+            Aggregation,
+            models=MODELS,
+            seed=config.seed,
+            rule=config.aggregation,
+            continuous=shape.continuous,
+            led_fraction=config.led_fraction,
+            eval_deterministic=config.eval_deterministic,
         ),
-        settings={
-            "models": MODELS,
-            "seed": config.seed,
-            "rule": config.aggregation,
-            "continuous": shape.continuous,
-            "led_fraction": config.led_fraction,
-            "eval_deterministic": config.eval_deterministic,
-        },
+        listens=(
+            On(LOGITS, Aggregation.collect, answer_in=ACTION, afterwards=Aggregation.update_contributions),
+            On(CONTROL, Aggregation.finish_job),
+            On(EVOLUTION, Aggregation.report, direct=True),
+            On(COMMAND_ROOM, Aggregation.handle_disconnect, answer_in=ACTION, type=_COMMAND.DISCONNECT),
+        ),
     )
 
 
@@ -82,72 +82,76 @@ def _models(config: Config, shape: Shape) -> Iterator[Role]:
 def _models_of(config: Config, shape: Shape, names: list[str]) -> Role:
     return Role(
         process_name(names),
-        Models,
+        partial(
+            Models,
+            components=names,
+            architecture=architecture_of(config, shape),
+            learning=config.learning,
+            seed=config.seed,
+        ),
         listens=(
-            On(OBSERVATION, Models.observe, answer_in=LOGITS, direct=True),
-            On(OBSERVATION, Models.learn),
+            On(OBSERVATION, Models.observe, answer_in=LOGITS, direct=True, afterwards=Models.learn),
             On(EVOLUTION, Models.exchange),
         ),
-        settings={
-            "components": names,
-            "architecture": architecture_of(config, shape),
-            "learning": config.learning,
-            "seed": config.seed,
-        },
         announce={"COMPONENTS": names, "ACKNOWLEDGES": [SET]},
+        is_expendable=True,
     )
 
 
 def architecture_of(config: Config, shape: Shape) -> Architecture:
-    """Return the shape of the models of such a run."""
+    """Return the architecture of the models of such a run."""
     return Architecture(shape.n_inputs, shape.n_actions, config.learning.hidden, shape.continuous)
 
 
 def _evolution(config: Config, shape: Shape) -> Role:
     return Role(
         "evolution",
-        Evolution,
-        listens=(
-            On(EVOLUTION, Evolution.gather, direct=True),
-            On(CONTROL, Evolution.ask),
-            On(COMMAND_ROOM, Evolution.leave, type=_COMMAND.DISCONNECT),
-            On(COMMAND_ROOM, Evolution.welcome, type=_COMMAND.JOINROOM),
+        partial(
+            Evolution,
+            genetic=config.evolution,
+            architecture=architecture_of(config, shape),
+            seed=config.seed,
+            timeout=config.timeout,
+            models=MODELS,
+            aggregations=AGGREGATIONS,
+            evolution_room=EVOLUTION,
+            control_room=CONTROL,
         ),
-        settings={
-            "genetic": config.evolution,
-            "architecture": architecture_of(config, shape),
-            "seed": config.seed,
-            "timeout": config.timeout,
-            "evolution_room": EVOLUTION,
-            **_PRESENT,
-        },
+        listens=(
+            On(EVOLUTION, Evolution.collect, direct=True),
+            On(CONTROL, Evolution.request_evolution),
+            On(COMMAND_ROOM, Evolution.handle_disconnect, type=_COMMAND.DISCONNECT),
+            On(COMMAND_ROOM, Evolution.handle_join, type=_COMMAND.JOINROOM),
+        ),
     )
 
 
 def _environment(config: Config) -> Role:
     return Role(
-        "environment",
-        Environment,
+        ENVIRONMENT,
+        partial(
+            Environment,
+            env_id=config.env,
+            n_envs=config.envs,
+            n_models=config.population,
+            seed=config.seed,
+            timeout=config.timeout,
+            models=MODELS,
+            aggregations=AGGREGATIONS,
+            control_room=CONTROL,
+            normalize_observations=config.normalize_observations,
+        ),
         listens=(
             On(ACTION, Environment.act),
-            On(CONTROL, Environment.ask),
+            On(CONTROL, Environment.request_job),
             On(CONTROL, Environment.pause),
-            On(COMMAND_ROOM, Environment.welcome, type=_COMMAND.JOINROOM),
+            On(COMMAND_ROOM, Environment.handle_join, type=_COMMAND.JOINROOM),
         ),
-        settings={
-            "env_id": config.env,
-            "n_envs": config.envs,
-            "n_models": config.population,
-            "seed": config.seed,
-            "timeout": config.timeout,
-            "normalize_observations": config.normalize_observations,
-            **_PRESENT,
-        },
     )
 
 
 def await_all(client: Client, population: int, timeout: float) -> None:
-    """Wait until all components but control are there.
+    """Wait until all components but control are present.
 
     Raises:
         WaitTimeout: some are still missing after `timeout` seconds.
@@ -160,7 +164,7 @@ def await_all(client: Client, population: int, timeout: float) -> None:
 def n_workers(config: Config) -> int:
     """Return how many model processes to start.
 
-    `auto` is as many as find enough arithmetic in a step to outweigh the messages that one more costs, up to one
+    `auto` starts one more process as long as the arithmetic it takes over costs more than its messages do, up to one
     for each core that this process may use.
     """
     if config.workers != "auto":
@@ -170,12 +174,12 @@ def n_workers(config: Config) -> int:
 
 
 def packed(population: int, workers: int) -> list[list[str]]:
-    """Return the names of each process's models: all of them in order, as evenly as it goes."""
+    """Return the names of each process's models, in order and as evenly as possible."""
     bounds = [population * worker // workers for worker in range(workers + 1)]
     return [[f"model{i}" for i in range(start, end)] for start, end in pairwise(bounds)]
 
 
 def process_name(models: list[str]) -> str:
-    """Return what a process of these models is called: model3, or models0-9."""
+    """Return the name of a process of these models: model3, or models0-9."""
     first, last = models[0], models[-1]
     return first if len(models) == 1 else f"{first.replace('model', 'models')}-{last.removeprefix('model')}"

@@ -1,7 +1,7 @@
-"""Who is there: a component's kind is known by the rooms that it is in.
+"""Membership: which components are present, and of which kind, by the rooms that they have joined.
 
-Components of this package join the rooms that they listen in. Those of the reference system join the rooms that they
-answer in too, so a room alone does not tell who listens there.
+Components of this package join the rooms they listen in. Those of the reference system also join the rooms they answer
+in, so one room alone does not show who listens there.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.rooms import Member, Rooms
 
-SET = "SET"  # what a component of this package acknowledges
+SET = "SET"  # the command that models of this package acknowledge
 
 
 @dataclass(frozen=True)
@@ -18,23 +18,23 @@ class MemberKind:
 
     Attributes:
         room: where all of them listen.
-        but_not_in: the room that tells others apart, who only answer in `room`.
+        but_not_in: a room whose members only answer in `room`.
     """
 
     room: str
     but_not_in: str
 
     def members(self, rooms: Rooms) -> list[Member]:
-        """Return those of this kind, in the order in which they registered; mere observers are of none."""
-        found = (member for member in rooms.in_room(self.room) if member.answers_for_somebody)
-        return [member for member in found if self.but_not_in not in member.rooms]
+        """Return the members of this kind, in the order in which they registered, without mere observers."""
+        members = (member for member in rooms.in_room(self.room) if member.answers_for_somebody)
+        return [member for member in members if self.but_not_in not in member.rooms]
 
     def components(self, rooms: Rooms) -> list[str]:
-        """Return the components that they answer for; names may be shared."""
+        """Return the components of this kind; several may share a name."""
         return [component for member in self.members(rooms) for component in member.components]
 
     def has(self, rooms: Rooms, name: object) -> bool:
-        """Tell whether somebody of that name is of this kind."""
+        """Return whether a member of that name is of this kind."""
         return any(name == member.name for member in self.members(rooms))
 
     def wait(self, client: Client, number: int, timeout: float) -> None:
@@ -47,6 +47,6 @@ class MemberKind:
 
 
 def acknowledges(member: Member, command: str) -> bool:
-    """Tell whether a member has announced that it confirms `command`; the reference system's announce nothing."""
+    """Return whether a member has announced that it acknowledges `command`; the reference system's announce nothing."""
     announced = member.announced.get("ACKNOWLEDGES")
     return isinstance(announced, list | tuple) and command in announced

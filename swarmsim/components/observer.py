@@ -1,25 +1,25 @@
-"""Watching a swarm: what control asks of whoever looks on while it waits, and tells them."""
+"""The observer of a swarm: what control tells it while it waits, and what it may want of control."""
 
 from swarmsim.components.results import ComponentSnapshot
 
 
 class Observer:
-    """Who looks on while control waits; this one looks at nothing, and wants nothing."""
+    """Observes a swarm while control waits; this one ignores all events and wants nothing."""
 
-    def waits(self) -> None:
-        """Notice that control waits, as it does some twenty times a second."""
+    def waiting(self) -> None:
+        """Control waits; called some twenty times a second."""
+
+    def component_seen(self, snapshot: ComponentSnapshot) -> None:
+        """A component's snapshot arrived: after each round, and whenever this observer wanted one."""
 
     def wants_snapshot(self) -> bool:
-        """Tell whether all components are to be looked at now."""
-        return False
-
-    def seen(self, sight: ComponentSnapshot) -> None:
-        """Take in what a component shows of itself."""
-
-    def is_interrupted(self) -> bool:
-        """Tell whether control is to stop waiting for a run, by raising Interrupted."""
+        """Return whether control is to ask all components for a snapshot now; a report is asked at most every 0.1 s."""
         return False
 
     def wants_pause(self) -> bool:
-        """Tell whether a run is to stand still, until it is not any more."""
+        """Return whether the run is to pause; it continues once this is False again."""
+        return False
+
+    def wants_stop(self) -> bool:
+        """Return whether the run is to stop now, with a checkpoint from which it can be resumed."""
         return False

@@ -1,35 +1,48 @@
-"""What a component keeps outside its process, so that the one that takes its place can go on with it."""
+"""State that a component saves outside its process, so that a replacement can continue from it."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.messaging.codec import decode, encode
 
+SAVE_SECONDS = 0.1  # at least between two saves that are not urgent
+
 Array = TypeVar("Array", bound=NDArray)
 
 
 class StateStore:
-    """A component's place in its swarm's directory: it outlives the process, and goes with the swarm.
+    """The files of one component in its swarm's directory; they outlive its process, and go with the swarm.
 
     Args:
-        path: None where there is none, as in a swarm inside one process; then nothing is kept.
+        path: None where there is no such directory, as in a swarm inside one process; nothing is saved then.
+
+    Attributes:
+        has_saved_state: whether an earlier process of this component has saved anything.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        self._written_at = time.monotonic()
         self.has_saved_state = path is not None and any(path.parent.glob(f"{path.name}.*"))
 
     def write(self, state: Mapping[str, object]) -> None:
-        """Keep `state` in the place of the one before; whoever is killed meanwhile leaves one of them whole."""
+        """Replace the saved state; a process that is killed meanwhile leaves one of the two whole."""
         if self._path is not None:
             _replace(self._path.with_name(f"{self._path.name}.state"), encode(dict(state)))
+        self._written_at = time.monotonic()
 
-    def read(self) -> dict | None:
-        """Return what was saved last, by this process or by one before it; None where nothing was."""
+    def write_if_due(self, state: Callable[[], Mapping[str, object]]) -> None:
+        """Write `state()`, unless the last write is less than `SAVE_SECONDS` ago."""
+        if time.monotonic() - self._written_at > SAVE_SECONDS:
+            self.write(state())
+
+    def read(self) -> dict[str, Any] | None:
+        """Return the state that was written last, by this process or one before it; None if there is none."""
         if self._path is None:
             return None
         try:
@@ -38,7 +51,7 @@ class StateStore:
             return None
 
     def array(self, name: str, first: Array) -> Array:
-        """Return an array to be changed in place, whose numbers stay; they are those of `first` if none were kept."""
+        """Return an array in a file, for changes in place; its numbers are those of `first` if nothing is saved."""
         if self._path is None:
             return first
         path = self._path.with_name(f"{self._path.name}.{name}")

@@ -1,14 +1,16 @@
-"""What came of a run, and of an evolution."""
+"""The results of jobs and evolutions, and what a component shows of itself."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from swarmsim.learning.genetic import GeneticCounts
 
 
 @dataclass(frozen=True)
 class JobResult:
-    """What a run of episodes gave: the return and the length of each, and the seconds that they took.
+    """The return and the length of each episode of a job, and the seconds that the job took.
 
-    The reference system tells their mean return alone; it stands for all of them, and no length is known.
+    The reference system reports the mean return alone: it then stands for all returns, and no length is known.
     """
 
     returns: list[float]
@@ -26,29 +28,32 @@ class JobResult:
 
 
 @dataclass(frozen=True)
-class EvolutionResult:
-    """What an evolution was based on (shares by model, which sum to 1; mean distance of opinions), and what it did."""
+class EvolutionResult(GeneticCounts):
+    """What an evolution was based on, and what it did.
+
+    Attributes:
+        contribution: of each model to the decisions since the evolution before; they sum to 1.
+        diversity: the models' mean pairwise total variation distance in these decisions.
+    """
 
     contribution: dict[str, float]
     diversity: float
-    parents_kept: int
-    crossovers: int
-    mutations: int
 
 
 @dataclass(frozen=True)
 class ComponentSnapshot:
-    """What a component told of itself when it was looked at.
+    """What a component shows of itself.
 
     Attributes:
         component: its name.
-        taken: how many messages it took since the last look: rooms, senders and numbers.
-        shares: of each model, in the decisions since the last evolution; the aggregation tells them.
-        learning: sums of losses and the like since the last look, and how many they are sums of; models tell them.
+        received: the number of messages that it has received since its last snapshot, as (room, sender, number).
+        contribution: of each model to the decisions since the last evolution; from the aggregation alone.
+        learning: sums of losses and other learning statistics since the last snapshot; from models alone.
+        n_learning: the number of values in each of these sums.
     """
 
     component: str
-    taken: list[tuple[str, str, int]]
-    shares: Mapping[str, float] = field(default_factory=dict)
-    learning: Mapping[str, float] = field(default_factory=dict)
-    learning_number: int = 0
+    received: list[tuple[str, str, int]]
+    contribution: Mapping[str, float] | None = None
+    learning: Mapping[str, float] | None = None
+    n_learning: int = 0

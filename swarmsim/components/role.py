@@ -1,13 +1,15 @@
-"""A role: what a component is made of, the rooms that it listens in, and where its answers go."""
+"""A role: what a component is made of, the rooms it listens in, and where its answers go."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from swarmsim.components.admin import AdminHandlers
 from swarmsim.components.fields import text
 from swarmsim.components.persistence import StateStore
+from swarmsim.components.protocol import PING, SNAPSHOT, STATE, Pong, Snapshot
+from swarmsim.components.results import ComponentSnapshot
 from swarmsim.errors import MessageRefused
 from swarmsim.messaging.client import Client, Trigger
 from swarmsim.messaging.endpoint import Address
@@ -20,29 +22,30 @@ Handler = Callable[[Message], Message | None]
 
 
 class Stateful(Protocol):
-    """A component that another one can take the place of."""
+    """A component that can be replaced by another one."""
 
     def state(self) -> State:
         """Return all that it is, between two messages: JSON values, and arrays of numbers."""
 
     def restore(self, state: State) -> None:
-        """Go on where `state` was told."""
+        """Continue from a state."""
 
 
 @runtime_checkable
-class Shown(Protocol):
-    """What has more to show to who watches the swarm."""
+class Observable(Protocol):
+    """A component that has more to show than its messages."""
 
-    def shown(self) -> Message:
-        """Return it, as fields of a message: what it stands at now, or what came of it since this was asked last."""
+    def snapshot(self) -> dict[str, Any]:
+        """Return fields of a `ComponentSnapshot`."""
 
 
 @dataclass(frozen=True)
 class On:
-    """Messages of one type in one room, the method that handles them, and the room its answers go to.
+    """Messages of one type in one room, the method that handles them, and the room that gets its answers.
 
     Attributes:
         direct: whether the method also handles messages of this type to its component alone.
+        afterwards: a method that is called once the answer is sent, for work that nobody should wait for.
     """
 
     room: str
@@ -51,82 +54,88 @@ class On:
     type: MessageType = MESSAGE_TYPE.DATA.CUSTOM
     answer_type: MessageType = MESSAGE_TYPE.DATA.CUSTOM
     direct: bool = False
+    afterwards: Callable[[Any], None] | None = None
+
+    def register(self, client: Client, component: object) -> None:
+        """Have `client` call the methods of `component` for these messages."""
+        trigger = Trigger(self.type, self.room, self.direct)
+        handler = _rejecting(client, partial(self.handler, component))
+        client.add_eventHandler(handler, self.answer_type, self.answer_in, trigger=trigger)
+        if self.afterwards is not None:
+            work = partial(self.afterwards, component)
+            client.add_eventHandler(lambda _: work(), trigger=trigger)  # called after the answers of the one before
 
 
 @dataclass(frozen=True)
 class Role:
-    """One component of the main job; `component(client, store, **settings)` makes it, in its own process.
+    """One component of the main job.
 
     Attributes:
-        component: makes a `Stateful`, if it is to be looked after; may be any of what `AdminHandlers` asks for.
-        listens: first in the room by which others know that it is there.
-        state: where it goes on, unless a process before it has kept something later.
+        component: makes it of its client and its store, in its own process; it is `Stateful` if it can be replaced.
+        listens: first in the room by which others know that it is present.
+        announce: keys of its REGISTER message.
+        state: to continue from, unless an earlier process has saved a later one.
+        is_expendable: whether the swarm can continue without it, as long as another expendable one is left.
     """
 
     name: str
-    component: Callable[..., Any]
+    component: Callable[[Client, StateStore], Any]
     listens: tuple[On, ...]
-    settings: Mapping[str, Any] = field(default_factory=dict)
     announce: Mapping[str, Any] = field(default_factory=dict)
     state: State | None = None
+    is_expendable: bool = False
 
     def run(self, address: Address, secret: str | None = None) -> None:
         """Join the swarm at `address`, whose server may share a secret, and serve until asked to stop."""
         client = Client(self.name, *address, announce=self.announce, secret=secret)
         store = self._state_store(address)
-        goes_on_from = None if store.has_saved_state else self.state
-        component = self.component(client, store, **self.settings)
-        if goes_on_from is not None:
-            component.restore(goes_on_from)
-        for on in reversed(self.listens):  # so that whoever is in the room by which it is known is in all
+        state = None if store.has_saved_state else self.state
+        component = self.component(client, store)
+        if state is not None:
+            component.restore(state)
+        for on in reversed(self.listens):  # a member of the room by which it is known is then in all of them
             client.join_room(on.room)
         for on in self.listens:
-            trigger = Trigger(on.type, on.room, on.direct)
-            handler = _refusing(client, partial(on.handler, component))
-            client.add_eventHandler(handler, on.answer_type, on.answer_in, trigger=trigger)
+            on.register(client, component)
         to_all = Trigger(MESSAGE_TYPE.COMMAND.CUSTOM, COMMAND_ROOM, directmessage=True)
-        attend = _refusing(client, partial(_attend, client, component))
-        client.add_eventHandler(attend, MESSAGE_TYPE.COMMAND.CUSTOM, trigger=to_all)
-        AdminHandlers(client, component, self.announce.get("COMPONENTS", [self.name])).attend()
+        handler = _rejecting(client, partial(_answer_command, client, component))
+        client.add_eventHandler(handler, MESSAGE_TYPE.COMMAND.CUSTOM, trigger=to_all)
+        AdminHandlers(client, component, self.announce.get("COMPONENTS", [self.name])).register()
         client.listen()
 
     def last_saved_state(self, address: Address) -> State:
-        """Return the state in which another process would take the place of the one that has gone."""
+        """Return the state from which a replacement would continue."""
         store = self._state_store(address)
         if self.state is not None and not store.has_saved_state:
             return self.state
-        return self.component(None, store, **self.settings).state()
+        return self.component(cast(Client, None), store).state()  # it sends nothing
 
     def _state_store(self, address: Address) -> StateStore:
         directory = private_directory(address)
         return StateStore(None if directory is None else directory / "kept" / self.name)
 
 
-def _refusing(client: Client, handler: Handler) -> Handler:
-    """Return `handler`, but for messages that it cannot use: they are left out, with a line in the log."""
+def _rejecting(client: Client, handler: Handler) -> Handler:
+    """Return `handler` with messages that it cannot use ignored, with a line in the log."""
 
     def handle(message: Message) -> Message | None:
         try:
             return handler(message)
-        except MessageRefused as refused:
-            client.log_rejected("left out what it got", str(refused))
+        except MessageRefused as error:
+            client.log_rejected("left out what it got", str(error))
             return None
 
     return handle
 
 
-def _attend(client: Client, component: Stateful, message: Message) -> Message | None:
-    """Answer who looks after the components: whether this one still answers, what it is, and what it has seen."""
-
-    def seen() -> Message:
-        shown = component.shown() if isinstance(component, Shown) else {}
-        return {"TAKEN": client.taken(), **shown}
-
-    answers: dict[object, Callable[[], Message]] = {
-        "PING": lambda: {"STATUS": "PONG"},
-        "LOOK": seen,
-        "SAVESTATE": lambda: {"STATE": component.state(), **seen()},
-    }
+def _answer_command(client: Client, component: Stateful, message: Message) -> Message | None:
+    """Answer a heartbeat, a request for a snapshot, or one for the state; None to any other command."""
     command = message.get("CMD")
-    answer = answers.get(command) if isinstance(command, str) else None
-    return None if answer is None else {**answer(), "TO": text(message, "SENT_BY")}
+    if not isinstance(command, str) or command not in (PING, SNAPSHOT, STATE):
+        return None
+    address = {"TO": text(message, "SENT_BY")}
+    if command == PING:
+        return {**Pong().fields(), **address}
+    state = component.state() if command == STATE else None
+    details = component.snapshot() if isinstance(component, Observable) else {}
+    return {**Snapshot(ComponentSnapshot(client.name, client.taken(), **details), state).fields(), **address}

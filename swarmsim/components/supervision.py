@@ -1,33 +1,36 @@
-"""Looking after the components of a swarm: what control asks of whoever started them."""
+"""What control asks of the launcher when components fail."""
 
 from swarmsim.errors import ComponentFailed
 
 
 class Supervision:
-    """Who looks after the components while control waits; this one can do nothing for them.
+    """Supervises the components while control waits; this base class, for components started elsewhere, does nothing.
 
     Attributes:
-        names: the components that must answer when they are asked.
-        failed: the failure that could not be healed, if there was one.
+        names: the components that must answer control.
+        failure: the failure that could not be healed, if there was one.
     """
 
     def __init__(self, names: list[str]) -> None:
         self.names = names
-        self.failed: ComponentFailed | None = None
+        self.failure: ComponentFailed | None = None
 
-    def begin(self) -> None:
-        """Look after the components from now on, which have been started."""
+    def start(self) -> None:
+        """Supervise the components from now on; all of them have been started."""
 
-    def begin_round(self) -> None:
-        """Forget what was healed before."""
+    def reset_restart_counts(self) -> None:
+        """Allow each component its full number of restarts again."""
 
-    def look(self) -> bool:
-        """Heal what has failed; tell whether anybody was replaced, who then knows nothing of an open request.
+    def heal(self) -> bool:
+        """Restart the components that failed, or continue without them.
+
+        Returns:
+            Whether a component was restarted: it does not know the open request.
 
         Raises:
-            ComponentFailed: it cannot be healed.
+            ComponentFailed: neither is possible.
         """
         return False
 
-    def end(self, silent: list[str], why: str) -> None:
-        """Treat components that do not answer as dead; the next `look` heals them."""
+    def declare_dead(self, silent: list[str], reason: str) -> None:
+        """Kill components that do not answer; the next `heal` handles them as failed."""

@@ -10,9 +10,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from swarmsim.components.control import Control, Interrupted
-from swarmsim.components.environment import Environment
-from swarmsim.components.main_job import CONTROL, OBSERVATION, await_all, main_job, n_workers
-from swarmsim.components.model import Models
+from swarmsim.components.main_job import CONTROL, ENVIRONMENT, OBSERVATION, await_all, main_job, n_workers
 from swarmsim.components.results import EvolutionResult, JobResult
 from swarmsim.components.role import Role
 from swarmsim.components.supervision import Supervision
@@ -52,11 +50,11 @@ def start_main_job(
         swarm.add_role(role, address)
     care = Supervision(list(swarm.components))
     if config.link != "inprocess":
-        models = [role.name for role in roles if role.component is Models]
+        models = [role.name for role in roles if role.is_expendable]
         care = Supervisor(swarm, client, Policy(config.restart, config.max_restarts), models, tell)
     control = Control(client, CONTROL, OBSERVATION, config.timeout, care)
     swarm.start()
-    care.begin()
+    care.start()
     return swarm, control
 
 
@@ -147,7 +145,7 @@ class Experiment:
             self.report.began(self.history, self.config.rounds)
             with noted_interrupts() as was_interrupted:
                 started = {} if self._swarm is None else self._swarm.components
-                control.watch = Monitor(self.report, self.history, started, was_interrupted)
+                control.observer = Monitor(self.report, self.history, started, was_interrupted)
                 try:
                     while len(self.history) < self.config.rounds:
                         self._round(control)
@@ -158,7 +156,7 @@ class Experiment:
                 except SwarmError as error:
                     if isinstance(error, ComponentFailed):
                         self._tell_failure(error, None)
-                    if control.care.failed is not None or not isinstance(error, ComponentFailed):
+                    if control.supervision.failure is not None or not isinstance(error, ComponentFailed):
                         self._save_where_it_stands(control, roles)
                     raise
         return self.history
@@ -228,13 +226,13 @@ class Experiment:
             if self.joins is not None:
                 control.pause(PAUSE_SECONDS)  # its components stay, and would play on for nobody
             return
-        self._task = control.task
+        self._task = control.open_request
         try:
             # a run that cannot be paused goes on without the episodes that are running, as if its process had died
-            stands = control.care.failed is None and control.pause(PAUSE_SECONDS)
+            stands = control.supervision.failure is None and control.pause(PAUSE_SECONDS)
             states = control.states(STATES_SECONDS)
             for role in roles:
-                if role.name not in states or (role.component is Environment and not stands):
+                if role.name not in states or (role.name == ENVIRONMENT and not stands):
                     states[role.name] = role.last_saved_state(control.client.address)
             self._save(self._directory, states, complete=False)
         except SwarmError as error:
@@ -259,9 +257,9 @@ class Experiment:
 
     def _round(self, control: Control) -> None:
         number = len(self.history) + 1
-        control.care.begin_round()
+        control.supervision.reset_restart_counts()
         for phase in (TRAIN, EVALUATE, EVOLVE, EVALUATE_EVOLVED):
-            if control.watch.is_interrupted():
+            if control.observer.wants_stop():
                 raise Interrupted
             if phase not in self._results:
                 self._phase = phase
@@ -270,7 +268,7 @@ class Experiment:
         self._results = {}
         self.history.rounds.append(record)
         if self._directory is None:
-            control.look()
+            control.request_snapshots()
         else:
             self._save(self._directory, control.states(), complete=True)
             self._directory.add_round(self.history)
@@ -281,8 +279,8 @@ class Experiment:
         n_episodes = self.config.episodes if phase == TRAIN else self.config.eval_episodes
         self.report.phase_began(number, phase, n_episodes)
         again, self._task = self._task, None
-        result = control.run(
-            n_episodes, deterministic=phase != TRAIN, on_progress=self.report.episodes_ended, again=again
+        result = control.play(
+            n_episodes, deterministic=phase != TRAIN, on_progress=self.report.episodes_ended, request=again
         )
         self.report.phase_ended(number, phase, result)
         return result
@@ -290,7 +288,7 @@ class Experiment:
     def _evolve(self, number: int, control: Control) -> EvolutionResult:
         self.report.phase_began(number, EVOLVE, 0)
         again, self._task = self._task, None
-        result = control.evolve(again=again)
+        result = control.evolve(request=again)
         self.report.phase_ended(number, EVOLVE, result)
         return result
 

@@ -35,7 +35,7 @@ class Monitor(Observer):
         self._told: dict[str, ComponentStatus] = {}
         self._looked_at = time.monotonic()
 
-    def waits(self) -> None:
+    def waiting(self) -> None:
         failures = Counter(failure["component"] for failure in self._history.failures)
         now = {
             name: ComponentStatus(component.state, component.process_id, failures[name])
@@ -52,11 +52,11 @@ class Monitor(Observer):
         self._looked_at = now
         return True
 
-    def seen(self, sight: ComponentSnapshot) -> None:
-        self._history.count_messages(sight.component, sight.taken)
+    def component_seen(self, sight: ComponentSnapshot) -> None:
+        self._history.count_messages(sight.component, sight.received)
         self._report.component_seen(sight)
 
-    def is_interrupted(self) -> bool:
+    def wants_stop(self) -> bool:
         return self._was_interrupted() or self._report.wants_stop()
 
     def wants_pause(self) -> bool:

@@ -42,16 +42,16 @@ class Supervisor(Supervision):
         self._restarts: Counter[str] = Counter()
         self._failed: deque[Child] = deque()
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Look after the components from now on, which have been started."""
         for component in self.swarm.components.values():
             component.on_failure = self._failed.append
 
-    def begin_round(self) -> None:
+    def reset_restart_counts(self) -> None:
         """Count restarts anew."""
         self._restarts.clear()
 
-    def look(self) -> bool:
+    def heal(self) -> bool:
         was_replaced = False
         while self._failed:
             component = self._failed.popleft()
@@ -61,9 +61,9 @@ class Supervisor(Supervision):
             was_replaced |= self._heal(component, component.failure)
         return was_replaced
 
-    def end(self, silent: list[str], why: str) -> None:
+    def declare_dead(self, silent: list[str], reason: str) -> None:
         for name in silent:
-            self.swarm.components[name].kill("Silent", why)
+            self.swarm.components[name].kill("Silent", reason)
 
     def _heal(self, component: Child, failure: ComponentFailed) -> bool:
         """Replace a component that failed, or go on without it; tell whether it was replaced.
@@ -84,7 +84,7 @@ class Supervisor(Supervision):
         others = self._expendable - {name}
         if self.policy.restart == "on-failure" or name not in self._expendable or not others:
             self.names.remove(name)
-            self.failed = failure
+            self.failure = failure
             raise failure
         self._expendable = others
         self.swarm.stop(name)

@@ -6,7 +6,7 @@ give way to offspring (De Jong 1975); what an optimiser remembers of a gene goes
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,23 +19,30 @@ SIGMA_BOUNDS = 0.25, 4.0  # of an adapted sigma, in parts of the setting
 
 
 @dataclass(frozen=True)
-class Generation:
-    """The genomes (P, G) that follow, and what made them.
+class GeneticCounts:
+    """What a genetic step did.
 
     Attributes:
-        moments: (P, K, G), what optimisers remember of each gene, as it goes with it, mutated or not: one that has
-            forgotten how steep its loss is takes steps that undo what was inherited.
-        parents_kept: how many of the old genomes have any descendant, themselves counted where they live on.
+        parents_kept: old genomes that have a descendant in the new generation, survivors included.
         crossovers: pairs that exchanged genes.
         mutations: genomes that mutated.
-        is_offspring: (P,) booleans: False where the genome is the old one.
     """
 
-    genomes: Floats
-    moments: Floats
     parents_kept: int
     crossovers: int
     mutations: int
+
+    def counts(self) -> dict[str, int]:
+        """Return these numbers by name."""
+        return {field.name: getattr(self, field.name) for field in fields(GeneticCounts)}
+
+
+@dataclass(frozen=True)
+class Generation(GeneticCounts):
+    """The next generation, and what produced it."""
+
+    genomes: Floats
+    moments: Floats
     is_offspring: NDArray[np.bool_]
 
 
@@ -86,14 +93,8 @@ def evolved(
     following = genomes.copy()
     following[is_offspring] = offspring
     lives_on = np.flatnonzero(~is_offspring)
-    return Generation(
-        following,
-        remembered,
-        len(np.union1d(parents, lives_on)),
-        crossovers,
-        mutations,
-        is_offspring,
-    )
+    parents_kept = len(np.union1d(parents, lives_on))
+    return Generation(parents_kept, crossovers, mutations, following, remembered, is_offspring)
 
 
 def tournaments(

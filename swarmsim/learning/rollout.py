@@ -30,7 +30,7 @@ class Transition:
     truncated: NDArray[np.bool_]
     final_observations: Floats | None
     active: NDArray[np.bool_]
-    log_probs: Floats | None = None
+    log_probs: NDArray[np.floating[Any]] | None = None
 
 
 @dataclass(frozen=True)

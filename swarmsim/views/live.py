@@ -110,10 +110,10 @@ class LiveReport(Report):
     def component_seen(self, sight: ComponentSnapshot) -> None:
         self._traffic.add(sight, time.monotonic())
         self._shown["traffic"] = self._traffic.shown()
-        if sight.shares:
-            self._shown["shares"] = dict(sight.shares)
-        if sight.learning_number:
-            self._shown["learning"] = {name: total / sight.learning_number for name, total in sight.learning.items()}
+        if sight.contribution:
+            self._shown["shares"] = dict(sight.contribution)
+        if sight.n_learning:
+            self._shown["learning"] = {name: total / sight.n_learning for name, total in (sight.learning or {}).items()}
         self._news()
 
     def phase_began(self, round_number: int, phase: str, n_episodes: int) -> None:
@@ -197,7 +197,7 @@ class Traffic:
     def add(self, sight: ComponentSnapshot, now: float) -> None:
         """Take in what a component took until `now`, in seconds."""
         receiver = sight.component
-        self._numbers.update({(room, sender, receiver): number for room, sender, number in sight.taken})
+        self._numbers.update({(room, sender, receiver): number for room, sender, number in sight.received})
         numbers = Counter({way: number for way, number in self._numbers.items() if way[2] == receiver})
         then, before = self._before.get(receiver, (now - RATE_SECONDS, numbers))
         if now >= then + RATE_SECONDS:

@@ -43,8 +43,8 @@ class TensorBoardReport(Report):
                 self.round_ended(record)
 
     def component_seen(self, sight: ComponentSnapshot) -> None:
-        self._learning.update(dict(sight.learning))
-        self._number += sight.learning_number
+        self._learning.update(dict(sight.learning or {}))
+        self._number += sight.n_learning
 
     def round_ended(self, record: Round) -> None:
         learning = {name: total / self._number for name, total in self._learning.items() if self._number}

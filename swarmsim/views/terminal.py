@@ -143,7 +143,7 @@ class ComponentTable:
         self._taken: Counter[str] = Counter()
 
     def count(self, sight: ComponentSnapshot) -> None:
-        self._taken[sight.component] += sum(number for _, _, number in sight.taken)
+        self._taken[sight.component] += sum(number for _, _, number in sight.received)
 
     def changed(self, components: Mapping[str, ComponentStatus]) -> Iterable[str]:
         """Return a line for each component that does otherwise than it was told."""

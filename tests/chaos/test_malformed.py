@@ -19,9 +19,9 @@ def played(job) -> tuple[list[float], object, dict[str, np.ndarray], list[float]
     """Have the swarm work for a round, and return all that came of it."""
     request = {"TYPE": "DATA/CUSTOM", "TO_ROOM": "control"}
     train = {**request, "ROOT_ID": RUN, "NR_OF_EPISODE": EPISODES, "DETERMINISTIC": False, "PROGRESS": True}
-    returns = job.control.run(EPISODES, deterministic=False, again=train).returns
+    returns = job.control.play(EPISODES, deterministic=False, again=train).returns
     evolution = job.control.evolve(again={**request, "ROOT_ID": EVOLUTION, "EVOLUTION": True})
-    return returns, evolution, job.control.weights(), job.control.run(3, deterministic=True).returns
+    return returns, evolution, job.control.weights(), job.control.play(3, deterministic=True).returns
 
 
 def intrude(address, malformed, n_written) -> None:
@@ -48,7 +48,7 @@ def test_ten_thousand_malformed_messages_and_frames_change_nothing(caplog):
     fork = multiprocessing.get_context("fork")
     with running(**settings) as job:
         failures = []
-        job.control.care.tell = lambda *told: failures.append(told)
+        job.control.supervision.tell = lambda *told: failures.append(told)
         n_written = fork.Value("l")
         intruder = fork.Process(target=intrude, args=(job.address, malformed, n_written))
         intruder.start()

@@ -72,7 +72,7 @@ def test_only_those_that_are_named_answer_and_tell_what_is_asked_for(job):
 
 def test_weights_that_were_saved_can_be_loaded_by_name_or_in_their_order(job):
     first = job.control.weights()
-    job.control.run(2, deterministic=False)
+    job.control.play(2, deterministic=False)
     trained = job.control.weights()
     answers = asked(job, COMMAND.LOADMODELWEIGHTS, 2, WEIGHTS=first)
     assert {(message["TYPE"], message["STATUS"]) for message in answers.values()} == {("LOG/CUSTOM", "LOADED")}
@@ -92,7 +92,7 @@ def test_weights_that_were_saved_can_be_loaded_by_name_or_in_their_order(job):
     after = job.control.weights()
     assert np.array_equal(after["model0"], wanted["model1"])
     assert np.array_equal(after["model1"], wanted["model0"])
-    assert len(job.control.run(2, deterministic=False).returns) == 2
+    assert len(job.control.play(2, deterministic=False).returns) == 2
 
 
 def test_who_has_no_weights_says_so_only_where_it_is_meant(job):
@@ -135,10 +135,10 @@ def test_settings_that_are_loaded_hold_from_then_on(job):
     load = {"SETTINGS": {"learning_rate": 0.0}, "TO_ROOM": "observation"}
     assert all(m["STATUS"] == "LOADED" for m in asked(job, COMMAND.LOADSETTINGS, 2, **load).values())
     before = job.control.weights()
-    job.control.run(2, deterministic=False)
+    job.control.play(2, deterministic=False)
     assert all(np.array_equal(weights, before[name]) for name, weights in job.control.weights().items())
     asked(job, COMMAND.LOADSETTINGS, 1, SETTINGS={"learning_rate": 0.01}, COMPONENT=["model0", "model1"])
-    job.control.run(2, deterministic=False)
+    job.control.play(2, deterministic=False)
     changed = {name for name, weights in job.control.weights().items() if not np.array_equal(weights, before[name])}
     assert changed == {"model0", "model1"}
 
@@ -154,10 +154,10 @@ def test_loading_the_settings_that_are_there_changes_nothing_of_what_is_learnt()
     learnt = []
     for loads in (False, True):
         with running(link="inprocess", workers=2) as job:
-            job.control.run(2, deterministic=False)
+            job.control.play(2, deterministic=False)
             if loads:
                 asked(job, COMMAND.LOADSETTINGS, 2, SETTINGS={"gamma": 0.99}, TO_ROOM="observation")
-            job.control.run(2, deterministic=False)
+            job.control.play(2, deterministic=False)
             learnt.append(job.control.weights())
     assert all(np.array_equal(weights, learnt[1][name]) for name, weights in learnt[0].items())
 

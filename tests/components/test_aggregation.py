@@ -81,7 +81,7 @@ def test_an_evaluation_may_draw_its_actions_and_then_draws_alike_in_each():
     trained = actions("training", deterministic=False)
     assert set(first) == set(trained) == {0, 1}
     assert first == actions("after") != trained
-    assert swarm.ledger.shares() == {"model0": 1.0}
+    assert swarm.contributions.contribution() == {"model0": 1.0}
 
 
 def test_packed_models_and_several_environments_are_read_alike():
@@ -109,7 +109,7 @@ def test_the_step_goes_on_without_a_model_that_has_gone_even_if_it_was_the_last_
     swarm = aggregation(["model0", "model1"])
     assert swarm.collect(logits("model0")) is None
     swarm.client.names = ["model0"]
-    answer = swarm.leave({"TYPE": "COMMAND/DISCONNECT", "COMPONENTS": ["model1"]})
+    answer = swarm.handle_disconnect({"TYPE": "COMMAND/DISCONNECT", "COMPONENTS": ["model1"]})
     assert answer["ACTION"] == 0
     assert answer["ROOT_ID"] == "run"
 
@@ -119,7 +119,7 @@ def test_what_a_model_said_before_it_went_does_not_stand_for_another():
     swarm.collect(logits("model0"))
     swarm.collect(logits("model1"))
     swarm.client.names = ["model0", "model2"]
-    assert swarm.leave({"COMPONENTS": ["model1"]}) is None
+    assert swarm.handle_disconnect({"COMPONENTS": ["model1"]}) is None
     assert swarm.collect(logits("model2"))["ACTION"] == 0
 
 
@@ -168,7 +168,7 @@ def test_a_message_that_cannot_be_used_is_refused_and_changes_nothing(wrong, sen
 def test_one_that_comes_back_is_waited_for_again_from_the_first_step_for_which_it_speaks():
     swarm = aggregation(["model0", "model1"])
     swarm.collect(logits("model0"))
-    assert swarm.leave({"COMPONENTS": ["model1"]})["STEP"] == 0
+    assert swarm.handle_disconnect({"COMPONENTS": ["model1"]})["STEP"] == 0
     assert swarm.collect(logits("model0", step=1))["STEP"] == 1
     assert swarm.collect(logits("model1", step=2)) is None
     assert swarm.collect(logits("model0", step=2))["STEP"] == 2
@@ -179,14 +179,14 @@ def test_one_that_comes_back_is_waited_for_again_from_the_first_step_for_which_i
 def test_one_that_has_gone_and_is_there_again_is_not_waited_for_in_the_step_that_it_did_not_see():
     swarm = aggregation(["model0", "model1"])
     swarm.collect(logits("model0"))  # both are in the room, the second one's new process too
-    assert swarm.leave({"COMPONENTS": ["model1"]})["STEP"] == 0
+    assert swarm.handle_disconnect({"COMPONENTS": ["model1"]})["STEP"] == 0
 
 
 def test_models_that_share_a_name_are_counted():
     swarm = aggregation(["model", "model", "model"])
     one, two, three = ({**logits("model0"), "COMPONENT_ID": uuid} for uuid in ("a1", "b2", "c3"))
     assert swarm.collect(one) is None
-    assert swarm.leave({"COMPONENTS": ["model"]}) is None
+    assert swarm.handle_disconnect({"COMPONENTS": ["model"]}) is None
     assert swarm.collect(two)["STEP"] == 0
     assert swarm.collect({**three, "STEP": 1}) is None
 
@@ -216,7 +216,7 @@ def test_one_that_comes_during_a_run_and_counts_no_steps_runs_nobody_ahead():
         assert answers[:-1] == [None] * (len(speakers) - 1)
         steps.append(answers[-1]["STEP"])
     assert steps == [0, 1, 2, 3, 4]
-    swarm.leave({"COMPONENTS": ["model"]})
+    swarm.handle_disconnect({"COMPONENTS": ["model"]})
     assert swarm.collect(without_step("a1")) is None
     assert swarm.collect(without_step("c3"))["STEP"] == 5
 
@@ -226,17 +226,17 @@ def test_the_first_word_of_one_that_comes_during_a_run_is_not_taken_for_one_abou
     assert swarm.collect(without_step("a1"))["STEP"] == 0
     assert swarm.collect(without_step("b2")) is None
     assert swarm.collect(without_step("a1"))["STEP"] == 1
-    swarm.leave({"COMPONENTS": ["model"]})
+    swarm.handle_disconnect({"COMPONENTS": ["model"]})
     assert swarm.collect(without_step("b2"))["STEP"] == 2  # nobody else is there
 
 
 def test_what_comes_late_from_a_run_that_has_ended_begins_nothing():
     swarm = aggregation(["model"])
     assert swarm.collect(without_step("a1", "first"))["STEP"] == 0
-    assert swarm.settle(done("first")) is None
+    assert swarm.finish_job(done("first")) is None
     before = swarm.state()
     assert swarm.collect(without_step("a1", "first")) is None
-    swarm.settle({"ROOT_ID": "first", "NR_OF_EPISODE": 1, "SENT_BY": "control"})  # it is told to be done, and not begun
+    swarm.finish_job({"ROOT_ID": "first", "NR_OF_EPISODE": 1, "SENT_BY": "control"})  # it is told to be done, and not begun
     assert swarm.collect(without_step("a1", "first")) is None
     assert swarm.collect(without_step("a1", "second"))["STEP"] == 0
     assert swarm.collect(without_step("a1", "first")) is None
@@ -249,7 +249,7 @@ def test_the_end_of_a_run_ends_all_its_attempts():
     for conversation in ("first", "first.1", "first.2"):
         assert swarm.collect(without_step("a1", conversation))["STEP"] == 0
         assert swarm.collect(without_step("a1", "first")) is None or conversation == "first"
-    swarm.settle(done("first"))
+    swarm.finish_job(done("first"))
     assert all(swarm.collect(without_step("a1", f"first{end}")) is None for end in ("", ".1", ".2"))
     assert swarm.collect(without_step("a1", "first-born"))["STEP"] == 0
 
@@ -259,10 +259,10 @@ def test_a_run_that_was_overtaken_goes_on_only_when_control_asks_for_it_again():
     swarm.collect(without_step("a1", "first"))
     swarm.collect(without_step("a1", "second"))
     assert swarm.collect(without_step("a1", "first")) is None
-    swarm.settle({"ROOT_ID": "first", "NR_OF_EPISODE": 1, "SENT_BY": "control"})
+    swarm.finish_job({"ROOT_ID": "first", "NR_OF_EPISODE": 1, "SENT_BY": "control"})
     assert swarm.collect(without_step("a1", "first"))["STEP"] == 0
     swarm.collect(without_step("a1", "first.1"))
-    swarm.settle({"ROOT_ID": "first", "NR_OF_EPISODE": 1, "SENT_BY": "control"})  # for somebody was replaced
+    swarm.finish_job({"ROOT_ID": "first", "NR_OF_EPISODE": 1, "SENT_BY": "control"})  # for somebody was replaced
     assert swarm.collect(without_step("a1", "first")) is None
     assert swarm.collect(without_step("a1", "first.1"))["STEP"] == 1
 
@@ -271,7 +271,7 @@ def test_the_end_of_a_run_that_cannot_be_read_ends_nothing():
     swarm = aggregation(["model"])
     swarm.collect(without_step("a1"))
     with pytest.raises(MessageRefused, match="AVG_SCORE from 'environment' is a number, not 'high'"):
-        swarm.settle(done("run", AVG_SCORE="high"))
+        swarm.finish_job(done("run", AVG_SCORE="high"))
     assert swarm.collect(without_step("a1"))["STEP"] == 1
 
 
@@ -280,14 +280,14 @@ def test_conversations_without_a_root_begin_and_go_on():
     rootless = {key: value for key, value in without_step("a1").items() if key != "ROOT_ID"}
     for _ in range(2):
         assert [swarm.collect(rootless)["STEP"] for _ in range(3)] == [0, 1, 2]
-        swarm.settle({key: value for key, value in done("").items() if key != "ROOT_ID"})
+        swarm.finish_job({key: value for key, value in done("").items() if key != "ROOT_ID"})
 
 
 def test_another_that_takes_the_state_up_goes_back_to_no_run_that_is_over():
     swarm = aggregation(["model"])
     for number in range(100):
         swarm.collect(without_step("a1", f"run{number}"))
-        swarm.settle(done(f"run{number}"))
+        swarm.finish_job(done(f"run{number}"))
     after = aggregation(["model"])
     after.restore(swarm.state())
     assert after.collect(without_step("a1", "run99")) is None
@@ -315,7 +315,7 @@ def decisions(swarm, steps):
 def test_one_that_takes_up_the_state_of_another_goes_on_to_the_last_bit():
     first, second = aggregation(), aggregation(seed=9)
     decisions(first, range(700))
-    first.update_contributions({})
+    first.update_contributions()
     decisions(first, range(700, 710))
     second.restore(first.state())
     assert decisions(first, range(710, 1500)) == decisions(second, range(710, 1500))
@@ -335,29 +335,29 @@ def test_a_report_is_given_again_to_an_evolution_that_is_repeated_even_by_anothe
 
 
 def test_what_was_kept_is_taken_up_by_the_next_process(tmp_path, monkeypatch):
-    monkeypatch.setattr("swarmsim.components.aggregation.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("swarmsim.components.persistence.SAVE_SECONDS", 0.0)
     swarm = aggregation(kept=tmp_path / "aggregation")
     decisions(swarm, range(50))
-    swarm.update_contributions({})
+    swarm.update_contributions()
     after = aggregation(kept=tmp_path / "aggregation")
     asked = {"CMD": "GET", "SENT_BY": "evolution", "ROOT_ID": "e"}
     assert decisions(after, range(50, 80)) == decisions(swarm, range(50, 80))
     assert after.report(asked) == swarm.report(asked)
 
 
-def test_a_ledger_adds_up_all_steps_of_a_round_however_many():
+def test_a_tracker_adds_up_all_steps_of_a_round_however_many():
     rng = np.random.default_rng(0)
-    ledger, names = ContributionTracker(), ("model0", "model1", "model2")
+    tracker, names = ContributionTracker(), ("model0", "model1", "model2")
     steps = [
         (softmax(rng.normal(size=(3, 2, 4))), rng.random((3, 2))) for _ in range(3 * ContributionTracker.BLOCK + 7)
     ]
     for opinions, given in steps:
-        ledger.add(names, opinions, given)
-    shares = np.mean([contributions(given).mean(axis=1) for _, given in steps], axis=0)
-    assert list(ledger.shares()) == list(names)
-    assert np.allclose(list(ledger.shares().values()), shares)
-    assert sum(ledger.shares().values()) == pytest.approx(1.0)
-    assert ledger.diversity() == pytest.approx(np.mean([diversity(p) for p, _ in steps]))
+        tracker.add(names, opinions, given)
+    contribution = np.mean([contributions(given).mean(axis=1) for _, given in steps], axis=0)
+    assert list(tracker.contribution()) == list(names)
+    assert np.allclose(list(tracker.contribution().values()), contribution)
+    assert sum(tracker.contribution().values()) == pytest.approx(1.0)
+    assert tracker.diversity() == pytest.approx(np.mean([diversity(p) for p, _ in steps]))
 
 
 def test_only_environments_that_play_count():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmsim.components import fields
+from swarmsim.components import fields, protocol
 from swarmsim.errors import MessageRefused
 
 READERS = {
@@ -17,9 +17,9 @@ READERS = {
     "text": lambda m: fields.text(m, "X"),
     "texts": lambda m: fields.strings(m, "X"),
     "numbers": lambda m: fields.numbers(m, "X", np.float32),
-    "rows": lambda m: fields.rows(m, "X", 4),
-    "by environment": lambda m: fields.by_environment(m, "X", np.bool_, 2),
-    "choices": lambda m: fields.choices(m, "X", 1, 3),
+    "rows": lambda m: protocol._rows(m, "X", 4),
+    "by environment": lambda m: protocol._by_environment(m, "X", np.bool_, 2),
+    "choices": lambda m: protocol._choices({**m, "ACTION": m.get("X")}, 1, 3),
     "by component": lambda m: fields.by_component(m, "X"),
     "genome": lambda m: fields.genome(m, "X", m.get("X"), 3),
     "component ids": lambda m: fields.component_ids({"COMPONENT_ID": m.get("X")}),
@@ -59,8 +59,8 @@ def test_whatever_a_field_holds_it_is_read_or_refused(reader):
         ("text", 5, "X from 'ann' is a text, not 5"),
         ("rows", [1.0, 2.0], "X from 'ann' is one vector of 4 numbers for each environment, not [1.0, 2.0]"),
         ("numbers", np.array([True]), "X from 'ann' is made of numbers, not an array (1,)"),
-        ("choices", 3, "X from 'ann' is made of actions from 0 to 2, not 3"),
-        ("choices", 2**63, "X from 'ann' is made of actions from 0 to 2, not 9223372036854775808"),
+        ("choices", 3, "ACTION from 'ann' is made of actions from 0 to 2, not 3"),
+        ("choices", 2**63, "ACTION from 'ann' is made of actions from 0 to 2, not 9223372036854775808"),
         ("genome", [0.0, 1.0], "X from 'ann' is made of 3 finite weights for each component, not [0.0, 1.0]"),
     ],
 )
@@ -71,8 +71,8 @@ def test_what_is_refused_is_told_with_its_sender_and_what_is_allowed(reader, val
 
 
 def test_the_forms_that_components_send_are_read_alike():
-    assert fields.by_environment({"X": 1}, "X", np.float32, 1).tolist() == [1.0]
-    assert fields.by_environment({"X": [1, 2.5]}, "X", np.float32, 2).tolist() == [1.0, 2.5]
-    assert fields.rows({"X": [1, 2, 3, 4]}, "X", 2).tolist() == [[1, 2], [3, 4]]
+    assert protocol._by_environment({"X": 1}, "X", np.float32, 1).tolist() == [1.0]
+    assert protocol._by_environment({"X": [1, 2.5]}, "X", np.float32, 2).tolist() == [1.0, 2.5]
+    assert protocol._rows({"X": [1, 2, 3, 4]}, "X", 2).tolist() == [[1, 2], [3, 4]]
     assert fields.component_ids({"COMPONENT_ID": "a"}) == fields.component_ids({"COMPONENT_ID": ["a"]}) == ("a",)
     assert fields.by_component({"X": {"a": 1, "b": 2}}, "X", ["b", "c"]) == {"b": 2}

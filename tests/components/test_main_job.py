@@ -72,7 +72,7 @@ def test_a_step_of_20_models_in_20_processes_takes_41_deliveries():
     with running(population=20, workers=20, link="queues") as job:
         counts, steps = [deliveries(job.address)], []
         for n_episodes in (1, 3):
-            steps.append(job.control.run(n_episodes, deterministic=False).n_steps)
+            steps.append(job.control.play(n_episodes, deterministic=False).n_steps)
             counts.append(deliveries(job.address))
         for n_steps, before, after in zip(steps, counts, counts[1:], strict=False):
             grown = {room: after[room] - before.get(room, 0) for room in after if room}
@@ -88,7 +88,7 @@ def test_a_step_of_20_models_in_20_processes_takes_41_deliveries():
 @pytest.mark.parametrize("link", ["inprocess", "queues"])
 def test_a_run_says_what_the_protocol_says_in_its_order(link):
     with running(link=link, population=2, workers=2) as job, observer(job) as client:
-        result = job.control.run(1, deterministic=False)
+        result = job.control.play(1, deterministic=False)
         messages = heard(client, is_status("ENV_DONE"))
         rooms = [message["TO_ROOM"] for message in messages]
         step = ["logits", "logits", "action", "observation"]
@@ -110,7 +110,7 @@ def test_a_run_says_what_the_protocol_says_in_its_order(link):
 def test_a_run_ends_once_and_with_no_message_of_it_in_flight():
     with running(workers=4, env="tests.environments:Corridor-v0") as job, observer(job) as client:
         for n_episodes, deterministic in ((3, False), (2, True), (1, False)):
-            job.control.run(n_episodes, deterministic=deterministic)
+            job.control.play(n_episodes, deterministic=deterministic)
             job.client.send({"TYPE": CUSTOM.id, "TO": "observer", "STATUS": "AFTER"})
             messages = heard(client, is_status("AFTER"))
             done = [i for i, message in enumerate(messages) if message.get("STATUS") == "ENV_DONE"]
@@ -120,7 +120,7 @@ def test_a_run_ends_once_and_with_no_message_of_it_in_flight():
 
 def test_several_environments_are_decided_in_one_round_of_messages_and_episodes_counted_exactly():
     with running(envs=3, population=2, workers=2) as job, observer(job) as client:
-        result = job.control.run(7, deterministic=False)
+        result = job.control.play(7, deterministic=False)
         messages = heard(client, is_status("ENV_DONE"))
         assert len(result.returns) == 7
         actions = [m for m in messages if m["TO_ROOM"] == "action"]
@@ -150,23 +150,23 @@ def test_control_asks_again_while_a_run_goes_on_and_both_are_done_in_turn():
 
 def test_evaluation_changes_nothing():
     with running() as job:
-        job.control.run(2, deterministic=False)
+        job.control.play(2, deterministic=False)
         before = job.control.weights()
-        job.control.run(5, deterministic=True)
+        job.control.play(5, deterministic=True)
         after = job.control.weights()
         assert all(np.array_equal(before[name], after[name]) for name in before)
     with running() as quiet, running() as busy:
-        busy.control.run(3, deterministic=True)
-        a, b = (job.control.run(3, deterministic=False).returns for job in (quiet, busy))
+        busy.control.play(3, deterministic=True)
+        a, b = (job.control.play(3, deterministic=False).returns for job in (quiet, busy))
         assert a == b
         assert quiet.control.evolve() == busy.control.evolve()
 
 
 def test_evaluations_see_the_same_episodes_unless_training_lies_between_them():
     with running(env="Pendulum-v1", ppo={"learning_rate": 0}) as job:
-        first, again = (job.control.run(2, deterministic=True).returns for _ in range(2))
-        job.control.run(1, deterministic=False)
-        later = job.control.run(2, deterministic=True).returns
+        first, again = (job.control.play(2, deterministic=True).returns for _ in range(2))
+        job.control.play(1, deterministic=False)
+        later = job.control.play(2, deterministic=True).returns
         assert first == again
         assert set(first).isdisjoint(later)
 
@@ -174,7 +174,7 @@ def test_evaluations_see_the_same_episodes_unless_training_lies_between_them():
 def test_training_changes_every_model():
     with running(workers=2) as job:
         before = job.control.weights()
-        job.control.run(2, deterministic=False)
+        job.control.play(2, deterministic=False)
         after = job.control.weights()
         assert list(before) == ["model0", "model1", "model2", "model3"]
         assert not any(np.array_equal(before[name], after[name]) for name in before)
@@ -196,13 +196,13 @@ MUTATE_ALL = {"mutation_probability": 1.0, "gene_probability": 1.0, "crossover_p
 
 def test_a_second_evolution_uses_no_genome_of_the_first():
     with running(workers=4, evolution=MUTATE_ALL) as job, observer(job) as client:
-        job.control.run(2, deterministic=False)
+        job.control.play(2, deterministic=False)
         gathered, given = [], []
         for _ in range(2):
             job.control.evolve()
             messages = heard(client, is_status("EVO_DONE"))
             given += [m["WEIGHTS"] for m in messages if m.get("CMD") == "SET"]
-            job.control.run(2, deterministic=False)
+            job.control.play(2, deterministic=False)
         gathered = job.control.weights()
         first, second = given
         assert not any(np.array_equal(a, b) for a in first.values() for b in second.values())
@@ -212,9 +212,9 @@ def test_a_second_evolution_uses_no_genome_of_the_first():
 def test_a_second_evolution_starts_from_the_models_as_they_are_then():
     no_change = {"mutation_probability": 0.0, "crossover_probability": 0.0}
     with running(workers=4, evolution=no_change) as job:
-        job.control.run(2, deterministic=False)
+        job.control.play(2, deterministic=False)
         job.control.evolve()
-        job.control.run(2, deterministic=False)
+        job.control.play(2, deterministic=False)
         trained = [genome.tobytes() for genome in job.control.weights().values()]
         job.control.evolve()
         assert {genome.tobytes() for genome in job.control.weights().values()} <= set(trained)
@@ -222,7 +222,7 @@ def test_a_second_evolution_starts_from_the_models_as_they_are_then():
 
 def test_contributions_are_cleared_by_an_evolution():
     with running() as job:
-        job.control.run(2, deterministic=False)
+        job.control.play(2, deterministic=False)
         assert sum(job.control.evolve().contribution.values()) == pytest.approx(1.0)
         again = job.control.evolve()
         assert again.contribution == {}
@@ -299,7 +299,7 @@ def test_the_environment_waits_for_its_models_and_tells_who_is_missing():
         with Client("control", *address) as client:
             control = Control(client, CONTROL, OBSERVATION, timeout=10)
             with pytest.raises(ComponentFailed, match=r"'environment' waited 0.3 s for 3 component\(s\) in room 'obs"):
-                control.run(1, deterministic=False)
+                control.play(1, deterministic=False)
 
 
 def test_models_are_packed_in_order_and_evenly():
@@ -332,7 +332,7 @@ def test_nobody_who_waits_for_an_answer_waits_for_learning_or_accounts(monkeypat
     monkeypatch.setattr(A2C, "_update", updated)
     monkeypatch.setattr(ContributionTracker, "update_if_due", lambda self: events.append("account"))
     with running(link="inprocess", population=2, workers=2, preset="reference") as job:
-        job.control.run(1, deterministic=False)
+        job.control.play(1, deterministic=False)
     first = events.index("update") - 2
     assert events[first : first + 9] == [
         "observation", "logits", "update", "logits", "update", "account", "action", "account", "observation",
@@ -375,21 +375,21 @@ def test_auto_takes_one_worker_for_a_small_swarm_and_one_per_core_for_a_large_on
 def test_what_is_no_look_is_left_out(lies):
     with running(link="inprocess") as job, Client("stranger", *job.address) as stranger:
         seen = []
-        job.control.watch.seen = seen.append
+        job.control.observer.seen = seen.append
         stranger.send({"TYPE": CUSTOM.id, "TO": "control", **lies})
-        job.control.look()
+        job.control.request_snapshots()
         assert {sight.component for sight in seen} == {"control", *job.swarm.components}
 
 
 def test_a_look_tells_what_was_taken_since_the_one_before():
     with running(link="inprocess") as job:
         seen = []
-        job.control.watch.seen = seen.append
-        result = job.control.run(2, deterministic=True)
-        job.control.look()
+        job.control.observer.seen = seen.append
+        result = job.control.play(2, deterministic=True)
+        job.control.request_snapshots()
         (environment,) = (sight for sight in seen if sight.component == "environment")
         assert ("action", "aggregation", result.n_steps) in environment.taken
         seen.clear()
-        job.control.look()
+        job.control.request_snapshots()
         (environment,) = (sight for sight in seen if sight.component == "environment")
         assert environment.taken == [("_command", "control", 1)]

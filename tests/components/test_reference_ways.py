@@ -188,9 +188,9 @@ def test_models_that_announce_nothing_take_part_in_runs_and_evolutions(ours):
         theirs = [Model(address, component_id) for component_id in ("a", "bcd")]
         with controlled(address, *theirs) as control:
             for _ in range(2):
-                result = control.run(3, deterministic=False)
+                result = control.play(3, deterministic=False)
                 assert len(result.returns) == 3
-                assert control.run(2, deterministic=True).score > 0
+                assert control.play(2, deterministic=True).score > 0
                 evolved = control.evolve()
                 assert sum(evolved.contribution.values()) == pytest.approx(1.0)
                 assert evolved.contribution.keys() == {*(f"model{i}" for i in range(ours)), "a", "bcd"}
@@ -204,15 +204,15 @@ def test_a_swarm_whose_other_components_are_all_strangers_learns():
         strangers = [Environment(address), Aggregation(address, 2), Evolution(address, 2)]
         with controlled(address, *strangers) as control:
             before = control.weights()
-            result = control.run(3, deterministic=False)
+            result = control.play(3, deterministic=False)
             assert (len(result.returns), result.lengths, result.n_steps) == (1, [], 0)
             assert result.seconds > 0
             learnt = control.weights()
             assert not any(np.array_equal(before[name], learnt[name]) for name in before)
-            assert control.run(2, deterministic=True).score > 0
+            assert control.play(2, deterministic=True).score > 0
             assert control.evolve().contribution == {}
             assert all(np.allclose(weights, 2 * learnt[name]) for name, weights in control.weights().items())
-            assert control.run(3, deterministic=False).score > 0
+            assert control.play(3, deterministic=False).score > 0
             after = control.weights()
             assert not any(np.array_equal(after[name], 2 * learnt[name]) for name in after)
 

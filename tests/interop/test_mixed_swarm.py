@@ -52,10 +52,10 @@ def observing(stack: ExitStack, address: Address) -> Client:
 
 def play_two_rounds(control: Control) -> Iterator[tuple[JobResult, EvolutionResult]]:
     for _ in range(2):
-        trained = control.run(N_EPISODES, deterministic=False)
-        evaluated = control.run(1, deterministic=True)
+        trained = control.play(N_EPISODES, deterministic=False)
+        evaluated = control.play(1, deterministic=True)
         evolved = control.evolve()
-        again = control.run(1, deterministic=True)
+        again = control.play(1, deterministic=True)
         for played in (trained, evaluated, again):
             assert 1 <= played.score <= MOST_STEPS
         yield trained, evolved

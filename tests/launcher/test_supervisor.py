@@ -52,7 +52,7 @@ class Striking:
     def __init__(self, job, name: str, number: int, step: int = 1) -> None:
         self.job, self.name, self.number, self.step = job, name, number, step
         self.failures: list[tuple[ComponentFailed, str]] = []
-        job.control.care.tell = lambda *told: self.failures.append(told)
+        job.control.supervision.tell = lambda *told: self.failures.append(told)
 
     def strike(self) -> None:
         self.step = sys.maxsize
@@ -69,7 +69,7 @@ def test_a_run_goes_on_to_its_end_whoever_dies_in_it(name, fault):
     number, sentence = FAULTS[fault]
     with running(workers=4, timeout=1) as job:
         striking = Striking(job, name, number, step=20)
-        result = job.control.run(8, deterministic=False, on_progress=striking)
+        result = job.control.play(8, deterministic=False, on_progress=striking)
         ((failure, fate),) = striking.failures
         assert sentence in str(failure)
         assert failure.component == name
@@ -80,14 +80,14 @@ def test_a_run_goes_on_to_its_end_whoever_dies_in_it(name, fault):
         contribution = job.control.evolve().contribution
         assert sum(contribution.values()) == pytest.approx(1.0)
         assert contribution.keys() == {f"model{i}" for i in range(4)}
-        assert len(job.control.run(2, deterministic=True).returns) == 2
+        assert len(job.control.play(2, deterministic=True).returns) == 2
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_only_process_of_models_can_die_too(fault):
     with running(workers=1, timeout=1) as job:
         striking = Striking(job, "models0-3", FAULTS[fault][0], step=20)
-        assert len(job.control.run(8, deterministic=False, on_progress=striking).returns) == 8
+        assert len(job.control.play(8, deterministic=False, on_progress=striking).returns) == 8
         assert len(striking.failures) == 1
         assert sum(job.control.evolve().contribution.values()) == pytest.approx(1.0)
 
@@ -95,13 +95,13 @@ def test_the_only_process_of_models_can_die_too(fault):
 @pytest.mark.parametrize("name", ["aggregation", "environment", "model2"])
 def test_a_death_in_an_evaluation_does_not_change_what_comes_of_it(name):
     with running(workers=4) as job:
-        job.control.run(3, deterministic=False)
+        job.control.play(3, deterministic=False)
         striking = Striking(job, name, signal.SIGKILL, step=30)
-        struck = job.control.run(3, deterministic=True, on_progress=striking)
+        struck = job.control.play(3, deterministic=True, on_progress=striking)
         assert len(striking.failures) == 1
     with running(workers=4) as job:
-        job.control.run(3, deterministic=False)
-        unharmed = job.control.run(3, deterministic=True)
+        job.control.play(3, deterministic=False)
+        unharmed = job.control.play(3, deterministic=True)
     if name == "model2":
         assert len(struck.returns) == 3  # a step or two was decided without it
     else:
@@ -114,7 +114,7 @@ def test_an_evolution_that_lost_its_process_is_repeated_from_its_start_and_gives
     for strikes in (False, True):
         with running(workers=2, timeout=1) as job:
             for _ in range(2):
-                job.control.run(2, deterministic=False)
+                job.control.play(2, deterministic=False)
                 striking = Striking(job, "evolution", FAULTS[fault][0])
                 if strikes:
                     striking.strike()
@@ -128,7 +128,7 @@ def test_an_evolution_that_lost_its_process_is_repeated_from_its_start_and_gives
 @pytest.mark.parametrize("name", ["models0-1", "aggregation"])
 def test_an_evolution_survives_those_whom_it_asks(name):
     with running(workers=2, timeout=1) as job:
-        job.control.run(2, deterministic=False)
+        job.control.play(2, deterministic=False)
         job.control.states()  # all have heard that the run is done
         striking = Striking(job, name, signal.SIGSTOP)
         striking.strike()
@@ -137,12 +137,12 @@ def test_an_evolution_survives_those_whom_it_asks(name):
         if name == "aggregation":
             assert sum(result.contribution.values()) == pytest.approx(1.0)
         assert len(job.control.weights()) == 4
-        assert len(job.control.run(2, deterministic=False).returns) == 2
+        assert len(job.control.play(2, deterministic=False).returns) == 2
 
 
 def test_a_replaced_process_has_the_weights_that_the_one_before_had_learned():
     with running(workers=2) as job:
-        job.control.run(3, deterministic=False)
+        job.control.play(3, deterministic=False)
         before = job.control.states()["models0-1"]
         striking = Striking(job, "models0-1", signal.SIGKILL)
         striking.strike()
@@ -153,14 +153,14 @@ def test_a_replaced_process_has_the_weights_that_the_one_before_had_learned():
         for key in ("weights", "first_moment", "second_moment", "n_updates"):
             assert np.array_equal(before[key], after[key])
         assert before["n_updates"][0] > 0
-        job.control.run(1, deterministic=False)
+        job.control.play(1, deterministic=False)
         assert job.control.states()["models0-1"]["n_updates"] > before["n_updates"]
 
 
 def test_the_others_are_told_at_once_and_the_step_goes_on_without_the_dead_models():
     with running(workers=4, restart="never") as job, observer(job) as client:
         striking = Striking(job, "model2", signal.SIGKILL, step=10)
-        result = job.control.run(3, deterministic=False, on_progress=striking)
+        result = job.control.play(3, deterministic=False, on_progress=striking)
         ((_, fate),) = striking.failures
         assert fate == "the swarm goes on without it"
         messages = heard(client, is_status("ENV_DONE"))
@@ -171,7 +171,7 @@ def test_the_others_are_told_at_once_and_the_step_goes_on_without_the_dead_model
         assert sum(job.control.evolve().contribution.values()) == pytest.approx(1.0)
         assert len(job.control.weights()) == 3
         assert len(job.control.states()) == 6
-        job.control.run(2, deterministic=False)
+        job.control.play(2, deterministic=False)
 
 
 @pytest.mark.parametrize("name", ["environment", "aggregation", "evolution"])
@@ -180,14 +180,14 @@ def test_without_restarts_nobody_can_do_without_the_others(name):
         Striking(job, name, signal.SIGKILL).strike()
         with pytest.raises(ComponentFailed, match=f"component '{name}' failed: ProcessEnded: .*SIGKILL"):
             while True:
-                job.control.run(50, deterministic=False)
+                job.control.play(50, deterministic=False)
 
 
 def test_without_restarts_the_last_process_of_models_ends_the_run():
     with running(workers=1, restart="never") as job:
         Striking(job, "models0-3", signal.SIGKILL).strike()
         with pytest.raises(ComponentFailed, match="component 'models0-3' failed"):
-            job.control.run(50, deterministic=False)
+            job.control.play(50, deterministic=False)
 
 
 def test_a_component_is_replaced_only_so_often_within_a_round():
@@ -195,15 +195,15 @@ def test_a_component_is_replaced_only_so_often_within_a_round():
         striking = Striking(job, "models0-1", signal.SIGKILL)
         for _ in range(2):
             striking.strike()
-            job.control.run(1, deterministic=False)
-        job.control.care.begin_round()
+            job.control.play(1, deterministic=False)
+        job.control.supervision.reset_restart_counts()
         for _ in range(2):
             striking.strike()
-            job.control.run(1, deterministic=False)
+            job.control.play(1, deterministic=False)
         assert len(striking.failures) == 4
         striking.strike()
         with pytest.raises(ComponentFailed, match="component 'models0-1' failed: ProcessEnded: .*SIGKILL"):
-            job.control.run(50, deterministic=False)
+            job.control.play(50, deterministic=False)
 
 
 @pytest.mark.parametrize("request_of", [{"NR_OF_EPISODE": 1}, {"EVOLUTION": True}], ids=str)
@@ -227,7 +227,7 @@ def test_a_swarm_that_is_stuck_though_all_answer_ends_with_a_word():
         with pytest.raises(WaitTimeout, match="waited 1 s for a word from nobody"):
             job.control._answer("nobody")
         assert time.monotonic() - began < 5
-        assert job.control.care.failed is None
+        assert job.control.supervision.failure is None
 
 
 # --- whole runs
@@ -351,7 +351,7 @@ def test_a_server_that_dies_ends_the_run_by_its_name():
         with pytest.raises(
             ComponentFailed, match="component 'hub' failed: ProcessEnded: its process was killed by SIGK"
         ):
-            job.control.run(100, deterministic=False, on_progress=strike)
+            job.control.play(100, deterministic=False, on_progress=strike)
 
 
 class KillingTheServer(Report):
