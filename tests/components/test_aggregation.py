@@ -236,7 +236,9 @@ def test_what_comes_late_from_a_run_that_has_ended_begins_nothing():
     assert swarm.finish_job(done("first")) is None
     before = swarm.state()
     assert swarm.collect(without_step("a1", "first")) is None
-    swarm.finish_job({"ROOT_ID": "first", "NR_OF_EPISODE": 1, "SENT_BY": "control"})  # it is told to be done, and not begun
+    swarm.finish_job(
+        {"ROOT_ID": "first", "NR_OF_EPISODE": 1, "SENT_BY": "control"}
+    )  # it is told to be done, and not begun
     assert swarm.collect(without_step("a1", "first")) is None
     assert swarm.collect(without_step("a1", "second"))["STEP"] == 0
     assert swarm.collect(without_step("a1", "first")) is None
