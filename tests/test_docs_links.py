@@ -47,7 +47,7 @@ def test_the_files_that_a_page_names_are_there(page):
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:[a-z]+/)?\w+\.py)", RELIABILITY))))
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:[a-z]+/)*\w+\.py)", RELIABILITY))))
 def test_the_files_that_the_page_on_reliability_names_are_there(path):
     assert (ROOT / "tests" / path).exists() or (ROOT / path).exists()
 
