@@ -1,4 +1,4 @@
-"""What the pages point to is there: files, headings, tests, commands."""
+"""Files, headings, tests and commands that the pages name exist."""
 
 import re
 from urllib.parse import urlsplit
@@ -17,17 +17,17 @@ RELIABILITY = (ROOT / "docs" / "reliability.md").read_text()
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_all_links_of_a_page_lead_somewhere(page):
     for link in links(page.read_text()):
-        there = urlsplit(link)
-        if there.scheme or there.netloc:
-            assert there.scheme == "https", link
-            assert re.fullmatch(r"[\w-]+(\.[\w-]+)+", there.netloc), link
+        target = urlsplit(link)
+        if target.scheme or target.netloc:
+            assert target.scheme == "https", link
+            assert re.fullmatch(r"[\w-]+(\.[\w-]+)+", target.netloc), link
             continue
-        file = (page.parent / there.path) if there.path else page
+        file = (page.parent / target.path) if target.path else page
         assert file.exists(), link
         assert ROOT in [file.resolve(), *file.resolve().parents], f"{link} leads out of the project"
-        if there.fragment:
+        if target.fragment:
             assert file.suffix == ".md", link
-            assert there.fragment in anchors(file.read_text()), link
+            assert target.fragment in anchors(file.read_text()), link
 
 
 def test_links_pictures_and_headings_are_found():
@@ -59,9 +59,9 @@ def test_the_tests_that_the_page_on_reliability_names_are_there(part):
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_commands_and_flags_that_a_page_names_are_there(page):
-    said = re.findall(r"`(?:swarmsim|python run\.py) ([^`]+)`", prose(page.read_text()))
+    commands = re.findall(r"`(?:swarmsim|python run\.py) ([^`]+)`", prose(page.read_text()))
     known = {"serve": make_serve_parser, "component": make_component_parser}
-    for words in (text.split() for text in said):
+    for words in (text.split() for text in commands):
         if words[0].startswith("-"):
             flags = [word for word in words if word.startswith("--")]
             assert set(flags) <= set(make_parser()._option_string_actions), words
@@ -74,8 +74,8 @@ def test_the_commands_and_flags_that_a_page_names_are_there(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_the_flags_that_a_page_names_by_themselves_are_there(page):
+def test_the_flags_that_a_page_names_alone_are_there(page):
     alone = set(re.findall(r"(?:^|[| (])`(--[a-z-]+)[^`]*`", prose(page.read_text()), flags=re.MULTILINE))
-    own = "".join(path.read_text() for folder in ("swarmsim", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
-    known = {flag for flag in alone if flag in make_parser()._option_string_actions or f'"{flag}"' in own}
+    code = "".join(path.read_text() for folder in ("swarmsim", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
+    known = {flag for flag in alone if flag in make_parser()._option_string_actions or f'"{flag}"' in code}
     assert alone - known == set()
