@@ -43,7 +43,7 @@ PHRASES = (
     r"in the place of", r"lest", r"whither", r"of which", r"ones? own", r"one['’]s own", r"opinions?", r"opinion of",
     r"who came and went", r"what (?:came|comes|has come) of (?:it|them)", r"action counts which the model likes",
     r"how sure", r"how far they differ",
-    r"(?:has|have|had|having) (?!been|not|never|already|just|since|to be)(?:[\w'`]+ ){1,3}done",
+    r"(?:has|have|had|having) (?!been|not|never|already|just|since|to be)(?:(?!and\b)[\w'`]+ ){1,3}done",
     r"whoever", r"he who", r"such as have", r"as far as it lets itself", r"farewell", r"is to be had",
     r"who knows it goes on",
 )  # fmt: skip
@@ -101,10 +101,9 @@ def found_names(source: Text) -> Iterator[str]:
     """Yield where a text holds a name or a module of the old dialect."""
     text = without_what_stays(source.text)
     modules = [module.replace("/", "[/.]") + r"(?=\.py| import)" for module in MODULES if "/" in module]
-    patterns = [rf"(?<!\w)(?:{'|'.join((*NAMES, *modules))})(?!\w)"]
-    if not source.is_python:
-        patterns.append(rf"`(?:{'|'.join(CODE_NAMES)})(?:`|\()")
-    for found in re.finditer("|".join(patterns), text):
+    quoted = [name for name in CODE_NAMES if not name.isupper()]  # a message's keys are on the pages
+    pattern = rf"(?<!\w)(?:{'|'.join((*NAMES, *modules))})(?!\w)|`(?:{'|'.join(quoted)})(?:`|\()"
+    for found in re.finditer(pattern, text):
         yield f"{Text(source.name, text).at(found.start())}: {found[0]}"
     if source.is_python:
         for line, name in identifiers(ast.parse(source.text)):
@@ -184,6 +183,7 @@ def test_the_sources_are_the_package_the_pages_and_every_help(sources):
         (found_names, "a.py", '"""Return whither\nto send."""', "a.py:1: whither"),
         (found_names, "a.py", "state['merits']", "a.py:1: merits"),
         (found_names, "a.md", "a line\nThe `Watch` waits.", "a.md:2: `Watch`"),
+        (found_names, "a.py", "x = 1  # as `Sight()` has it", "a.py:1: `Sight("),
         (found_functions, "a.py", "class A:\n    def _tell_progress(self): ...", "a.py:2: def _tell_progress"),
         (found_functions, "a.py", "async def take_in(): ...", "a.py:1: def take_in"),
         (found_functions, "a.py", "def to_dict(): ...", "a.py:1: def to_dict"),
@@ -207,11 +207,12 @@ def test_each_kind_of_find_is_found_with_its_line(search, name, text, found):
     ("search", "name", "text"),
     [
         (found_names, "a.py", 'STATE_KEYS = {"cumulative_advantage": "merits"}'),
-        (found_names, "a.py", "Watch = None".replace("Watch", "watched")),
+        (found_names, "a.md", "| `CONTRIBUTION` | a message's key |"),
         (found_names, "a.md", "Run it, and watch the share of each model. Care is needed."),
         (found_functions, "swarmsim/policy.py", "def save(self, path): ..."),
         (found_functions, "a.py", "def telling(): ...\ndef load_policy(): ...\ndef actions_taken(): ..."),
-        (found_phrases, "a.md", "The work has been done. Which of them? The oldest. It has not been done."),
+        (found_phrases, "a.md", "The work has been done. Which of them? The oldest."),
+        (found_phrases, "a.md", "It has not been done. They have seen and done."),
         (found_phrases, "a.py", 'state["opinions"]'),
     ],
 )
