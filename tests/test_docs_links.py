@@ -59,9 +59,9 @@ def test_the_tests_that_the_page_on_reliability_names_are_there(part):
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_commands_and_flags_that_a_page_names_are_there(page):
-    commands = re.findall(r"`(?:swarmsim|python run\.py) ([^`]+)`", prose(page.read_text()))
+    said = re.findall(r"`(?:swarmsim|python run\.py) ([^`]+)`", prose(page.read_text()))
     known = {"serve": make_serve_parser, "component": make_component_parser}
-    for words in (text.split() for text in commands):
+    for words in (text.split() for text in said):
         if words[0].startswith("-"):
             flags = [word for word in words if word.startswith("--")]
             assert set(flags) <= set(make_parser()._option_string_actions), words
@@ -74,8 +74,8 @@ def test_the_commands_and_flags_that_a_page_names_are_there(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_the_flags_that_a_page_names_alone_are_there(page):
+def test_the_flags_that_a_page_names_by_themselves_are_there(page):
     alone = set(re.findall(r"(?:^|[| (])`(--[a-z-]+)[^`]*`", prose(page.read_text()), flags=re.MULTILINE))
-    code = "".join(path.read_text() for folder in ("swarmsim", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
-    known = {flag for flag in alone if flag in make_parser()._option_string_actions or f'"{flag}"' in code}
+    own = "".join(path.read_text() for folder in ("swarmsim", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
+    known = {flag for flag in alone if flag in make_parser()._option_string_actions or f'"{flag}"' in own}
     assert alone - known == set()
