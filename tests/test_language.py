@@ -11,6 +11,7 @@ import pytest
 
 from swarmsim.cli import PROGRAMS, main
 from tests.conftest import ROOT
+from tests.pages import PAGES
 
 # Modules that have other names now.
 MODULES = (
@@ -57,7 +58,7 @@ STAYS = {
 FUNCTIONS_THAT_STAY = {
     "swarmsim/policy.py: save": "SwarmPolicy.save is public, as Stable-Baselines3's models have it",
 }
-SUFFIXES = {".py", ".html", ".j2", ".jinja", ".css", ".js", ".md"}
+SUFFIXES = {".py", ".html", ".j2", ".jinja", ".css", ".js"}
 BETWEEN_WORDS = r"""(?:[\s#|]|["']\s*f?["'])+"""  # white space, a comment's next line, or a string's next part
 SCRIPT_FUNCTION = re.compile(r"\bfunction (\w+)|\b(?:const|let) (\w+) = (?:async )?(?:\([^()]*\)|\w+) =>")
 
@@ -78,8 +79,8 @@ class Text:
 
 
 def texts_of_files() -> Iterator[Text]:
-    paths = [ROOT / "README.md", *(ROOT / "docs").rglob("*"), *(ROOT / "swarmsim").rglob("*")]
-    for path in sorted(path for path in paths if path.suffix in SUFFIXES):
+    paths = [path for folder in ("swarmsim", "docs") for path in (ROOT / folder).rglob("*") if path.suffix in SUFFIXES]
+    for path in sorted([*PAGES, ROOT / "swarm.yaml", *paths]):
         yield Text(str(path.relative_to(ROOT)), path.read_text())
 
 
@@ -89,6 +90,20 @@ def texts_of_help() -> Iterator[Text]:
         with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
             main([*command, "--help"])
         yield Text(" ".join(["swarmsim", *command, "--help"]), printed.getvalue())
+    for path in sorted((ROOT / "benchmarks").glob("*.py")):
+        help_texts = [text for text in texts_of_parsers(ast.parse(path.read_text())) if text is not None]
+        if help_texts:
+            yield Text(f"benchmarks/{path.name} --help", "\n".join(help_texts))
+
+
+def texts_of_parsers(module: ast.Module) -> Iterator[str | None]:
+    """Yield what a script gives its parsers to show, since its help takes seconds of imports."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.keyword) and node.arg in ("description", "epilog", "help"):
+            if "__doc__" in (name for _, name in identifiers(node)):
+                yield ast.get_docstring(module)
+            texts = (part.value for part in ast.walk(node) if isinstance(part, ast.Constant))
+            yield "".join(text for text in texts if isinstance(text, str))
 
 
 def without_what_stays(text: str) -> str:
@@ -161,14 +176,20 @@ def test_the_old_dialect_is_gone(sources, search):
     assert not found, "\n" + "\n".join(found)
 
 
+def test_a_script_shows_in_its_help_what_its_parser_is_given():
+    script = '''"""Doc."""\nParser(description=__doc__.strip(), epilog="Example: " f"{x} y").add("--a", help="b")'''
+    assert set(texts_of_parsers(ast.parse(script))) == {"Doc.", "", "Example:  y", "b"}
+
+
 def test_the_old_modules_are_gone():
     assert [name for name in MODULES if (ROOT / "swarmsim" / f"{name}.py").exists()] == []
 
 
 def test_the_sources_are_the_package_the_pages_and_every_help(sources):
     names = {source.name for source in sources}
-    assert names >= {"README.md", "docs/design.md", "swarmsim/cli.py", "swarmsim/views/page.html"}
-    helps = [source for source in sources if source.name.endswith("--help")]
+    assert names >= {"README.md", "docs/design.md", "docs/make_api.py", "swarm.yaml", "swarmsim/cli.py"}
+    assert "swarmsim/views/page.html" in names
+    helps = [source for source in sources if source.name.startswith("swarmsim ")]
     assert len(helps) == 1 + len(PROGRAMS)
     assert all(source.text.startswith("usage: ") for source in helps)
 
