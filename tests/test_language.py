@@ -28,7 +28,8 @@ NAMES = (
 CODE_NAMES = (
     "Kept", "_keep", "Care", "Past", "Kind", "Gathering", "Run", "Sight", "Watch", "Ledger", "ledger", "complain",
     "Lesson", "_seen", "_unit", "Memory", "Policy", "Component", "Figures", "figures", "Order", "Standing", "shares",
-    "CONTRIBUTION", "told", "_told", "kept", "care", "past", "presence", "gathering", "upkeep", "sight", "lesson",
+    "CONTRIBUTION", "came", "told", "_told", "kept", "care", "past", "presence", "gathering", "upkeep", "sight",
+    "lesson",
 )  # fmt: skip
 # Functions that may be neither defined nor called.
 FUNCTIONS = ("own", "look_in", "says", "refused", "whole", "texts", "look", "behind", "promise", "disown")
