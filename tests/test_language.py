@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from swarmsim.cli import PROGRAMS, main
+from swarmsim.cli import PROGRAMS as COMMANDS
+from swarmsim.cli import main
 from tests.conftest import ROOT
 from tests.pages import PAGES
 
@@ -86,7 +87,7 @@ def texts_of_files() -> Iterator[Text]:
 
 
 def texts_of_help() -> Iterator[Text]:
-    for command in ([], *([name] for name in PROGRAMS)):
+    for command in ([], *([name] for name in COMMANDS)):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
             main([*command, "--help"])
@@ -191,7 +192,7 @@ def test_the_sources_are_the_package_the_pages_and_every_help(sources):
     assert names >= {"README.md", "docs/design.md", "docs/make_api.py", "swarm.yaml", "swarmsim/cli.py"}
     assert "swarmsim/views/page.html" in names
     helps = [source for source in sources if source.name.startswith("swarmsim ")]
-    assert len(helps) == 1 + len(PROGRAMS)
+    assert len(helps) == 1 + len(COMMANDS)
     assert all(source.text.startswith("usage: ") for source in helps)
 
 
