@@ -1,4 +1,4 @@
-"""Writes docs/api.md, the reference of all public names, from their docstrings: `python docs/make_api.py`."""
+"""Write docs/api.md, the reference of all public names, from their docstrings: `python docs/make_api.py`."""
 
 import inspect
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
 PAGE = Path(__file__).with_name("api.md")
-sys.path.insert(0, str(PAGE.parent.parent))  # the package beside this page, wherever another one is installed
+sys.path.insert(0, str(PAGE.parent.parent))  # this repository's package, even if another one is installed
 
 import swarmsim  # noqa: E402
 from swarmsim.components.results import ComponentSnapshot, EvolutionResult, JobResult  # noqa: E402
@@ -17,7 +17,7 @@ from swarmsim.results.history import Round  # noqa: E402
 from swarmsim.views.report import ComponentStatus  # noqa: E402
 
 PUBLIC = {name: getattr(swarmsim, name) for name in sorted(swarmsim.__all__, key=str.lower)}
-HANDED_OUT = {
+PASSED_TO_USERS = {
     thing.__name__: thing for thing in (Round, JobResult, EvolutionResult, ComponentStatus, ComponentSnapshot)
 }
 HEAD = """# All public names
@@ -25,9 +25,9 @@ HEAD = """# All public names
 This page is the reference of what `import swarmsim` offers. `python docs/make_api.py` writes it from the docstrings.
 
 """
-BETWEEN = """# What a history and a report are handed
+BETWEEN = """# Objects that histories and reports pass on
 
-These are not to be made, only to be read: a `History` holds rounds, and a `Report` is told the others.
+Your code only reads these objects: a `History` holds rounds, and a `Report` receives the others.
 
 """
 SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields)(?: \(.*\))?:")
@@ -37,18 +37,19 @@ LONGEST = 100
 
 def reference() -> str:
     """Return the page."""
-    return HEAD + told_of(PUBLIC) + BETWEEN + told_of(HANDED_OUT).rstrip() + "\n"
+    return HEAD + section(PUBLIC) + BETWEEN + section(PASSED_TO_USERS).rstrip() + "\n"
 
 
-def told_of(things: Mapping[str, Any]) -> str:
+def section(things: Mapping[str, Any]) -> str:
+    """Return an index of names, and an entry for each."""
     index = [
         f"- [{name}](#{name.lower()}): {inspect.getdoc(thing).partition(chr(10))[0]}" for name, thing in things.items()
     ]
-    return "\n".join([*index, "", *(line for name, thing in things.items() for line in told(name, thing)), ""])
+    return "\n".join([*index, "", *(line for name, thing in things.items() for line in entry(name, thing)), ""])
 
 
-def told(name: str, thing: Any) -> Iterator[str]:
-    """Return the lines on a name: how it is called, its docstring, and what a class has."""
+def entry(name: str, thing: Any) -> Iterator[str]:
+    """Yield the lines about a name: its signature, its docstring, and a class's members."""
     yield f"## {name}\n"
     if inspect.isclass(thing) and issubclass(thing, Exception):
         yield f"An exception, a kind of `{thing.__base__.__name__}`.\n"
@@ -69,7 +70,7 @@ def told(name: str, thing: Any) -> Iterator[str]:
 
 
 def call(name: str, function: Any) -> Iterator[str]:
-    """Return how a function is called, with a line for each parameter where one is too short for all."""
+    """Yield a function's signature, with a line for each parameter if one line is too short for all."""
     signature = inspect.signature(function)
     shown, is_by_name = [], False
     for parameter in signature.parameters.values():
@@ -84,34 +85,34 @@ def call(name: str, function: Any) -> Iterator[str]:
         if inspect.isclass(function) or returned in (None, "None", inspect.Signature.empty)
         else f") -> {Plain(returned)!r}"
     )
-    whole = f"{name}({', '.join(shown)}{end}"
-    if len(whole) > LONGEST:
-        whole = "\n".join((f"{name}(", *(f"    {part}," for part in shown), end))
-    yield f"```text\n{whole}\n```\n"
+    text = f"{name}({', '.join(shown)}{end}"
+    if len(text) > LONGEST:
+        text = "\n".join((f"{name}(", *(f"    {part}," for part in shown), end))
+    yield f"```text\n{text}\n```\n"
 
 
 class Plain:
-    """An annotation that is shown without the modules that its names come from."""
+    """An annotation without the modules of its names."""
 
     def __init__(self, annotation: Any) -> None:
-        if get_origin(annotation) is Union:  # which some versions of Python show in another way
+        if get_origin(annotation) is Union:  # versions of Python show it differently
             self.text = " | ".join(repr(Plain(part)) for part in get_args(annotation))
         else:
             self.text = inspect.formatannotation(annotation).strip("'")
 
     def __repr__(self) -> str:
         bare = re.sub(r"\b(?:[a-z_]\w*\.)+", "", self.text)
-        return re.sub(r"ndarray\[.*?, dtype\[(\w+)\]\]", r"NDArray[\1]", bare)  # as versions of numpy differ in it
+        return re.sub(r"ndarray\[.*?, dtype\[(\w+)\]\]", r"NDArray[\1]", bare)  # versions of numpy show it differently
 
 
 def docstring(thing: Any) -> Iterator[str]:
-    """Return a docstring as Markdown; its sections become lists."""
+    """Yield a docstring as Markdown; its sections become lists."""
     for line in inspect.getdoc(thing).splitlines():
-        entry = ENTRY.match(line)
+        item = ENTRY.match(line)
         if SECTION.fullmatch(line):
             yield f"**{line.removesuffix(':')}**\n"
-        elif entry:
-            yield f"- `{entry[1]}`: {entry[2]}"
+        elif item:
+            yield f"- `{item[1]}`: {item[2]}"
         else:
             yield f"  {line.strip()}" if line.startswith(" " * 8) else line.strip()
     yield ""

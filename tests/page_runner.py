@@ -1,24 +1,24 @@
 """Runs the code of one page: `python -m tests.page_runner PAGE`, in a folder that is copied for it.
 
-What stands in a page is run by these rules, in its order:
+The blocks of a page run in order, by these rules:
 
-- The page has a folder of its own: README.md's copy of run.py, swarm.yaml, benchmarks and examples, or its example's.
-- `python` blocks run in one process, one after the other, so that a later one has the names of those before.
-- A `python` or `yaml` block that begins with a comment which is a file's name (`# greeter.py`) is that file: it is
-  written, and run by what follows. Other `yaml` blocks are settings. All are checked by `make_config`.
-- A `python` block without such a name that listens (`client.listen()`) is a component: a swarm starts it, beside a
+- Each page has its own folder: a copy of run.py, swarm.yaml, benchmarks and examples, or of the page's example.
+- `python` blocks run in one process, one after the other, so a later block sees the names of earlier ones.
+- A `python` or `yaml` block that begins with a comment with a file's name (`# greeter.py`) is written to that file,
+  and later blocks run it. Other `yaml` blocks are settings. `make_config` checks all `yaml` blocks.
+- A `python` block without such a name that listens (`client.listen()`) is a component: a swarm starts it next to a
   server, until it waits for messages.
-- `sh` blocks run line by line; a line that ends with a backslash goes on in the next one.
-- Parts of a line that set things up, or check the house (`LEFT_TO_CI`), are left out, since .ci/run does them for real.
-- CONTRIBUTING.md changes the house itself: tests/test_contributing.py does what it says.
-- What does not end by itself (`STAYS`) runs beside the lines below it, once it is a member of its swarm, until the
-  block is over.
-- What takes long is run shorter (`SHORTER`), benchmarks by `--help` alone, which has to name all their flags: their own
+- `sh` blocks run line by line; a line that ends with a backslash continues in the next one.
+- Parts of a line that set things up or run the tests (`LEFT_TO_CI`) are left out, since .ci/run runs them.
+- CONTRIBUTING.md changes the package: tests/test_contributing.py runs its commands.
+- A program that does not end (`STAYS`) runs in parallel to the lines below it, from when it is a member of its swarm
+  until the block ends.
+- Long runs are shortened (`SHORTER`). Benchmarks run with `--help` alone, which has to name all their flags: their own
   tests run them.
-- A run in `DIR`, or named by its time, is the page's newest one, or one that is made for it.
-- Ports (`PORTS`) are free ones in their place, in the page and in the examples' scripts.
-- A `text` block right below one that was run as it stands is what it printed; `…` is anything.
-- Blocks of `QUOTED` languages, or of none, are no code. Any other language is an error.
+- A run in `DIR`, or named by its time, is the newest run of the page, or a run that is made for it.
+- Free ports replace the `PORTS`, in the page and in the examples' scripts.
+- A `text` block right below a block that ran unchanged is the output of that block; `…` matches anything.
+- Blocks of `QUOTED` languages, or of no language, are no code. Any other language is an error.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ SHORT = "--rounds 1 --population 3 --episodes 2 --eval-episodes 1"
 SOME_RUN = re.compile(r"\bDIR\b|\bruns/[A-Z][\w-]*-(DATE-TIME|\d{8}-\d{6})")
 PATIENCE, PAUSE = 30.0, 0.02
 
-# What is searched for in a line, and what stands in its place, one after the other.
+# Patterns in a line and their replacements, applied in order.
 SHORTER = (
     (r"(--resume \S+.*--rounds) \d+", r"\1 2"),
     (r"(component control .*--rounds) \d+", r"\1 1 --episodes 2"),
@@ -64,7 +64,7 @@ SHORTER = (
     (r"(benchmarks/\w+\.py).*", r"\1 --help"),
     (r"tensorboard --logdir.*", "tensorboard --help"),
 )
-# The same in Python, of pages and of the examples' scripts.
+# The same for Python, in pages and in the examples' scripts.
 SHORTER_PYTHON = (
     (r"TRAIN_EPISODES = 20", "TRAIN_EPISODES = 2"),
     (r"range\(5\)", "range(2)"),
@@ -74,7 +74,7 @@ SHORTER_PYTHON = (
 
 
 def shorter(line: str) -> str:
-    """Return a line that does the same, or shows at least that it could be done, in less time."""
+    """Return a line that does the same in less time, or at least shows that it can be done."""
     if RUN.search(line) and "--resume" not in line:
         line = f"{line} {SHORT}"
     return replaced(line, SHORTER)
@@ -87,7 +87,7 @@ def replaced(text: str, table: Sequence[tuple[str, str]]) -> str:
 
 
 class Page:
-    """A page, to be run in a folder that is copied for it into `place`."""
+    """A page that runs in a folder which is copied for it into `place`."""
 
     def __init__(self, path: Path, place: Path) -> None:
         self.name = name_of(path)
@@ -105,19 +105,19 @@ class Page:
         return re.sub(rf"\b({'|'.join(PORTS)})\b", lambda found: self.ports[found[1]], text)
 
     def run(self) -> None:
-        """Run all of it; whatever fails names the page and the line."""
+        """Run all of it; a failure names the page and the line."""
         os.chdir(self.folder)
         sys.path.insert(0, str(self.folder))
         printed: str | None = None
         for block in self.blocks:
             if block.language == "text" and block.follows and printed is not None:
                 expected = ".*".join(map(re.escape, block.text.strip().split("…")))
-                is_so = re.fullmatch(expected, printed.strip(), flags=re.DOTALL)
-                assert is_so, f"{self.name}:{block.line}: what was printed is\n{printed}"
+                is_equal = re.fullmatch(expected, printed.strip(), flags=re.DOTALL)
+                assert is_equal, f"{self.name}:{block.line}: the output is\n{printed}"
             printed = self.run_block(block)
 
     def run_block(self, block: Block) -> str | None:
-        """Run a block; return what it printed, unless it is a file, no code, or was run shorter than it stands."""
+        """Run a block; return its output, or None if it is a file, no code, or was shortened."""
         where = f"{self.name}:{block.line}"
         if block.language == "yaml":
             make_config(yaml.safe_load(block.text), where)
@@ -131,41 +131,41 @@ class Page:
         elif block.language == "sh":
             return self.run_lines(block)
         else:
-            assert block.language in (*QUOTED, "yaml"), f"{where}: nobody knows how to run {block.language}"
+            assert block.language in (*QUOTED, "yaml"), f"{where}: blocks of {block.language} cannot be run"
         return None
 
     def run_component(self, block: Block) -> None:
-        Path("its_server.py").write_text(
+        Path("own_server.py").write_text(
             f"from swarmsim import Server\nServer('127.0.0.1', {self.ports['8080']}).start()"
         )
         Path("component.py").write_text(block.text)
         with Swarm(None) as swarm:
-            for name in ("its_server", "component"):
+            for name in ("own_server", "component"):
                 swarm.add(name, f"{name}.py")
             swarm.start()
 
     def run_lines(self, block: Block) -> str | None:
-        printed, as_they_stand = "", True
+        printed, is_unchanged = "", True
         with ExitStack() as stack:
-            beside = Beside(stack)
+            background = Background(stack)
             for number, line in lines_of(block):
                 short = self.shortened(line)
                 where = f"{self.name}:{number}: {short}"
-                as_they_stand &= short == line
+                is_unchanged &= short == line
                 if STAYS.search(short):
-                    beside.start(short, where)
+                    background.start(short, where)
                 elif short:
-                    beside.await_members()
-                    said = output_of(short, where)
+                    background.await_members()
+                    output = output_of(short, where)
                     if "benchmarks/" in line:
-                        unknown = [flag for flag in re.findall(r" (--[a-z-]+)", line) if flag not in said]
+                        unknown = [flag for flag in re.findall(r" (--[a-z-]+)", line) if flag not in output]
                         assert not unknown, f"{where}: there is no {unknown}"
-                    printed += said
-            beside.await_members()
-        return printed if as_they_stand else None
+                    printed += output
+            background.await_members()
+        return printed if is_unchanged else None
 
     def shortened(self, line: str) -> str:
-        """Return what is run of a line, in the place of all of it."""
+        """Return the command that runs instead of a line."""
         wanted = " && ".join(part for part in line.split(" && ") if not LEFT_TO_CI.search(part))
         short = shorter(wanted).replace("../../.venv/bin/", "").replace(".venv/bin/", "")
         if not SOME_RUN.search(short):
@@ -177,8 +177,8 @@ class Page:
         return SOME_RUN.sub(str(runs[-1]), short)
 
 
-class Beside:
-    """Programs that run beside others until `stack` is left, the first one being their server."""
+class Background:
+    """Programs that run in the background until `stack` is closed; the first one is their server."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -208,24 +208,24 @@ class Beside:
             while len(client.rooms().members) - 1 < self._n_members:
                 for where, program in self._awaited.items():
                     assert program.poll() is None, f"{where}: ended with status {program.returncode}"
-                assert time.monotonic() < deadline, f"of {list(self._awaited)} not all have come"
+                assert time.monotonic() < deadline, f"not all of {list(self._awaited)} have registered"
                 with contextlib.suppress(WaitTimeout):
                     client.receive(PAUSE)
         self._awaited = {}
 
 
 def end(program: subprocess.Popen[str], where: str) -> None:
-    """Ask a program to end, if it still runs, and see that it ended well."""
-    program.send_signal(signal.SIGTERM)  # shells have what runs in the background ignore SIGINT
+    """Ask a program to end, if it still runs, and check its status."""
+    program.send_signal(signal.SIGTERM)  # background programs of a shell ignore SIGINT
     try:
-        _, told = program.communicate(timeout=PATIENCE)
+        _, errors = program.communicate(timeout=PATIENCE)
     finally:
         program.kill()
-    assert program.returncode in (0, 130, -signal.SIGTERM), f"{where}: status {program.returncode}\n{told}"
+    assert program.returncode in (0, 130, -signal.SIGTERM), f"{where}: status {program.returncode}\n{errors}"
 
 
 def output_of(line: str, where: str) -> str:
-    """Return what a line of a shell prints; it has to end well, and soon."""
+    """Return the output of a shell line, which has to succeed within a minute."""
     done = subprocess.run(
         ["bash", "-ec", line], capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL
     )
@@ -234,7 +234,7 @@ def output_of(line: str, where: str) -> str:
 
 
 def printed_by(code: CodeType, names: dict[str, Any]) -> str:
-    """Return what `code` prints, and the processes that it starts."""
+    """Return the output of `code` and of the processes that it starts."""
     sys.stdout.flush()
     before = os.dup(1)
     with tempfile.TemporaryFile("w+") as file:
@@ -250,7 +250,7 @@ def printed_by(code: CodeType, names: dict[str, Any]) -> str:
 
 
 def lines_of(block: Block) -> Iterator[tuple[int, str]]:
-    """Return the commands of a block, each with the line of the page that it ends at."""
+    """Yield the commands of a block, each with the number of its last line in the page."""
     begun = ""
     for number, line in enumerate(block.text.splitlines(), block.line):
         begun += line

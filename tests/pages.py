@@ -1,4 +1,4 @@
-"""The pages that a user reads, and what is in them: blocks of code, headings, links."""
+"""The pages for users, and their parts: blocks of code, headings, links."""
 
 import re
 from collections.abc import Iterator
@@ -22,8 +22,8 @@ class Block:
     """A fenced block of a page.
 
     Attributes:
-        line: of its first line of text, from 1.
-        follows: whether nothing but empty lines stands between it and the block before.
+        line: number of its first line of text, from 1.
+        follows: whether only empty lines separate it from the block before.
     """
 
     line: int
@@ -33,7 +33,7 @@ class Block:
 
     @property
     def file(self) -> str | None:
-        """The file that it is, where its first line says so."""
+        """The file that its first line names, or None."""
         found = FILE.match(self.text)
         return None if found is None else found[1]
 
@@ -57,7 +57,7 @@ def prose(text: str) -> str:
 
 
 def anchors(text: str) -> set[str]:
-    """Return what links to a page's headings end with, as GitHub makes it."""
+    """Return the fragments of links to a page's headings, as GitHub builds them."""
     found: set[str] = set()
     for heading in re.findall(r"^#{1,6} +(.+?) *$", prose(text), flags=re.MULTILINE):
         words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
@@ -68,5 +68,5 @@ def anchors(text: str) -> set[str]:
 
 
 def links(text: str) -> list[str]:
-    """Return where a page's links and pictures lead."""
+    """Return the targets of a page's links and pictures."""
     return [link or picture for link, picture in LINK.findall(prose(text))]

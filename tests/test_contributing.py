@@ -1,4 +1,4 @@
-"""A stranger's first change, made exactly as CONTRIBUTING.md says: one file, one test, one line of swarm.yaml."""
+"""A newcomer's first change works as CONTRIBUTING.md describes it: one file, one test, one line of swarm.yaml."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", WALK, flags=re.DOTALL)
 
 
 def named(language: str) -> dict[str, str]:
-    """Return the page's files of a language, by the path that their first line tells."""
+    """Return the page's files of a language, by the path in their first line."""
     found = (text.partition("\n") for kind, text in BLOCKS if kind == language)
     return {line.removeprefix("# "): text for line, _, text in found}
 

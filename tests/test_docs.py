@@ -1,4 +1,4 @@
-"""What the pages tell is so: their code runs, by the rules that tests/page_runner.py tells, and so do those rules."""
+"""The pages are true: their code runs by the rules of tests/page_runner.py, and these rules find mistakes."""
 
 import os
 import re
@@ -21,61 +21,61 @@ README = (ROOT / "README.md").read_text()
 
 
 def run_page(page: Path) -> tuple[int, str]:
-    """Run a page in a process of its own; return its exit status and what it tells on stderr."""
+    """Run a page in a process of its own; return its exit status and its stderr."""
     environ = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
-        "PYTHONBREAKPOINT": "0",  # breakpoint() goes on
+        "PYTHONBREAKPOINT": "0",  # breakpoint() does nothing
     }
     program = subprocess.Popen(
         [sys.executable, "-m", "tests.page_runner", page],
         env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
-        _, told = program.communicate(timeout=SECONDS)
+        _, errors = program.communicate(timeout=SECONDS)
     finally:
         if program.poll() is None:
             os.killpg(program.pid, signal.SIGKILL)
-    return program.returncode, told
+    return program.returncode, errors
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CONTRIBUTING.md"], ids=name_of)
 def test_all_code_of_a_page_runs(page):
-    status, told = run_page(page)
-    assert status == 0, told
+    status, errors = run_page(page)
+    assert status == 0, errors
 
 
 @pytest.mark.parametrize(
     ("block", "sentence"),
     [
         ("```python\nassert 1 == 2\n```", 'page.md", line 4'),
-        ("```python\nprint(1)\n```\n\n```text\n2\n```", "page.md:8: what was printed is\n1"),
+        ("```python\nprint(1)\n```\n\n```text\n2\n```", "page.md:8: the output is\n1"),
         ("```sh\necho fine\nswarmsim --round 5\n```", "page.md:5: swarmsim --round 5"),
         ("```sh\npython benchmarks/learning.py --no-such-flag\n```", "page.md:4: python benchmarks/learning.py --help"),
         ("```yaml\nround: 5\n```", "unknown key 'round'"),
-        ("```julia\nx\n```", "page.md:4: nobody knows how to run julia"),
+        ("```julia\nx\n```", "page.md:4: blocks of julia cannot be run"),
         (
             "```sh\nswarmsim serve --port 8080\nswarmsim component modle --port 8080\n```",
             "page.md:5: swarmsim component",
         ),
     ],
 )
-def test_a_page_that_tells_what_is_not_so_is_found_with_its_line(tmp_path, block, sentence):
+def test_a_mistake_in_a_page_is_found_with_its_line(tmp_path, block, sentence):
     page = tmp_path / "page.md"
     page.write_text(f"# A page\n\n{block}\n")
-    status, told = run_page(page)
+    status, errors = run_page(page)
     assert status != 0
-    assert sentence in told
+    assert sentence in errors
 
 
-def test_what_takes_long_is_run_shorter():
+def test_long_runs_are_shortened():
     assert shorter("python run.py --rounds 5").endswith("--rounds 1 --population 3 --episodes 2 --eval-episodes 1")
     assert shorter("swarmsim --resume runs/a --rounds 10") == "swarmsim --resume runs/a --rounds 2"
     assert shorter("swarmsim report runs/a") == "swarmsim report runs/a"
 
 
-def test_what_the_page_on_contributing_says_is_done_by_ci_or_by_a_test_of_its_own():
+def test_ci_or_a_test_of_its_own_runs_the_commands_of_the_contributing_page():
     page = (ROOT / "CONTRIBUTING.md").read_text()
     before_the_first_change = page[: page.index("## A first change")]
     lines = [line for block in blocks(before_the_first_change) for _, line in lines_of(block)]
@@ -113,15 +113,15 @@ def test_the_readmes_component_greets(tmp_path):
             assert ann.receive(timeout=10)["DATA"] == "hello, ann"
 
 
-# --- pages that say what the code says
+# --- pages that repeat what is in the code
 
 
-def test_the_reference_of_all_public_names_is_what_its_script_writes():
+def test_the_reference_of_all_public_names_is_up_to_date():
     write = "import runpy, sys; sys.stdout.write(runpy.run_path('docs/make_api.py')['reference']())"
     done = subprocess.run(
         [sys.executable, "-c", write], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
-    assert done.stdout == (ROOT / "docs" / "api.md").read_text(), "it is not: python docs/make_api.py writes it anew"
+    assert done.stdout == (ROOT / "docs" / "api.md").read_text(), "run python docs/make_api.py to write it again"
 
 
 def test_the_page_on_design_lists_the_layers():

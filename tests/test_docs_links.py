@@ -1,4 +1,4 @@
-"""What the pages point to is there: files, headings, tests, commands."""
+"""Files, headings, tests and commands that the pages name exist."""
 
 import re
 from urllib.parse import urlsplit
@@ -17,17 +17,17 @@ RELIABILITY = (ROOT / "docs" / "reliability.md").read_text()
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_all_links_of_a_page_lead_somewhere(page):
     for link in links(page.read_text()):
-        there = urlsplit(link)
-        if there.scheme or there.netloc:
-            assert there.scheme == "https", link
-            assert re.fullmatch(r"[\w-]+(\.[\w-]+)+", there.netloc), link
+        target = urlsplit(link)
+        if target.scheme or target.netloc:
+            assert target.scheme == "https", link
+            assert re.fullmatch(r"[\w-]+(\.[\w-]+)+", target.netloc), link
             continue
-        file = (page.parent / there.path) if there.path else page
+        file = (page.parent / target.path) if target.path else page
         assert file.exists(), link
         assert ROOT in [file.resolve(), *file.resolve().parents], f"{link} leads out of the project"
-        if there.fragment:
+        if target.fragment:
             assert file.suffix == ".md", link
-            assert there.fragment in anchors(file.read_text()), link
+            assert target.fragment in anchors(file.read_text()), link
 
 
 def test_links_pictures_and_headings_are_found():
@@ -47,7 +47,7 @@ def test_the_files_that_a_page_names_are_there(page):
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:[a-z]+/)?\w+\.py)", RELIABILITY))))
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:[a-z]+/)*\w+\.py)", RELIABILITY))))
 def test_the_files_that_the_page_on_reliability_names_are_there(path):
     assert (ROOT / "tests" / path).exists() or (ROOT / path).exists()
 

@@ -1,4 +1,4 @@
-"""An environment: bring a boat through a current to its berth. The best return is 1, for the straight way."""
+"""An environment: bring a boat through a current to its berth. The best return is 1, for a straight course."""
 
 import gymnasium
 import numpy as np
@@ -6,7 +6,7 @@ from gymnasium import spaces
 
 
 class Harbour(gymnasium.Env):
-    """The boat sees how far it is off (−1 to 1) and the current; it steers to port, ahead or to starboard."""
+    """The boat observes its offset (−1 to 1) and the current; it steers to port, ahead or to starboard."""
 
     LENGTH, STEP_COST = 12, 0.02
 
@@ -14,12 +14,12 @@ class Harbour(gymnasium.Env):
     action_space = spaces.Discrete(3)
 
     def reset(self, *, seed=None, options=None):
-        """Put the boat somewhere off its berth."""
+        """Place the boat at a random offset from its berth."""
         super().reset(seed=seed)
         self.off = float(self.np_random.uniform(-0.5, 0.5))
         self.current = float(self.np_random.uniform(-0.1, 0.1))
         self.n_steps = 0
-        return self._seen(), {}
+        return self._observation(), {}
 
     def step(self, action):
         """Steer, drift, and pay for the distance; the berth is reached after LENGTH steps, or the boat runs aground."""
@@ -28,7 +28,7 @@ class Harbour(gymnasium.Env):
         aground, berthed = abs(self.off) >= 1.0, self.n_steps >= self.LENGTH
         reward = -1.0 if aground else 1.0 / self.LENGTH - self.STEP_COST * abs(self.off)
         self.off = float(np.clip(self.off, -1.0, 1.0))
-        return self._seen(), reward, aground or berthed, False, {}
+        return self._observation(), reward, aground or berthed, False, {}
 
-    def _seen(self):
+    def _observation(self):
         return np.array([self.off, self.current], np.float32)
