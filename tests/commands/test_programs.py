@@ -1,4 +1,4 @@
-"""Servers and components as programs of their own, run as a user runs them."""
+"""Servers and components as separate programs, run as a user runs them."""
 
 import os
 import re

@@ -283,7 +283,7 @@ class SocketsEndpoint(Endpoint):
                     else rooms_after(self._rooms, message)
                 )
         except MessageError as error:
-            self.rejections.log("left out what it got", str(error))
+            self.rejections.log("ignored an invalid message", str(error))
             return
         self._arrivals.append(message)
 
