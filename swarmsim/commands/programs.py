@@ -5,7 +5,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 from swarmsim.config import Config
@@ -122,26 +121,22 @@ def _until_interrupted(main: Callable[[], object], name: str) -> int:
     """Run `main`, call this process's closers however it ends, and return the exit status."""
     for number in SIGNALS:  # also those that are ignored, as shells arrange for background jobs
         signal.signal(number, signal.default_int_handler)
-    with ExitStack() as stack:
-        stack.callback(_close_all)
-        try:
-            main()
-        except KeyboardInterrupt:
-            print(f"\nswarmsim: {name} was interrupted", file=sys.stderr)
-            return INTERRUPTED
-        except SwarmError as error:
-            print(f"swarmsim: {name}: {error}", file=sys.stderr)
-            return FAILED
-        except Exception as error:
-            traceback.print_exc()
-            print(f"swarmsim: component {name!r} failed: {type(error).__name__}: {error}", file=sys.stderr)
-            return FAILED
+    try:
+        main()
+    except KeyboardInterrupt:
+        print(f"\nswarmsim: {name} was interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except SwarmError as error:
+        print(f"swarmsim: {name}: {error}", file=sys.stderr)
+        return FAILED
+    except Exception as error:
+        traceback.print_exc()
+        print(f"swarmsim: component {name!r} failed: {type(error).__name__}: {error}", file=sys.stderr)
+        return FAILED
+    finally:
+        for close in PROCESS.closers().values():
+            close()
     return DONE
-
-
-def _close_all() -> None:
-    for close in PROCESS.closers().values():
-        close()
 
 
 def _address(given: argparse.Namespace) -> Address:
