@@ -40,7 +40,7 @@ from swarmsim.messaging.sockets.handshake import (
     shared_secret,
     verify_hmac,
 )
-from swarmsim.messaging.sockets.plain_server import complete_logged_message, rooms_after
+from swarmsim.messaging.sockets.plain_server import complete_logging_copy, rooms_after
 from swarmsim.messaging.sockets.wire import FrameDecoder, FrameError, Wire
 
 REGISTER_SECONDS, SEND_TIMEOUT, REPLY_SECONDS = 30.0, 30.0, 30.0
@@ -274,7 +274,7 @@ class SocketsEndpoint(Endpoint):
                 self._handle_link_message(message)
                 return
             if not self._is_extended:
-                complete_logged_message(message)
+                complete_logging_copy(message)
             validate(message)
             if message["TYPE"] in CHANGES_ROOMS:
                 self._rooms = (

@@ -31,8 +31,8 @@ def rooms_after(rooms: Rooms, message: Message) -> Rooms:
         return rooms
 
 
-def complete_logged_message(message: Message) -> None:
-    """Add the sender and the room of the logged message to a LOG/MESSAGES message, since a plain server omits them."""
+def complete_logging_copy(message: Message) -> None:
+    """Add to a copy in the room `_logging` the sender and the room of its original, which a plain server omits."""
     original = message.get("MESSAGE")
     if message.get("TYPE") == MESSAGE_TYPE.LOG.MESSAGE.id and isinstance(original, dict):
         message.setdefault("SENDER", original.get("SENT_BY"))
