@@ -1,8 +1,8 @@
-"""What TCP costs: the sockets link beside the reference system, swergio 0.0.2, as shipped, and beside queues.
+"""The cost of TCP: the sockets link compared with the reference system (swergio 0.0.2, as shipped) and with queues.
 
-Round trips: of two of the reference's clients, unchanged, at its own server and at ours; then of two of ours. A
-question goes to a room whose one listener answers it in another. Steps: of the main job by TCP, on queues, and by the
-reference. All are processes of their own; all is measured in turn, and each ratio is the median of the repeats' own.
+Round trips: of two clients of the reference, unchanged, at its server and at ours; then of two of our clients. A
+request goes to a room whose only listener replies in another room. Steps: of the main job by TCP, on queues, and by the
+reference. Each component is a process. The cases are measured in turn; a ratio is the median of the repeats' ratios.
 """
 
 import argparse
@@ -22,20 +22,20 @@ from swarmsim import Swarm
 from swarmsim.errors import SwarmError
 
 ANSWER_SECONDS = 60.0
-EPISODES_PER_SECOND = 15  # of what is asked for; how long they take depends on how well they go
+EPISODES_PER_SECOND = 15  # to request; how long they take depends on their scores
 ROUND_TRIPS_PER_SECOND = 4000
 
 AT_ITS_SERVER, AT_OURS = "two of the reference's clients, its server", "… the same two, our server"
 OURS = "two of our clients, our server"
 REFERENCE, SOCKETS, QUEUES = "steps: the reference, as shipped", "steps: swarmsim, sockets", "steps: swarmsim, queues"
-WANTED = {AT_OURS: "50 (goal 300)", SOCKETS: "60"}  # times as fast as the reference, at least
+GOALS = {AT_OURS: "50 (goal 300)", SOCKETS: "60"}  # times as fast as the reference, at least
 
 
 def reference_round_trip(python: Path, seconds: float, *, at_ours: bool) -> float:
-    """Return the median ms from a question to its answer, between two of the reference's clients.
+    """Return the median ms from a request to its reply, between two clients of the reference.
 
     Raises:
-        ReferenceFailed: one of them ended early, or said nothing for too long.
+        ReferenceFailed: one of them ended early, or was silent for too long.
     """
     with Components(python, nodelay=False) as components, Swarm(None, link="sockets") as ours:
         if at_ours:
@@ -46,17 +46,17 @@ def reference_round_trip(python: Path, seconds: float, *, at_ours: bool) -> floa
         components.start("answerer", "echo.py", port, "answerer")
         components.told("answerer", "ready", START_SECONDS, "the answerer's registration")
         components.start("asker", "echo.py", port, "asker", seconds)
-        taken = components.told("asker", "milliseconds", START_SECONDS + seconds + ANSWER_SECONDS, "the last answer")
-    return float(statistics.median(taken))
+        times = components.told("asker", "milliseconds", START_SECONDS + seconds + ANSWER_SECONDS, "the last answer")
+    return float(statistics.median(times))
 
 
 def our_round_trip(seconds: float) -> float:
-    """Return the mean ms from a question to its answer, between two of our clients."""
+    """Return the mean ms from a request to its reply, between two of our clients."""
     return round_trip(max(1, round(10 * seconds * ROUND_TRIPS_PER_SECOND)), partial(swarm, "sockets")) / 1000
 
 
 def measures(given: argparse.Namespace) -> tuple[dict[str, Callable[[], float]], dict[str, Callable[[], float]]]:
-    """Return what is measured: round trips in ms, and steps per second."""
+    """Return the measurements of round trips (ms), and of steps (per second)."""
     round_trips: dict[str, Callable[[], float]] = {}
     steps: dict[str, Callable[[], float]] = {}
     python = reference_python(given.venv)
@@ -74,37 +74,41 @@ def measures(given: argparse.Namespace) -> tuple[dict[str, Callable[[], float]],
 
 
 def rows(round_trips: Mapping[str, list[float]], steps: Mapping[str, list[float]]) -> list[list[str]]:
-    """Return the rows of all figures, each with how many times as fast as the reference it is."""
-    found = []
-    for name, figures in round_trips.items():
-        times = ratio(round_trips[AT_ITS_SERVER], figures)
-        found.append([name, *summary(figures, "{:,.3f} ms".format), f"{times:,.1f}", WANTED.get(name, "")])
-    for name, figures in steps.items():
-        times = ratio(figures, steps[REFERENCE])
-        found.append([name, *summary(figures, "{:,.0f} steps/s".format), f"{times:,.1f}", WANTED.get(name, "")])
-    return found
+    """Return the table's rows, each with its speed relative to the reference."""
+    table_rows = []
+    for name, values in round_trips.items():
+        speedup = ratio(round_trips[AT_ITS_SERVER], values)
+        table_rows.append([name, *summary(values, "{:,.3f} ms".format), f"{speedup:,.1f}", GOALS.get(name, "")])
+    for name, values in steps.items():
+        speedup = ratio(values, steps[REFERENCE])
+        table_rows.append([name, *summary(values, "{:,.0f} steps/s".format), f"{speedup:,.1f}", GOALS.get(name, "")])
+    return table_rows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and return the exit status."""
     parser = argparse.ArgumentParser(
-        description="Measure the sockets link beside the reference as shipped, and beside queues.",
+        description="Compare the sockets link with the reference as shipped, and with queues.",
         epilog="example, about 15 s: python benchmarks/sockets.py --repeats 1 --seconds 2 --only round-trips",
     )
     venv = Path(__file__).parent / ".venv-reference"
-    parser.add_argument("--repeats", type=int, default=3, help="how often all is measured (default: 3)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement, about (default: 10)")
-    parser.add_argument("--models", type=int, default=20, help="of the swarms that are measured (default: 20)")
-    parser.add_argument("--only", choices=("round-trips", "steps"), help="measure nothing else")
+    parser.add_argument("--repeats", type=int, default=3, help="measurements of each case (default: 3)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="approximate length of a measurement (default: 10)")
+    parser.add_argument("--models", type=int, default=20, help="models in each swarm (default: 20)")
+    parser.add_argument("--only", choices=("round-trips", "steps"), help="measure these alone")
     parser.add_argument(
-        "--venv", type=Path, default=venv, metavar="DIR", help=f"the reference's own; made where missing ({venv.name})"
+        "--venv",
+        type=Path,
+        default=venv,
+        metavar="DIR",
+        help=f"the reference's virtual environment; created if missing ({venv.name})",
     )
     given = parser.parse_args(arguments)
     if given.seconds <= 0 or min(given.models, given.repeats) < 1:
         parser.error("--seconds must be above 0, and --models and --repeats at least 1")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        round_trips, steps = (interleaved(given.repeats, of_a_kind) for of_a_kind in measures(given))
+        round_trips, steps = (interleaved(given.repeats, cases) for cases in measures(given))
     except KeyboardInterrupt:
         return 130
     except (ReferenceFailed, SwarmError) as error:

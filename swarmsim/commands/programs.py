@@ -1,11 +1,10 @@
-"""`swarmsim serve` and `swarmsim component`: one part of a swarm as a program of its own, on any machine."""
+"""`swarmsim serve` and `swarmsim component`: run one part of a swarm as a separate program, on any machine."""
 
 import argparse
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 from swarmsim.config import Config
@@ -26,52 +25,50 @@ ROLE_SETTINGS = ("rounds", "population", "episodes", "eval_episodes", "env", "en
 
 
 def make_serve_parser() -> Parser:
-    """Return the parser of `swarmsim serve`."""
     parser = Parser(
         prog="swarmsim serve",
-        description="Serve a swarm by TCP: components of this package and of the reference find each other there.",
+        description="Run a swarm's server, to which components connect by TCP, also those of swergio.",
         epilog="Example: swarmsim serve --port 8080",
         allow_abbrev=False,
     )
     _add_address(parser)
-    parser.add_argument("--insecure", action="store_true", help="let in whoever comes, also from other machines")
+    parser.add_argument(
+        "--insecure", action="store_true", help="accept clients without a secret, also from other machines"
+    )
     return parser
 
 
 def make_component_parser() -> Parser:
-    """Return the parser of `swarmsim component`."""
     parser = Parser(
         prog="swarmsim component",
         usage="%(prog)s ROLE [FLAG ...]",
-        description="Be one role of the main job in the swarm of a server; start control last.",
+        description="Join the swarm at a server as one role of the main job; start control last.",
         epilog="Give all roles the same settings.\nExample: swarmsim component model --models 0-9 --port 8080",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("role", metavar="ROLE", help=f"one of {', '.join(ROLES)}")
     _add_address(parser)
-    parser.add_argument(
-        "--models", metavar="FIRST-LAST", help="which of the population this process holds (default: all)"
-    )
+    parser.add_argument("--models", metavar="FIRST-LAST", help="the models that this process runs (default: all)")
     parser.add_settings(ROLE_SETTINGS)
     return parser
 
 
 def _add_address(parser: Parser) -> None:
-    parser.add_argument("--server", default=SERVER, metavar="HOST", help=f"its address (default: {SERVER})")
-    parser.add_argument("--port", default=str(PORT), metavar="PORT", help=f"its port (default: {PORT})")
+    parser.add_argument("--server", default=SERVER, metavar="HOST", help=f"the server's address (default: {SERVER})")
+    parser.add_argument("--port", default=str(PORT), metavar="PORT", help=f"the server's port (default: {PORT})")
     parser.add_argument(
         "--secret-file",
         metavar="FILE",
-        help=f"its first line is the shared secret (default: that in {SECRET_VARIABLE})",
+        help=f"a file whose first line is the shared secret (default: ${SECRET_VARIABLE})",
     )
 
 
 def serve(arguments: Sequence[str]) -> int:
-    """Be a server until interrupted, and return the exit status.
+    """Run a server until interrupted, and return the exit status.
 
     Raises:
-        SettingsError: a flag cannot be used.
+        SettingsError: a flag is unknown or invalid.
     """
     given = make_serve_parser().parsed(arguments)
     try:
@@ -83,32 +80,32 @@ def serve(arguments: Sequence[str]) -> int:
 
 
 def component(arguments: Sequence[str]) -> int:
-    """Be a component until its server stops or it is interrupted, or control for all rounds; return the exit status.
+    """Run one role until its server stops or it is interrupted (control: until its last round); return the exit status.
 
     Raises:
-        SettingsError: a flag, a key or a value cannot be used.
+        SettingsError: a flag, a key or a value is unknown or invalid.
     """
     given = make_component_parser().parsed(arguments)
     if given.role not in ROLES:
         raise SettingsError(unknown("role", given.role, ROLES))
     if given.models is not None and given.role != "model":
-        raise SettingsError(f"--models says which models a process holds; {given.role} holds none")
+        raise SettingsError(f"--models is a flag of the role model; {given.role} runs no models")
     config = config_of({**given_settings(given), "out": None, "link": "sockets"}, given.config)
     address, secret = _address(given), _secret(given)
     if given.role == "control":
-        return _until_interrupted(lambda: _drive(config, address, secret), "control")
+        return _until_interrupted(lambda: _run_control(config, address, secret), "control")
     from swarmsim.components.main_job import one_role
     from swarmsim.envs.make import shape_of
     from swarmsim.plugins import add_module_path
 
     add_module_path(config.modules, (config.env, config.aggregation))
     shape = shape_of(config.env)
-    role = one_role(config, shape, given.role, _range(given.models, config.population))
+    role = one_role(config, shape, given.role, _model_range(given.models, config.population))
     use_one_thread()
     return _until_interrupted(lambda: role.run(address, secret), role.name)
 
 
-def _drive(config: Config, address: Address, secret: str | None) -> None:
+def _run_control(config: Config, address: Address, secret: str | None) -> None:
     from swarmsim.experiment.experiment import Experiment
     from swarmsim.views.terminal import TerminalReport
 
@@ -121,29 +118,25 @@ def _drive(config: Config, address: Address, secret: str | None) -> None:
 
 
 def _until_interrupted(main: Callable[[], object], name: str) -> int:
-    """Run `main` as a program that ends in an orderly way however it ends, and return the exit status."""
-    for each in SIGNALS:  # even where they were ignored, as shells have it for what they start in the background
-        signal.signal(each, signal.default_int_handler)
-    with ExitStack() as stack:
-        stack.callback(_say_farewell)
-        try:
-            main()
-        except KeyboardInterrupt:
-            print(f"\nswarmsim: {name} was interrupted", file=sys.stderr)
-            return INTERRUPTED
-        except SwarmError as error:
-            print(f"swarmsim: {name}: {error}", file=sys.stderr)
-            return FAILED
-        except Exception as error:
-            traceback.print_exc()
-            print(f"swarmsim: component {name!r} failed: {type(error).__name__}: {error}", file=sys.stderr)
-            return FAILED
+    """Run `main`, call this process's closers however it ends, and return the exit status."""
+    for number in SIGNALS:  # also those that are ignored, as shells arrange for background jobs
+        signal.signal(number, signal.default_int_handler)
+    try:
+        main()
+    except KeyboardInterrupt:
+        print(f"\nswarmsim: {name} was interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except SwarmError as error:
+        print(f"swarmsim: {name}: {error}", file=sys.stderr)
+        return FAILED
+    except Exception as error:
+        traceback.print_exc()
+        print(f"swarmsim: component {name!r} failed: {type(error).__name__}: {error}", file=sys.stderr)
+        return FAILED
+    finally:
+        for close in PROCESS.closers().values():
+            close()
     return DONE
-
-
-def _say_farewell() -> None:
-    for farewell in PROCESS.closers().values():
-        farewell()
 
 
 def _address(given: argparse.Namespace) -> Address:
@@ -164,8 +157,8 @@ def _secret(given: argparse.Namespace) -> str | None:
         raise SettingsError(f"--secret-file: {error}") from None
 
 
-def _range(text: str | None, population: int) -> range:
-    """Return the numbers of the models that FIRST-LAST means; all where nothing is given."""
+def _model_range(text: str | None, population: int) -> range:
+    """Return the model numbers of FIRST-LAST; all if `text` is None."""
     if text is None:
         return range(population)
     first, dash, last = text.partition("-")

@@ -17,9 +17,9 @@ from swarmsim.messaging.endpoint import Address
 from swarmsim.messaging.links import Link, Served, serve_any, serving_on
 from swarmsim.messaging.process_context import PROCESS
 from swarmsim.messaging.queues.directory import Claim, sweep
+from swarmsim.messaging.sockets.connection import listen
 from swarmsim.messaging.sockets.handshake import check_exposure, shared_secret
 from swarmsim.messaging.sockets.server import serve_launched
-from swarmsim.messaging.sockets.tcp import listen
 
 STOP_SECONDS, STOP_SECONDS_AFTER_AN_ERROR, LAST_SECONDS, TERMINATE_SECONDS = 5.0, 0.5, 0.3, 0.5
 

@@ -23,7 +23,7 @@ from swarmsim.errors import AddressError, SwarmError
 from swarmsim.files import write_whole
 from swarmsim.launcher.child import Child, ChildProcess, StartMethod
 from swarmsim.messaging.process_context import PROCESS
-from swarmsim.messaging.sockets.tcp import listen
+from swarmsim.messaging.sockets.connection import listen
 from swarmsim.results.history import History, Round
 from swarmsim.views.page import PAUSE, RESUME, STOP, serve_page
 from swarmsim.views.report import ComponentStatus, Report, Result

@@ -1,4 +1,4 @@
-"""Servers and components as programs of their own, run as a user runs them."""
+"""Servers and components as separate programs, run as a user runs them."""
 
 import os
 import re
@@ -39,20 +39,20 @@ def program(*arguments: str, **environment: str):
 
 @contextmanager
 def served(*arguments: str, **environment: str):
-    """A server, and the flags that lead to it."""
+    """Run a server; yield its process and the flags that connect to it."""
     with program("serve", "--port", "0", *arguments, **environment) as server:
         port = re.search(r"serves 127\.0\.0\.1:(\d+)", server.stdout.readline())[1]
         yield server, ["--port", port]
 
 
-def ended(process: subprocess.Popen) -> tuple[int, str, str]:
+def wait_for_exit(process: subprocess.Popen) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=60)
     return process.returncode, out, err
 
 
 @contextmanager
-def components(where: list[str], **environment: str):
-    """All roles but control, each a program that has joined the swarm."""
+def components(server_flags: list[str], **environment: str):
+    """Run every component except control, each as a program."""
     with ExitStack() as stack:
         roles = [
             ["aggregation"],
@@ -61,7 +61,9 @@ def components(where: list[str], **environment: str):
             ["evolution"],
             ["environment"],
         ]
-        yield [stack.enter_context(program("component", *role, *where, *SETTINGS, **environment)) for role in roles]
+        yield [
+            stack.enter_context(program("component", *role, *server_flags, *SETTINGS, **environment)) for role in roles
+        ]
 
 
 def returns_in(out: str) -> list[str]:
@@ -73,49 +75,49 @@ def main_job() -> list[str]:
     return returns_in(f"\n{swarmsim.run(**SMALL, out=None, link='inprocess', progress=False)}")
 
 
-def test_programs_started_one_by_one_make_the_very_run_of_the_main_job_again_and_again(main_job):
-    with served() as (server, where), components(where) as programs:
-        with program("component", "control", *where, *SETTINGS) as control:
-            status, out, err = ended(control)
+def test_separate_programs_give_the_returns_of_the_main_job_and_serve_the_next_control(main_job):
+    with served() as (server, server_flags), components(server_flags) as programs:
+        with program("component", "control", *server_flags, *SETTINGS) as control:
+            status, out, err = wait_for_exit(control)
         assert (status, err) == (0, "")
         assert "link sockets" in out
         assert len(main_job) == 2
         assert returns_in(out) == main_job
-        with program("component", "control", *where, *SETTINGS, "--rounds", "1") as control:
-            assert ended(control)[0] == 0  # the swarm stays, and goes on with what it has learned
+        with program("component", "control", *server_flags, *SETTINGS, "--rounds", "1") as control:
+            assert wait_for_exit(control)[0] == 0  # the swarm continues with its trained models
         server.send_signal(signal.SIGTERM)
-        assert ended(server)[0] == 130
+        assert wait_for_exit(server)[0] == 130
         for component in programs:
-            status, _, err = ended(component)
+            status, _, err = wait_for_exit(component)
             assert status == 1
             assert "the server has gone" in err
 
 
-def test_programs_that_share_a_secret_form_a_swarm(main_job, tmp_path):
+def test_programs_with_the_same_secret_form_a_swarm(main_job, tmp_path):
     (tmp_path / "secret").write_text(f"{SECRET}\n")
-    with served("--secret-file", str(tmp_path / "secret")) as (_, where):
-        with program("component", "evolution", *where, **{SECRET_VARIABLE: ""}) as stranger:
-            status, _, err = ended(stranger)
+    with served("--secret-file", str(tmp_path / "secret")) as (_, server_flags):
+        with program("component", "evolution", *server_flags, **{SECRET_VARIABLE: ""}) as unauthenticated:
+            status, _, err = wait_for_exit(unauthenticated)
         assert (status, err.count("\n")) == (1, 1)
         assert "asks for a shared secret, and 'evolution' has none" in err
-        with components(where, **{SECRET_VARIABLE: SECRET}):
+        with components(server_flags, **{SECRET_VARIABLE: SECRET}):
             flags = ["--secret-file", str(tmp_path / "secret")]
-            with program("component", "control", *where, *SETTINGS, *flags) as control:
-                status, out, err = ended(control)
+            with program("component", "control", *server_flags, *SETTINGS, *flags) as control:
+                status, out, err = wait_for_exit(control)
         assert status == 0, err
         assert returns_in(out) == main_job
 
 
-def test_a_component_that_is_interrupted_says_so_and_leaves():
-    with served() as (_, where), program("component", "aggregation", *where) as aggregation:
-        address = ("127.0.0.1", int(where[1]))
-        with swarmsim.Client("onlooker", *address, announce={"COMPONENTS": []}) as onlooker:
-            onlooker.await_components("logits", 1, timeout=30)
+def test_an_interrupted_component_reports_it_and_disconnects():
+    with served() as (_, server_flags), program("component", "aggregation", *server_flags) as aggregation:
+        address = ("127.0.0.1", int(server_flags[1]))
+        with swarmsim.Client("observer", *address, announce={"COMPONENTS": []}) as observer:
+            observer.await_components("logits", 1, timeout=30)
             aggregation.send_signal(signal.SIGINT)
-            status, _, err = ended(aggregation)
+            status, _, err = wait_for_exit(aggregation)
             assert (status, err) == (130, "\nswarmsim: aggregation was interrupted\n")
-            while onlooker.components_in("logits"):
-                onlooker.receive(timeout=30)
+            while observer.components_in("logits"):
+                observer.receive(timeout=30)
 
 
 @pytest.mark.parametrize(
@@ -137,13 +139,15 @@ def test_a_component_that_is_interrupted_says_so_and_leaves():
         ),
         (
             ["component", "evolution", "--models", "1"],
-            "--models says which models a process holds; evolution holds none",
+            "--models is a flag of the role model; evolution runs no models",
         ),
         (["component", "model", "--population", "0"], "--population must be at least 1, got 0"),
         (["component", "environment", "--env", "CartPoole-v1"], "unknown environment 'CartPoole-v1'; did you mean"),
     ],
 )
-def test_a_wrong_flag_is_told_in_one_sentence_with_status_2(in_tmp_path, capsys, monkeypatch, arguments, sentence):
+def test_an_invalid_flag_is_reported_in_one_sentence_with_status_2(
+    in_tmp_path, capsys, monkeypatch, arguments, sentence
+):
     monkeypatch.delenv(SECRET_VARIABLE, raising=False)
     assert main(arguments) == 2
     captured = capsys.readouterr()
@@ -158,8 +162,8 @@ def test_a_secret_that_is_too_short_is_refused(tmp_path, capsys):
     assert "a shared secret has at least 16 characters, not 5" in capsys.readouterr().err
 
 
-def test_a_component_without_a_server_says_where_it_looked_for_it():
-    with program("component", "evolution", "--port", "1") as lost:
-        status, out, err = ended(lost)
+def test_a_component_without_a_server_reports_the_address():
+    with program("component", "evolution", "--port", "1") as component:
+        status, out, err = wait_for_exit(component)
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert "no swarm runs at 127.0.0.1:1 (Connection refused): start its Server first" in err

@@ -1,64 +1,122 @@
-"""One connection of a server: what has come of it, and what is still to go out."""
+"""TCP sockets, and the server's side of one connection with its receive buffer and its send queue."""
 
+import contextlib
+import errno
 import select
 import socket
 import time
 from collections import deque
 from collections.abc import Iterator
 
-from swarmsim.messaging.sockets.tcp import acknowledge
-from swarmsim.messaging.sockets.wire import Frames, Wire
+from swarmsim.errors import AddressError
+from swarmsim.messaging.endpoint import Address, format_address
+from swarmsim.messaging.sockets.wire import FrameDecoder, Wire
 
+CONNECT_SECONDS = 10.0
+LISTEN_BACKLOG = 4096
 BACKLOG_BYTES = 1 << 26
-LONGEST_OF_A_STRANGER = 1 << 22
+MAX_UNREGISTERED_BODY_BYTES = 1 << 22
 READ_BYTES = 1 << 16
 
 
+def listen(address: Address) -> socket.socket:
+    """Return a non-blocking socket that listens at a TCP address; clients can connect from now on.
+
+    Raises:
+        AddressError: the address is in use or invalid.
+    """
+    server, port = address
+    if not isinstance(server, str) or isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 1 << 16:
+        raise AddressError(f"an address is a host name and a port number below 65536, not {server!r} and {port!r}")
+    try:
+        family = socket.getaddrinfo(server or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        listener = socket.create_server((server, port), family=family, backlog=LISTEN_BACKLOG)
+    except (OSError, UnicodeError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise AddressError(f"{format_address(address)} is already served by another program") from None
+        raise AddressError(f"{format_address(address)} cannot be served: {_reason(error)}") from None
+    listener.setblocking(False)
+    return listener
+
+
+def connect_to_server(address: Address) -> socket.socket:
+    """Return a non-blocking connection to a TCP address, without Nagle's delay.
+
+    Raises:
+        AddressError: no server accepts connections there.
+    """
+    try:
+        link = socket.create_connection(address, timeout=CONNECT_SECONDS)
+    except (OSError, UnicodeError, OverflowError, TypeError) as error:
+        raise AddressError(
+            f"no swarm runs at {format_address(address)} ({_reason(error)}): "
+            "start its Server first, or check the address"
+        ) from None
+    _disable_delays(link)
+    return link
+
+
+def acknowledge_now(link: socket.socket) -> None:
+    """Send the pending TCP acknowledgement: a peer that sends header and body separately waits for it in between."""
+    if hasattr(socket, "TCP_QUICKACK"):
+        with contextlib.suppress(OSError):
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
+def _disable_delays(link: socket.socket) -> None:
+    link.setblocking(False)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 class Connection:
-    """Somebody who has connected, a stranger until registered.
+    """A client's connection as the server sees it, from `accept` until it is closed.
 
     Attributes:
-        number: of the connection, counted by its server.
-        host: from where it came, as the machine's address.
-        member_id: where it has registered.
-        is_plain: whether it has announced nothing of this package.
-        challenge: the number that it has to answer; empty where it has not been asked to, or has proved itself.
-        since: when it connected, as `time.monotonic`.
-        backlog: bytes that are still to go out.
+        number: its number, counted by the server.
+        host: the peer's IP address.
+        connected_at: as `time.monotonic`.
+        member_id: the id of the member that has registered on it; None before.
+        is_plain: whether the peer has not announced this package's extensions.
+        server_nonce: the nonce of the server's challenge; empty if none was sent.
+        client_nonce: the nonce of the client's response.
+        is_authenticated: whether the client has proved that it knows the shared secret.
+        is_closing: whether the server closes it as soon as the current event is handled.
+        backlog: bytes in the send queue.
     """
 
     def __init__(self, number: int, link: socket.socket, host: str, wire: Wire) -> None:
-        link.setblocking(False)
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _disable_delays(link)
         self.number = number
         self.link = link
         self.host = host
+        self.connected_at = time.monotonic()
         self.member_id: str | None = None
-        self.name = "a stranger"
+        self.name = "an unregistered client"
         self.is_plain = True
-        self.challenge = ""
-        self.answer = ""
-        self.proven = False
-        self.ends = False
-        self.since = time.monotonic()
+        self.server_nonce = self.client_nonce = ""
+        self.is_authenticated = self.is_closing = False
         self.backlog = 0
         self._wire = wire
-        self._frames = Frames(wire, min(LONGEST_OF_A_STRANGER, wire.longest))
-        self._waiting: deque[memoryview] = deque()
+        self._decoder = FrameDecoder(wire, min(MAX_UNREGISTERED_BODY_BYTES, wire.max_body_bytes))
+        self._send_queue: deque[memoryview] = deque()
 
     def fileno(self) -> int:
         return self.link.fileno()
 
-    def registered(self, member_id: str, name: str, *, is_plain: bool) -> None:
-        """Be a member from now on, whose messages can be as long as the wire allows."""
+    def set_member(self, member_id: str, name: str, *, is_plain: bool) -> None:
+        """Record the member that has registered, and accept bodies as long as the wire allows from now on."""
         self.member_id, self.name, self.is_plain = member_id, name, is_plain
-        self._frames.longest = self._wire.longest
+        self._decoder.max_body_bytes = self._wire.max_body_bytes
 
     def read(self) -> Iterator[bytes] | None:
-        """Return the bodies that are whole with what has come; None where the other end has closed.
+        """Return the bodies that are complete with the bytes received now; None if the peer has closed.
 
         Raises:
-            FrameError: what came is no frame (while the bodies are taken).
+            FrameError: the bytes are not a frame (raised while iterating).
         """
         try:
             data = self.link.recv(READ_BYTES)
@@ -69,41 +127,41 @@ class Connection:
         if not data:
             return None
         if self.is_plain:
-            acknowledge(self.link)
-        return self._frames.bodies(data)
+            acknowledge_now(self.link)
+        return self._decoder.feed(data)
 
-    def put(self, frame: bytes) -> None:
-        """Send a frame, or as much of it as the other end takes now; the rest waits for `flush`."""
-        self._waiting.append(memoryview(frame))
+    def send(self, frame: bytes) -> None:
+        """Send a frame, or as much of it as the socket accepts now; the rest is queued for `flush`."""
+        self._send_queue.append(memoryview(frame))
         self.backlog += len(frame)
-        if len(self._waiting) == 1:
+        if len(self._send_queue) == 1:
             self.flush()
 
     def flush(self) -> None:
-        """Send of what waits as much as the other end takes now; to one that is gone, nothing."""
-        while self._waiting:
-            first = self._waiting[0]
+        """Send as much of the queue as the socket accepts now; discard the queue if the peer is gone."""
+        while self._send_queue:
+            first = self._send_queue[0]
             try:
                 if self.is_plain and not _is_writable(self.link):
-                    return  # it could not bear a header that comes in two
+                    return  # a client of the reference cannot read a header that arrives in two parts
                 sent = self.link.send(first)
             except BlockingIOError:
                 return
             except OSError:
-                self.ends = True
-                self._waiting.clear()
+                self.is_closing = True
+                self._send_queue.clear()
                 self.backlog = 0
                 return
             self.backlog -= sent
             if sent == len(first):
-                self._waiting.popleft()
+                self._send_queue.popleft()
             else:
-                self._waiting[0] = first[sent:]
+                self._send_queue[0] = first[sent:]
                 return
 
     @property
-    def is_behind(self) -> bool:
-        """Whether so much waits for it that it is to be dropped."""
+    def is_over_limit(self) -> bool:
+        """Whether the send queue is so long that the server drops the connection."""
         return self.backlog > BACKLOG_BYTES
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
-"""The link between programs, also of several machines: each client has one TCP connection to its swarm's server.
+"""A client's end of the sockets link: one TCP connection to the server of its swarm, on any machine.
 
-A client of this package knows who is where: the server shows it the rooms as it registers, and each change
-of them is said in `_command`. What goes beyond plain JSON messages is told to a server of this package alone. Which
-kind of server it is shows at once: one of this package answers REGISTER, and any other returns what a client sends
-to its own name.
+A server of this package (an *extended* server) sends the rooms when the client registers, and every later change of
+them in `_command`; it also accepts arrays and answers requests. Any other server is *plain* (see `plain_server`). The
+first reply shows the kind: only an extended server replies to REGISTER, while a plain one returns the echo that the
+client has sent to its own name.
 """
 
 import contextlib
@@ -21,197 +21,169 @@ from swarmsim.messaging.endpoint import Address, Endpoint, RejectionLog, format_
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, validate
 from swarmsim.messaging.process_context import PROCESS, ready_soon
 from swarmsim.messaging.rooms import CHANGES_ROOMS, COMMAND_ROOM, Rooms, apply_command, decode_rooms, receivers
+from swarmsim.messaging.sockets.connection import acknowledge_now, connect_to_server
 from swarmsim.messaging.sockets.handshake import (
     ANSWER,
     ASK,
     CHALLENGE,
     ECHO,
-    EXTENDS,
+    EXTENSION,
     MEMBER,
     PROVE,
     REFUSED,
     VERSION,
     WELCOME,
+    compute_hmac,
     is_link_message,
     link_message,
     new_nonce,
-    proof,
-    proves,
     shared_secret,
+    verify_hmac,
 )
-from swarmsim.messaging.sockets.plain_server import complete_mirror, heard
-from swarmsim.messaging.sockets.tcp import acknowledge, dial
-from swarmsim.messaging.sockets.wire import FrameError, Frames, Wire
+from swarmsim.messaging.sockets.plain_server import complete_logging_copy, rooms_after
+from swarmsim.messaging.sockets.wire import FrameDecoder, FrameError, Wire
 
-REGISTER_SECONDS, SEND_TIMEOUT, ASK_SECONDS = 30.0, 30.0, 30.0
-REFUSALS_KEPT = 16
-LINGER_SECONDS = 2.0  # for a server to take what was sent last
-GRACE_SECONDS = 0.5  # for the launcher to tell, or find out, why the server is gone
-READ_BYTES, MOST_READS = 1 << 18, 16
+REGISTER_SECONDS, SEND_TIMEOUT, REPLY_SECONDS = 30.0, 30.0, 30.0
+MAX_REFUSALS = 16  # remembered
+LINGER_SECONDS = 2.0  # for the server to read the last messages
+GRACE_SECONDS = 0.5  # for the launcher to report why the server is gone
+READ_BYTES, MAX_READS = 1 << 18, 16
 BACKLOG_BYTES = 1 << 26
 
 _COMMAND = MESSAGE_TYPE.COMMAND
-_numbers = count()
+_client_numbers = count()
 
 
-def _prefix(process_id: int) -> str:
-    """Return how the ids of all clients of a process of this host begin."""
+def _id_prefix(process_id: int) -> str:
+    """Return the common prefix of the member ids of all clients in a process of this host."""
     return f"{socket.gethostname()[:200]}-{process_id}-"
 
 
 class SocketsEndpoint(Endpoint):
-    """A client's end of the swarm at a TCP address.
+    """A client's connection to the swarm at a TCP address.
 
     Args:
-        secret: that the server has to share; None for the environment's, if it has one, to a server that asks for it.
+        secret: the shared secret that the server must prove to know; None means the environment's, if it is set, and
+            then the server is authenticated only if it asks for the secret itself.
 
     Raises:
-        AddressError: nobody serves there.
+        AddressError: no server accepts connections there.
     """
 
     def __init__(self, address: Address, name: str, wire: Wire, secret: str | None) -> None:
         self._name = name
         self._address = address
         self._wire = wire
-        self._demands_proof = secret is not None
+        self._requires_secret = secret is not None
         self._secret = shared_secret(secret)
-        self._nonces = "", ""
-        self._link = dial(address)
-        self.id = f"{_prefix(os.getpid())}{next(_numbers)}.{secrets.token_hex(4)}"
+        self._server_nonce = self._client_nonce = ""
+        self._link = connect_to_server(address)
+        self.id = f"{_id_prefix(os.getpid())}{next(_client_numbers)}.{secrets.token_hex(4)}"
         self.rejections = RejectionLog(name)
-        self._frames = Frames(wire, wire.longest)
-        self._table = Rooms()
-        self._routes: dict[tuple[str | None, str | None], bool] = {}
-        self._routes_of = self._table
-        self._is_told = False  # who is where: by a server of this package, which also takes arrays
+        self._decoder = FrameDecoder(wire, wire.max_body_bytes)
+        self._rooms = Rooms()
+        self._known_receivers: set[tuple[str | None, str | None]] = set()
+        self._known_receivers_of = self._rooms
+        self._is_extended = False
         self._arrivals: deque[Message] = deque()
-        self._size = 0
-        self._for_this_end: deque[Message] = deque()
-        self._refusals: deque[Message] = deque(maxlen=REFUSALS_KEPT)
-        self._ended = False
-        self._questions = count()
+        self._arrived_bytes = 0
+        self._link_messages: deque[Message] = deque()
+        self._refusals: deque[Message] = deque(maxlen=MAX_REFUSALS)
+        self._is_lost = False
+        self._request_numbers = count()
         self._poll = select.poll()
         for source in (self._link, PROCESS.fileno()):
             self._poll.register(source, select.POLLIN)
-        PROCESS.release_after_fork(self, self._let_go)
-
-    # --- who is where
+        PROCESS.release_after_fork(self, self._release)
 
     def rooms(self) -> Rooms:
         if not self.closed:
             self._read()
-        return self._table
+        return self._rooms
 
-    def gone(self) -> LinkClosed:
-        what = "has left the swarm" if self.closed else "lost its link: the server has gone, or dropped it,"
-        return LinkClosed(f"{self._name!r} {what} at {format_address(self._address)}")
-
-    # --- coming
+    # --- registration
 
     def _register(self, register: Message) -> None:
-        """Register, and find out what kind of server this is.
+        """Register, authenticate if the server asks for it, and find out the server's kind.
 
         Raises:
-            AddressError: the server asks for a secret that this client does not have, or shares none that it should.
-            MessageError: the server refuses it.
+            AddressError: the server asks for a secret that this client does not have, or cannot prove to know it.
+            MessageError: the server refuses the registration.
         """
-        for tries in (1, 2):
-            self._introduce(register)
-            first = self._reply({WELCOME, CHALLENGE, REFUSED, ECHO}, REGISTER_SECONDS, "answer")
-            if first["LINK"] != CHALLENGE:
-                break
-            if tries == 2 or self._secret is None:
-                raise AddressError(
-                    f"{format_address(self._address)} asks for a shared secret, and {self._name!r} has none"
-                )
-            self._nonces = str(first.get("NONCE")), new_nonce()
-            shown = proof(self._secret, "client", *self._nonces)
-            self._put(link_message(PROVE, NONCE=self._nonces[1], PROOF=shown))
-        if first["LINK"] == REFUSED:
-            raise MessageError(f"{format_address(self._address)} refuses {self._name!r}: {first.get('ERROR')}")
-        self._check_the_server(first)
-        if not self._is_told:
-            self._table = apply_command(self._table, register, self.id)
+        self._send_registration(register)
+        reply = self._await_first_reply()
+        if reply["LINK"] == CHALLENGE and self._secret is not None:
+            self._server_nonce, self._client_nonce = str(reply.get("NONCE")), new_nonce()
+            hmac = compute_hmac(self._secret, "client", self._server_nonce, self._client_nonce)
+            self._transmit(link_message(PROVE, NONCE=self._client_nonce, PROOF=hmac))
+            self._send_registration(register)
+            reply = self._await_first_reply()
+        if reply["LINK"] == CHALLENGE:
+            raise AddressError(f"{format_address(self._address)} asks for a shared secret, and {self._name!r} has none")
+        if reply["LINK"] == REFUSED:
+            raise MessageError(f"{format_address(self._address)} refuses {self._name!r}: {reply.get('ERROR')}")
+        self._authenticate_server(reply)
+        if not self._is_extended:
+            self._rooms = apply_command(self._rooms, register, self.id)
 
-    def _introduce(self, register: Message) -> None:
-        self._put({**register, EXTENDS: VERSION, MEMBER: self.id})
-        self._put({**register, "TYPE": _COMMAND.JOINROOM.id, "ID": f"{self.id}.command", "ROOM": COMMAND_ROOM})
-        self._put(link_message(ECHO, TO=self._name, ECHO=self.id))
+    def _send_registration(self, register: Message) -> None:
+        self._transmit({**register, EXTENSION: VERSION, MEMBER: self.id})
+        self._transmit({**register, "TYPE": _COMMAND.JOINROOM.id, "ID": f"{self.id}.command", "ROOM": COMMAND_ROOM})
+        self._send_echo()
 
-    def _confirm(self) -> None:
-        """Wait until the server has taken all that was sent so far: whoever has joined is there."""
-        if self._is_told:
-            self._ask()
-        else:
-            self._put(link_message(ECHO, TO=self._name, ECHO=self.id))
-            self._reply({ECHO}, ASK_SECONDS, "return an echo")
+    def _send_echo(self) -> None:
+        self._transmit(link_message(ECHO, TO=self._name, ECHO=self.id))
 
-    def _check_the_server(self, first: Message) -> None:
-        if self._secret is None or not (self._demands_proof or self._nonces[0]):
+    def _await_first_reply(self) -> Message:
+        return self._await_link_message({WELCOME, CHALLENGE, REFUSED, ECHO}, REGISTER_SECONDS, "answer")
+
+    def _authenticate_server(self, reply: Message) -> None:
+        if self._secret is None or not (self._requires_secret or self._server_nonce):
             return
-        if not proves(first.get("PROOF"), self._secret, "server", *self._nonces):
+        if not verify_hmac(reply.get("PROOF"), self._secret, "server", self._server_nonce, self._client_nonce):
             raise AddressError(f"{format_address(self._address)} does not share the secret of {self._name!r}")
-
-    def _reply(self, kinds: set[str], seconds: float, what: str) -> Message:
-        """Return the next message from the server itself that is one of `kinds`; other messages are kept."""
-        deadline = time.monotonic() + seconds
-        while True:
-            while self._for_this_end:
-                message = self._for_this_end.popleft()
-                if message["LINK"] in kinds:
-                    return message
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise WaitTimeout(
-                    f"{self._name!r} waited {seconds:g} s for the server at {format_address(self._address)} to {what}"
-                )
-            self._wait(left)
 
     # --- sending
 
     def send(self, message: Message) -> None:
         if self.closed:
-            raise self.gone()
+            raise self._closed_error()
         kind = message["TYPE"]
         if kind == _COMMAND.REGISTER.id:
             self._register(message)
             return
         self._check_receivers(message)
-        self._put(message)
+        self._transmit(message)
         if kind in CHANGES_ROOMS and kind != _COMMAND.DISCONNECT.id:
-            self._confirm()
-            self._check_refusal(message)
-            self._table = apply_command(self._table, message, self.id)
-
-    def _check_refusal(self, message: Message) -> None:
-        """Raise MessageError where the server has refused this message."""
-        for refusal in self._refusals:
-            if refusal.get("ROOT_ID") == message["ID"]:
-                raise MessageError(str(refusal.get("ERROR")))
+            self._synchronize()
+            for refusal in self._refusals:
+                if refusal.get("ROOT_ID") == message["ID"]:
+                    raise MessageError(str(refusal.get("ERROR")))
+            self._rooms = apply_command(self._rooms, message, self.id)
 
     def _check_receivers(self, message: Message) -> None:
-        """Have an unknown room or component be an error here, where the server tells who is where."""
-        if not self._is_told:
+        """Raise MessageError for an unknown room or component, if the server reports the membership."""
+        if not self._is_extended:
             return
-        if self._table is not self._routes_of:
-            self._routes, self._routes_of = {}, self._table
+        if self._rooms is not self._known_receivers_of:
+            self._known_receivers, self._known_receivers_of = set(), self._rooms
         address = message.get("TO_ROOM"), message.get("TO")
-        if address in self._routes:
+        if address in self._known_receivers:
             return
         try:
-            receivers(self._table, message, self.id)
+            receivers(self._rooms, message, self.id)
         except MessageError:
-            self._ask()  # for what is on its way
-            receivers(self._table, message, self.id)
-        self._routes[address] = True
+            self._request()  # changes of the rooms may be on their way
+            receivers(self._rooms, message, self.id)
+        self._known_receivers.add(address)
 
-    def _put(self, message: Message) -> None:
-        """Send a message as one piece, or as several where the server is to get several.
+    def _transmit(self, message: Message) -> None:
+        """Send a message to the server: one frame to an extended server, one per component to a plain one.
 
         Raises:
-            WaitTimeout: the server did not take it.
+            WaitTimeout: the server did not read it.
         """
-        bodies = [self._wire.body(message)] if self._is_told else self._wire.plain_bodies(message)
+        bodies = [self._wire.encode(message)] if self._is_extended else self._wire.encode_plain(message)
         for body in bodies:
             self._write(self._wire.frame(body))
 
@@ -223,23 +195,23 @@ class SocketsEndpoint(Endpoint):
                 rest = rest[self._link.send(rest) :]
             except BlockingIOError:
                 deadline = deadline or time.monotonic() + SEND_TIMEOUT
-                self._wait_to_write(deadline)
+                self._wait_until_writable(deadline)
             except OSError as error:
                 if error.errno not in (errno.EPIPE, errno.ECONNRESET):
                     raise
                 self._read()
-                raise self._lost() from None
+                raise self._lost_error() from None
 
-    def _wait_to_write(self, deadline: float) -> None:
-        """Wait until the server takes more; what comes meanwhile is taken in, since it may wait for that."""
+    def _wait_until_writable(self, deadline: float) -> None:
+        """Wait until the server reads more; read meanwhile, since it may be waiting for that."""
         left = deadline - time.monotonic()
         if left <= 0:
             raise WaitTimeout(
                 f"{self._name!r} waited {SEND_TIMEOUT:g} s for the server at {format_address(self._address)} to read"
             )
         poll = select.poll()
-        takes_in = select.POLLIN if self._size < BACKLOG_BYTES else 0
-        poll.register(self._link, select.POLLOUT | takes_in)
+        read_event = select.POLLIN if self._arrived_bytes < BACKLOG_BYTES else 0
+        poll.register(self._link, select.POLLOUT | read_event)
         poll.register(PROCESS.fileno(), select.POLLIN)
         for source, events in poll.poll(left * 1000):
             if source != self._link.fileno():
@@ -254,37 +226,26 @@ class SocketsEndpoint(Endpoint):
         while not self.closed:
             if self._arrivals:
                 return self._arrivals.popleft()
-            self._size = 0
+            self._arrived_bytes = 0
             left = deadline - time.monotonic()
             if left <= 0:
                 raise WaitTimeout(f"{self._name!r} waited {timeout:g} s for a message and none came")
             self._wait(left)
-        raise self.gone()
+        raise self._closed_error()
 
     def _wait(self, seconds: float) -> None:
-        """Take in what comes within `seconds`, and notice what this process must."""
-        if self._ended:
-            raise self._lost()
+        """Wait at most `seconds` for the server or for events of this process, and handle them."""
+        if self._is_lost:
+            raise self._lost_error()
         for source, _ in ready_soon(self._poll, seconds):
             if source == self._link.fileno():
                 self._read()
             else:
                 PROCESS.handle_events()
 
-    def _lost(self) -> LinkClosed:
-        """Return the error of a lost link, unless it is known within a moment what is behind it."""
-        with contextlib.suppress(WaitTimeout):
-            PROCESS.wait(GRACE_SECONDS, "what became of the server")
-        if self._refusals:
-            why = self._refusals[-1].get("ERROR")
-            return LinkClosed(
-                f"{self._name!r} was dropped by {format_address(self._address)}, which told it last: {why}"
-            )
-        return self.gone()
-
     def _read(self) -> None:
-        """Take in what has come."""
-        for _ in range(MOST_READS):
+        """Handle all that has arrived, without waiting."""
+        for _ in range(MAX_READS):
             try:
                 data = self._link.recv(READ_BYTES)
             except BlockingIOError:
@@ -292,71 +253,107 @@ class SocketsEndpoint(Endpoint):
             except OSError:
                 data = b""
             if not data:
-                self._ended = True
+                self._is_lost = True
                 return
-            if not self._is_told:
-                acknowledge(self._link)
-            self._size += len(data)
+            if not self._is_extended:
+                acknowledge_now(self._link)
+            self._arrived_bytes += len(data)
             try:
-                for body in self._frames.bodies(data):
-                    self._take(body)
+                for body in self._decoder.feed(data):
+                    self._handle_body(body)
             except FrameError as error:
                 self.rejections.log("lost its link", str(error))
-                self._ended = True
+                self._is_lost = True
             if len(data) < READ_BYTES:
                 return
 
-    def _take(self, body: bytes) -> None:
+    def _handle_body(self, body: bytes) -> None:
         try:
-            message = self._wire.message(body)
+            message = self._wire.decode(body)
             if is_link_message(message):
-                self._take_word_of_the_server(message)
+                self._handle_link_message(message)
                 return
-            if not self._is_told:
-                complete_mirror(message)
+            if not self._is_extended:
+                complete_logging_copy(message)
             validate(message)
             if message["TYPE"] in CHANGES_ROOMS:
-                self._table = self._changed(message)
+                self._rooms = (
+                    apply_command(self._rooms, message, str(message.get(MEMBER)))
+                    if self._is_extended
+                    else rooms_after(self._rooms, message)
+                )
         except MessageError as error:
-            self.rejections.log("left out what it got", str(error))
+            self.rejections.log("ignored an invalid message", str(error))
             return
         self._arrivals.append(message)
 
-    def _take_word_of_the_server(self, message: Message) -> None:
+    def _handle_link_message(self, message: Message) -> None:
         if message["LINK"] == ECHO and message.get("ECHO") != self.id:
             return  # of another client of this name
-        if message["LINK"] == WELCOME:  # at once: changes of these rooms may have come with it
-            self._is_told, self._table = True, decode_rooms(message["ROOMS"])
+        if message["LINK"] == WELCOME:  # handled at once, since changes of these rooms may follow in the same read
+            self._is_extended, self._rooms = True, decode_rooms(message["ROOMS"])
         if message["LINK"] == REFUSED:
             self._refusals.append(message)
-            if self._table.members:
+            if self._rooms.members:
                 self.rejections.log("had a message refused", str(message.get("ERROR"))[:500])
-        self._for_this_end.append(message)
+        self._link_messages.append(message)
 
-    def _changed(self, command: Message) -> Rooms:
-        if not self._is_told:
-            return heard(self._table, command)
-        return apply_command(self._table, command, str(command.get(MEMBER)))
+    # --- requests to the server
 
-    # --- what a server of this package can be asked
-
-    def _ask(self, **fields: object) -> Message:
-        """Return the server's answer, to which all is known that it knew."""
-        number = next(self._questions)
-        self._put(link_message(ASK, NUMBER=number, **fields))
+    def _await_link_message(self, kinds: set[str], seconds: float, awaited: str) -> Message:
+        """Return the server's next link message of one of `kinds`; other messages stay queued for `receive`."""
+        deadline = time.monotonic() + seconds
         while True:
-            answer = self._reply({ANSWER}, ASK_SECONDS, "answer a question")
+            while self._link_messages:
+                message = self._link_messages.popleft()
+                if message["LINK"] in kinds:
+                    return message
+            left = deadline - time.monotonic()
+            if left <= 0:
+                server = format_address(self._address)
+                raise WaitTimeout(f"{self._name!r} waited {seconds:g} s for the server at {server} to {awaited}")
+            self._wait(left)
+
+    def _request(self, **fields: object) -> Message:
+        """Return an extended server's answer; all changes of the rooms that it sent before are applied by then."""
+        number = next(self._request_numbers)
+        self._transmit(link_message(ASK, NUMBER=number, **fields))
+        while True:
+            answer = self._await_link_message({ANSWER}, REPLY_SECONDS, "answer a request")
             if answer.get("NUMBER") == number:
                 return answer
 
+    def _synchronize(self) -> None:
+        """Wait until the server has handled all that was sent before."""
+        if self._is_extended:
+            self._request()
+        else:
+            self._send_echo()
+            self._await_link_message({ECHO}, REPLY_SECONDS, "return an echo")
+
     def unread_members(self) -> list[str]:
-        return [str(name) for name in self._ask().get("BEHIND", ())] if self._is_told else []
+        return [str(name) for name in self._request().get("BEHIND", ())] if self._is_extended else []
 
     def remove_member(self, process_id: int) -> None:
-        if self._is_told:
-            self._ask(TAKE_OUT=_prefix(process_id))
+        if self._is_extended:
+            self._request(TAKE_OUT=_id_prefix(process_id))
 
-    # --- leaving
+    # --- closing
+
+    def _closed_error(self) -> LinkClosed:
+        event = "has left the swarm" if self.closed else "lost its link: the server has gone, or dropped it,"
+        return LinkClosed(f"{self._name!r} {event} at {format_address(self._address)}")
+
+    def _lost_error(self) -> LinkClosed:
+        """Return the error for a lost link; a handler of this process may raise the cause first."""
+        with contextlib.suppress(WaitTimeout):
+            PROCESS.wait(GRACE_SECONDS, "the reason why the server has gone")
+        if self._refusals:
+            reason = self._refusals[-1].get("ERROR")
+            return LinkClosed(
+                f"{self._name!r} was dropped by {format_address(self._address)}; its last error: {reason}"
+            )
+        return self._closed_error()
 
     def close(self) -> None:
         if self.closed:
@@ -365,10 +362,10 @@ class SocketsEndpoint(Endpoint):
         PROCESS.forget_resource(self)
         self.rejections.close()
         self._linger()
-        self._let_go()
+        self._release()
 
     def _linger(self) -> None:
-        """Let the server take what was sent last: closing at once would take back what it has not read."""
+        """Give the server time to read the last messages, since closing at once would discard them."""
         deadline = time.monotonic() + LINGER_SECONDS
         with contextlib.suppress(OSError):
             self._link.shutdown(socket.SHUT_WR)
@@ -376,6 +373,6 @@ class SocketsEndpoint(Endpoint):
             while self._link.recv(READ_BYTES) and time.monotonic() < deadline:
                 pass
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         self.closed = True
         self._link.close()

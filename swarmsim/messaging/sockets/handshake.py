@@ -1,8 +1,7 @@
-"""What a server and a client of this package say to each other alone: who they are, and that they share a secret.
+"""Messages between a client and its server alone (COMMAND/CUSTOM with a key LINK), and their mutual authentication.
 
-Such a message is a COMMAND/CUSTOM with a key LINK; it goes no further than to the other end of the connection.
-Both prove the secret by HMAC-SHA256 (RFC 2104) over two numbers that are drawn anew for each connection, so that
-neither the secret nor anything that can be said again passes over the wire.
+Client and server authenticate each other by challenge and response: each sends an HMAC-SHA256 (RFC 2104) of both nonces
+of the connection, keyed with the shared secret. Neither the secret nor anything that can be replayed is transmitted.
 """
 
 import hmac
@@ -14,11 +13,11 @@ import socket
 from swarmsim.errors import AddressError
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
 
-SECRET_VARIABLE = "SWARMSIM_SECRET"  # noqa: S105  (where it is found, not what it is)
-SHORTEST_SECRET = 16
+SECRET_VARIABLE = "SWARMSIM_SECRET"  # noqa: S105  (the variable's name, not a secret)
+MIN_SECRET_LENGTH = 16
 
-# What a client says: "this is I" with REGISTER, then an echo that any server returns, and that tells it apart.
-EXTENDS, MEMBER, ECHO = "SWARMSIM", "MEMBER", "ECHO"
+# Keys in REGISTER that announce a client of this package, and the echo by which it recognises any other server.
+EXTENSION, MEMBER, ECHO = "SWARMSIM", "MEMBER", "ECHO"
 WELCOME, CHALLENGE, PROVE, REFUSED, ASK, ANSWER = "WELCOME", "CHALLENGE", "PROVE", "REFUSED", "ASK", "ANSWER"
 VERSION = 1
 
@@ -33,14 +32,14 @@ def is_link_message(message: Message) -> bool:
 
 
 def shared_secret(given: str | None) -> str | None:
-    """Return the secret that was given, or else the environment's.
+    """Return `given`, or else the secret of the environment variable, or else None.
 
     Raises:
-        AddressError: it is too short to be one.
+        AddressError: the secret is too short.
     """
     secret = given if given is not None else os.environ.get(SECRET_VARIABLE) or None
-    if secret is not None and len(secret) < SHORTEST_SECRET:
-        raise AddressError(f"a shared secret has at least {SHORTEST_SECRET} characters, not {len(secret)}")
+    if secret is not None and len(secret) < MIN_SECRET_LENGTH:
+        raise AddressError(f"a shared secret has at least {MIN_SECRET_LENGTH} characters, not {len(secret)}")
     return secret
 
 
@@ -48,38 +47,38 @@ def new_nonce() -> str:
     return secrets.token_hex(16)
 
 
-def proof(secret: str, side: str, challenge: str, answer: str) -> str:
-    """Return what shows that `side` (client or server) knows the secret, for the two numbers of a connection."""
-    return hmac.digest(secret.encode(), f"swarmsim {side} {challenge} {answer}".encode(), "sha256").hex()
+def compute_hmac(secret: str, side: str, server_nonce: str, client_nonce: str) -> str:
+    """Return the HMAC by which `side` ("client" or "server") proves that it knows the secret, in hex."""
+    return hmac.digest(secret.encode(), f"swarmsim {side} {server_nonce} {client_nonce}".encode(), "sha256").hex()
 
 
-def proves(given: object, secret: str, side: str, challenge: str, answer: object) -> bool:
-    """Tell whether `given` is that proof."""
+def verify_hmac(received: object, secret: str, side: str, server_nonce: str, client_nonce: object) -> bool:
+    """Return whether `received` is the HMAC of `side` for these nonces, compared in constant time."""
     return (
-        isinstance(given, str)
-        and isinstance(answer, str)
-        and len(answer) == len(challenge)
-        and hmac.compare_digest(given.encode(), proof(secret, side, challenge, answer).encode())
+        isinstance(received, str)
+        and isinstance(client_nonce, str)
+        and len(client_nonce) == len(server_nonce)
+        and hmac.compare_digest(received.encode(), compute_hmac(secret, side, server_nonce, client_nonce).encode())
     )
 
 
 def check_exposure(server: str, secret: str | None, *, insecure: bool) -> None:
-    """Have other machines let in only where that was meant.
+    """Check that a server which other machines can reach has a secret, or is explicitly insecure.
 
     Raises:
-        AddressError: `server` is not on loopback, and there is neither a secret nor the word that none is wanted.
+        AddressError: `server` is not a loopback address, `secret` is None, and `insecure` is False.
     """
-    if secret is None and not insecure and not is_loopback(server):
+    if secret is None and not insecure and not _is_loopback(server):
         raise AddressError(
-            f"{server} can be reached from other machines: set a shared secret ({SECRET_VARIABLE}), or say "
-            "insecure to serve whoever comes"
+            f"{server} can be reached from other machines: set a shared secret ({SECRET_VARIABLE}), or choose "
+            "insecure to accept every client"
         )
 
 
-def is_loopback(server: str) -> bool:
-    """Tell whether `server` leads to this host alone; a name that leads nowhere does not."""
+def _is_loopback(server: str) -> bool:
+    """Return whether `server` resolves to loopback addresses alone; False if it cannot be resolved."""
     try:
-        found = socket.getaddrinfo(server or "0.0.0.0", None)  # noqa: S104  (what an empty name means)
+        entries = socket.getaddrinfo(server or "0.0.0.0", None)  # noqa: S104  (the meaning of an empty name)
     except (OSError, UnicodeError):
         return False
-    return all(ipaddress.ip_address(str(entry[4][0]).partition("%")[0]).is_loopback for entry in found)
+    return all(ipaddress.ip_address(str(entry[4][0]).partition("%")[0]).is_loopback for entry in entries)

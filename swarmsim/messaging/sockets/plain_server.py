@@ -1,10 +1,8 @@
-"""Who is where at a server that does not tell: what a client gathers from the commands that it hears there.
+"""Membership at a plain server, such as the reference's: a client infers it from the commands that it receives there.
 
-Such a server names senders, whose names may be shared, and says nothing of those who came before, nor of those who
-have gone.
+A plain server identifies senders by name only, although names may be shared. It does not report members that registered
+earlier, nor members that disconnect.
 """
-
-from typing import Any
 
 from swarmsim.errors import MessageError
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
@@ -13,39 +11,35 @@ from swarmsim.messaging.rooms import CHANGES_ROOMS, Rooms, apply_command
 _COMMAND = MESSAGE_TYPE.COMMAND
 
 
-def heard(table: Rooms, message: Message) -> Rooms:
-    """Return the table after a message that was heard; a command that makes no sense leaves it as it is."""
+def rooms_after(rooms: Rooms, message: Message) -> Rooms:
+    """Return the rooms after a received message; unchanged if it is not a command or an invalid one."""
     if message.get("TYPE") not in CHANGES_ROOMS:
-        return table
-    name = message.get("NAME") if message["TYPE"] == _COMMAND.REGISTER.id else message.get("SENT_BY")
+        return rooms
+    is_register = message["TYPE"] == _COMMAND.REGISTER.id
+    name = message.get("NAME" if is_register else "SENT_BY")
     if not isinstance(name, str):
-        return table
-    ids = [member.id for member in table.members.values() if member.name == name]
-    newcomer = f"{name}.{len(ids)}"
+        return rooms
+    ids = [member.id for member in rooms.members.values() if member.name == name]
+    new_id = f"{name}.{len(ids)}"
     try:
-        if message["TYPE"] == _COMMAND.REGISTER.id:
-            return apply_command(table, message, newcomer)
-        if not ids:
-            ids, table = [newcomer], apply_command(table, _register(name), newcomer)
-        return apply_command(table, message, _meant(table, message, ids))
+        if is_register:
+            return apply_command(rooms, message, new_id)
+        if not ids:  # it registered before this client did
+            ids, rooms = [new_id], apply_command(rooms, {"TYPE": _COMMAND.REGISTER.id, "NAME": name}, new_id)
+        return apply_command(rooms, message, _sender_id(rooms, message, ids))
     except MessageError:
-        return table
+        return rooms
 
 
-def complete_mirror(message: Message) -> None:
-    """Fill in what such a server leaves out of a message's mirror: who sent it, and to which room."""
-    mirrored = message.get("MESSAGE")
-    if message.get("TYPE") == MESSAGE_TYPE.LOG.MESSAGE.id and isinstance(mirrored, dict):
-        message.setdefault("SENDER", mirrored.get("SENT_BY"))
-        message.setdefault("ROOM", mirrored.get("TO_ROOM"))
+def complete_logging_copy(message: Message) -> None:
+    """Add to a copy in the room `_logging` the sender and the room of its original, which a plain server omits."""
+    original = message.get("MESSAGE")
+    if message.get("TYPE") == MESSAGE_TYPE.LOG.MESSAGE.id and isinstance(original, dict):
+        message.setdefault("SENDER", original.get("SENT_BY"))
+        message.setdefault("ROOM", original.get("TO_ROOM"))
 
 
-def _register(name: str) -> dict[str, Any]:
-    return {"TYPE": _COMMAND.REGISTER.id, "NAME": name}
-
-
-def _meant(table: Rooms, message: Message, ids: list[str]) -> str:
-    """Return which of those who share a name a command changes something for: the first, if for none."""
+def _sender_id(rooms: Rooms, message: Message, ids: list[str]) -> str:
+    """Return the first member of a shared name for which the command changes something, else the first one."""
     room, joins = message.get("ROOM"), message["TYPE"] == _COMMAND.JOINROOM.id
-    changed = [key for key in ids if (room in table.members[key].rooms) != joins]
-    return changed[0] if changed else ids[0]
+    return next((key for key in ids if (room in rooms.members[key].rooms) != joins), ids[0])

@@ -1,7 +1,7 @@
-"""The server of the sockets link: takes connections, and passes on what its hub makes of their messages.
+"""The server of the sockets link: accepts connections, and delivers messages as its hub routes them.
 
-One thread serves all of them and waits for none: who does not read is dropped once `BACKLOG_BYTES` wait for it, who
-has not registered in time is dropped too, and who sends what is no frame is told so and dropped.
+One thread serves all connections and never blocks on one of them. It drops a connection that does not register in time,
+that has more than `BACKLOG_BYTES` in its send queue, or that sends bytes that are not a frame (after an error message).
 """
 
 import contextlib
@@ -18,46 +18,45 @@ from swarmsim.messaging.endpoint import Address, RejectionLog, format_address
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
 from swarmsim.messaging.process_context import PROCESS, ready_soon
 from swarmsim.messaging.rooms import COMMAND_ROOM
-from swarmsim.messaging.sockets.connection import Connection
+from swarmsim.messaging.sockets.connection import Connection, listen
 from swarmsim.messaging.sockets.handshake import (
     ANSWER,
     ASK,
     CHALLENGE,
-    EXTENDS,
+    EXTENSION,
     PROVE,
     REFUSED,
     check_exposure,
+    compute_hmac,
     is_link_message,
     link_message,
     new_nonce,
-    proof,
-    proves,
     shared_secret,
+    verify_hmac,
 )
 from swarmsim.messaging.sockets.hub import Delivery, Hub
-from swarmsim.messaging.sockets.tcp import listen
 from swarmsim.messaging.sockets.wire import FrameError, Wire
 
 REGISTER_SECONDS, STOP_SECONDS = 10.0, 10.0
-MOST_STRANGERS = 256
-ACCEPTED_AT_ONCE = 16
-LOOK_SECONDS = 0.5
+MAX_UNREGISTERED = 256
+MAX_ACCEPTS_PER_EVENT = 16
+CHECK_SECONDS = 0.5
 
 _REGISTER, _DISCONNECT = MESSAGE_TYPE.COMMAND.REGISTER.id, MESSAGE_TYPE.COMMAND.DISCONNECT.id
 _READ, _WRITE = select.POLLIN, select.POLLOUT
 
 
 class SocketServer:
-    """Holds a TCP address, and serves the swarm there once told to; until then those who connect wait.
+    """Listens at a TCP address from its creation, and serves the swarm there once `serve` is called.
 
     Args:
-        address: its port may be 0, for one that is free.
-        secret: that clients have to share; None for the environment's, if it has one.
-        insecure: whether to let in whoever comes, also from other machines.
-        listener: what `listen` returned for that address, if this was called before.
+        address: port 0 means any free port.
+        secret: the shared secret that clients must know; None means the environment's, if it is set.
+        insecure: whether to accept every client without a secret, also from other machines.
+        listener: the socket that `listen` returned for the address, if it was called before.
 
     Raises:
-        AddressError: the address is taken or is none, or other machines reach it and no secret is set.
+        AddressError: the address is in use or invalid, or other machines can reach it and no secret is set.
     """
 
     takes_a_process = True
@@ -85,25 +84,25 @@ class SocketServer:
         self._poll = select.poll()
         self._closed = False
         self._thread: threading.Thread | None = None
-        PROCESS.release_after_fork(self, self._let_go)
+        PROCESS.release_after_fork(self, self._release)
 
-    # --- its life
+    # --- life cycle
 
     def serve(self) -> None:
         """Serve until closed, or until this process is asked to stop."""
         with contextlib.suppress(StopRequested):
-            self._loop(notices=True)
+            self._loop(handles_process_events=True)
 
     def serve_beside(self) -> None:
-        """Serve until closed, in a thread beside what this process does otherwise."""
-        self._thread = threading.Thread(target=self._loop, kwargs={"notices": False}, daemon=True)
+        """Serve in a thread of this process until closed."""
+        self._thread = threading.Thread(target=self._loop, kwargs={"handles_process_events": False}, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop serving, and let go of the address; a second call does nothing.
+        """Stop serving and release the address; a second call does nothing.
 
         Raises:
-            WaitTimeout: the thread that serves does not end.
+            WaitTimeout: the serving thread does not end.
         """
         if self._closed:
             return
@@ -117,228 +116,230 @@ class SocketServer:
                     f"waited {STOP_SECONDS:g} s for the thread that serves {format_address(self.address)}"
                 )
         self._rejections.close()
-        self._let_go()
+        self._release()
 
-    def _let_go(self) -> None:
-        for own in (self._listener, self._wake, self._waker):
-            own.close()
+    def _release(self) -> None:
+        for link in (self._listener, self._wake, self._waker):
+            link.close()
         for connection in self._connections.values():
             connection.close()
 
-    def _loop(self, *, notices: bool) -> None:
-        _allow_many_descriptors()
-        poll = self._poll
-        for awaited in (self._listener, self._wake):
-            poll.register(awaited, _READ)
-        if notices:
-            poll.register(PROCESS.fileno(), _READ)
+    def _loop(self, *, handles_process_events: bool) -> None:
+        _raise_descriptor_limit()
+        for source in (self._listener, self._wake):
+            self._poll.register(source, _READ)
+        if handles_process_events:
+            self._poll.register(PROCESS.fileno(), _READ)
         listener = self._listener.fileno()
-        next_look = 0.0
+        next_check = 0.0
         while not self._closed:
-            for source, events in ready_soon(self._poll, LOOK_SECONDS):
-                connection = self._connections.get(source)
+            for descriptor, events in ready_soon(self._poll, CHECK_SECONDS):
+                connection = self._connections.get(descriptor)
                 if connection is not None:
-                    self._attend(connection, events)
-                elif source == listener:
+                    self._handle_events(connection, events)
+                elif descriptor == listener:
                     self._accept()
-                elif notices and source == PROCESS.fileno():
+                elif handles_process_events and descriptor == PROCESS.fileno():
                     PROCESS.handle_events()
-            if time.monotonic() > next_look:
-                self._drop_who_does_not_register()
-                next_look = time.monotonic() + LOOK_SECONDS
+            if time.monotonic() > next_check:
+                self._drop_late_registrations()
+                next_check = time.monotonic() + CHECK_SECONDS
 
-    # --- who comes and goes
+    # --- connections
 
     def _accept(self) -> None:
-        for _ in range(ACCEPTED_AT_ONCE):
+        for _ in range(MAX_ACCEPTS_PER_EVENT):
             try:
                 link, peer = self._listener.accept()
             except BlockingIOError:
                 return
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE):
-                    self._rejections.log("can take no more connections", error.strerror or "")
-                    self._drop_the_oldest_stranger()
+                    self._rejections.log("cannot accept more connections", error.strerror or "")
+                    self._drop_oldest_unregistered()
                 return
             connection = Connection(next(self._numbers), link, peer[0], self.wire)
             self._connections[link.fileno()] = connection
             self._poll.register(link, _READ)
-            if len(self._connections) - len(self._members) > MOST_STRANGERS:
-                self._drop_the_oldest_stranger()
+            if len(self._connections) - len(self._members) > MAX_UNREGISTERED:
+                self._drop_oldest_unregistered()
 
-    def _strangers(self) -> list[Connection]:
+    def _unregistered(self) -> list[Connection]:
         return [connection for connection in self._connections.values() if connection.member_id is None]
 
-    def _drop_the_oldest_stranger(self) -> None:
-        oldest = min(self._strangers(), key=lambda connection: connection.number, default=None)
+    def _drop_oldest_unregistered(self) -> None:
+        oldest = min(self._unregistered(), key=lambda connection: connection.number, default=None)
         if oldest is not None:
             self._drop(oldest, "too many others connected after it without registering")
 
-    def _drop_who_does_not_register(self) -> None:
-        latest = time.monotonic() - REGISTER_SECONDS
+    def _drop_late_registrations(self) -> None:
+        deadline = time.monotonic() - REGISTER_SECONDS
         if len(self._connections) > len(self._members):
-            for connection in self._strangers():
-                if connection.since < latest:
+            for connection in self._unregistered():
+                if connection.connected_at < deadline:
                     self._drop(connection, f"it did not register within {REGISTER_SECONDS:g} s")
 
-    def _drop(self, connection: Connection, why: str) -> None:
-        self._rejections.log("dropped a connection", f"{connection.name!r}: {why}")
-        self._end(connection)
+    def _drop(self, connection: Connection, reason: str) -> None:
+        self._rejections.log("dropped a connection", f"{connection.name!r}: {reason}")
+        self._close_connection(connection)
 
-    def _end(self, connection: Connection) -> None:
-        """Close a connection; who had registered there is taken out, and all that are left are told."""
+    def _close_connection(self, connection: Connection) -> None:
+        """Close a connection; if a member had registered on it, remove it and inform all others."""
         if self._connections.pop(connection.fileno(), None) is None:
             return
         self._poll.unregister(connection)
         connection.close()
         if connection.member_id is not None:
             self._members.pop(connection.member_id, None)
-            self._deliver(self._hub.farewell(connection.member_id))
+            self._deliver(self._hub.disconnect(connection.member_id))
 
-    # --- what they say
+    # --- receiving
 
-    def _attend(self, connection: Connection, events: int) -> None:
+    def _handle_events(self, connection: Connection, events: int) -> None:
         if events & _WRITE:
             connection.flush()
             if not connection.backlog:
                 self._poll.modify(connection, _READ)
         if events & ~_WRITE:
             self._read(connection)
-        if connection.ends:
-            self._end(connection)
+        if connection.is_closing:
+            self._close_connection(connection)
 
     def _read(self, connection: Connection) -> None:
         bodies = connection.read()
         if bodies is None:
-            connection.ends = True
+            connection.is_closing = True
             return
         try:
             for body in bodies:
-                self._take(connection, body)
-                if connection.ends:
+                self._handle_body(connection, body)
+                if connection.is_closing:
                     return
         except FrameError as error:
             self._refuse(connection, error)
             self._drop(connection, str(error))
 
-    def _take(self, connection: Connection, body: bytes) -> None:
+    def _handle_body(self, connection: Connection, body: bytes) -> None:
         message: Message = {}
         try:
-            message = self.wire.message(body)
+            message = self.wire.decode(body)
             if is_link_message(message):
-                self._answer(connection, message)
+                self._handle_link_message(connection, message)
             elif connection.member_id is not None:
-                self._pass_on(connection, message, body)
+                self._forward(connection, message, body)
             else:
                 self._register(connection, message, body)
         except MessageError as error:
             self._refuse(connection, error, message.get("ID"))
 
-    def _pass_on(self, connection: Connection, message: Message, body: bytes) -> None:
+    def _forward(self, connection: Connection, message: Message, body: bytes) -> None:
         assert connection.member_id is not None
-        deliveries = self._hub.take(connection.member_id, message, body)
+        deliveries = self._hub.handle(connection.member_id, message, body)
         if message["TYPE"] == _DISCONNECT:
             self._members.pop(connection.member_id)
-            connection.member_id, connection.ends = None, True
+            connection.member_id, connection.is_closing = None, True
         self._deliver(deliveries)
 
     def _register(self, connection: Connection, message: Message, body: bytes) -> None:
-        if self._secret is not None and not connection.proven:
-            if not connection.challenge:
-                connection.challenge = new_nonce()
-                self._say(connection, link_message(CHALLENGE, NONCE=connection.challenge))
+        """Handle a message on a connection without a member: challenge the client, or register it."""
+        if self._secret is not None and not connection.is_authenticated:
+            if not connection.server_nonce:
+                connection.server_nonce = new_nonce()
+                self._send(connection, link_message(CHALLENGE, NONCE=connection.server_nonce))
             return
         if message.get("TYPE") == _REGISTER:
-            is_plain = EXTENDS not in message
-            member_id = self._hub.member_id(message, f"plain-{connection.number}")
-            deliveries = self._hub.take(member_id, message, body)
-            connection.registered(member_id, message["NAME"], is_plain=is_plain)
+            is_plain = EXTENSION not in message
+            member_id = self._hub.choose_member_id(message, f"plain-{connection.number}")
+            deliveries = self._hub.handle(member_id, message, body)
+            connection.set_member(member_id, message["NAME"], is_plain=is_plain)
             self._members[member_id] = connection
-            shown = self._secret and proof(self._secret, "server", connection.challenge, connection.answer)
             if not is_plain:
-                self._deliver([self._hub.welcome(member_id, shown)])
+                nonces = connection.server_nonce, connection.client_nonce
+                hmac = self._secret and compute_hmac(self._secret, "server", *nonces)
+                self._deliver([self._hub.welcome(member_id, hmac)])
             self._deliver(deliveries)
         elif message.get("TYPE") == _DISCONNECT:
-            connection.ends = True
+            connection.is_closing = True
         else:
-            self._hub.take(f"plain-{connection.number}", message, body)
-            raise AssertionError("a hub takes nothing from whoever has not registered")
+            self._hub.handle(f"plain-{connection.number}", message, body)
+            raise AssertionError("the hub handles no message before REGISTER")
 
-    def _answer(self, connection: Connection, message: Message) -> None:
-        """Answer what is for the server alone."""
+    def _handle_link_message(self, connection: Connection, message: Message) -> None:
         kind = message["LINK"]
-        if kind == PROVE and self._secret is not None and not connection.proven:
-            connection.answer = str(message.get("NONCE"))
-            challenge = connection.challenge
-            if not challenge or not proves(
-                message.get("PROOF"), self._secret, "client", challenge, message.get("NONCE")
-            ):
-                self._refuse(connection, MessageError("this server asks for a secret that this client does not share"))
-                self._drop(connection, "it does not share the secret")
-                connection.ends = True
-                return
-            connection.proven = True
+        if kind == PROVE and self._secret is not None and not connection.is_authenticated:
+            self._authenticate(connection, self._secret, message)
         elif kind == ASK and connection.member_id is not None:
-            self._take_out(connection, message.get("TAKE_OUT"))
-            behind = sorted(
+            self._remove_members(connection, message.get("TAKE_OUT"))
+            unread = sorted(
                 {other.name for other in self._members.values() if other.backlog and other is not connection}
             )
-            self._say(connection, link_message(ANSWER, NUMBER=message.get("NUMBER"), BEHIND=behind))
+            self._send(connection, link_message(ANSWER, NUMBER=message.get("NUMBER"), BEHIND=unread))
 
-    def _take_out(self, asker: Connection, prefix: object) -> None:
-        """Drop members whose process has died, as somebody on the same machine tells."""
-        if isinstance(prefix, str) and prefix:
+    def _authenticate(self, connection: Connection, secret: str, response: Message) -> None:
+        """Check a client's response to the challenge, and drop the client if it is wrong."""
+        server_nonce, client_nonce = connection.server_nonce, response.get("NONCE")
+        if server_nonce and verify_hmac(response.get("PROOF"), secret, "client", server_nonce, client_nonce):
+            connection.client_nonce, connection.is_authenticated = str(client_nonce), True
+            return
+        self._refuse(connection, MessageError("this server asks for a secret that this client does not share"))
+        self._drop(connection, "it does not share the secret")
+        connection.is_closing = True
+
+    def _remove_members(self, requester: Connection, id_prefix: object) -> None:
+        """Remove the members of a process that has died, as a client on the same machine reports."""
+        if isinstance(id_prefix, str) and id_prefix:
             for member_id, connection in list(self._members.items()):
-                if member_id.startswith(prefix) and connection is not asker and connection.host == asker.host:
-                    self._end(connection)
+                is_same_host = connection is not requester and connection.host == requester.host
+                if is_same_host and member_id.startswith(id_prefix):
+                    self._close_connection(connection)
+
+    # --- sending
 
     def _refuse(self, connection: Connection, error: MessageError, message_id: object = None) -> None:
-        """Tell the sender of a message what is wrong with it, in a way that every client can bear."""
+        """Send the error to the sender of an invalid message, in a form that every kind of client can handle."""
         self._rejections.log("refused a message", f"{connection.name!r}: {error}")
         refusal = link_message(REFUSED, ERROR=str(error), TO_ROOM=COMMAND_ROOM, TO=connection.name, SENT_BY="server")
         if isinstance(message_id, str | int):
             refusal["ROOT_ID"] = message_id
         if connection.is_plain and connection.member_id is not None:
             refusal = {**refusal, "TYPE": MESSAGE_TYPE.LOG.CUSTOM.id}
-        self._say(connection, refusal)
+        self._send(connection, refusal)
 
-    # --- what they are told
-
-    def _say(self, connection: Connection, message: Message) -> None:
-        self._put(connection, self.wire.frame(self.wire.body(message)))
+    def _send(self, connection: Connection, message: Message) -> None:
+        self._send_frame(connection, self.wire.frame(self.wire.encode(message)))
 
     def _deliver(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
             frames = [self.wire.frame(body) for body in delivery.bodies]
-            for member_id in delivery.to:
+            for member_id in delivery.receivers:
                 connection = self._members.get(member_id)
                 if connection is not None:
                     for frame in frames:
-                        self._put(connection, frame)
+                        self._send_frame(connection, frame)
 
-    def _put(self, connection: Connection, frame: bytes) -> None:
-        if connection.ends:
+    def _send_frame(self, connection: Connection, frame: bytes) -> None:
+        if connection.is_closing:
             return
-        if connection.is_behind:
-            connection.ends = True
-            self._drop(connection, f"{connection.backlog:,} bytes wait for it, which it has not read")
+        if connection.is_over_limit:
+            connection.is_closing = True
+            self._drop(connection, f"{connection.backlog:,} bytes wait for it that it has not read")
             return
         had_backlog = connection.backlog > 0
-        connection.put(frame)
+        connection.send(frame)
         if connection.backlog and not had_backlog:
             self._poll.modify(connection, _READ | _WRITE)
 
 
 def serve_launched(listener: socket.socket, address: Address) -> None:
-    """Be the server of an address, in a process of its own, until asked to stop."""
+    """Serve an address in this process until asked to stop; its launcher has created `listener`."""
     server = SocketServer(address, listener=listener)
     PROCESS.report_ready()
     server.serve()
     server.close()
 
 
-def _allow_many_descriptors() -> None:
-    """Let this process have as many connections as it may have at all."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+def _raise_descriptor_limit() -> None:
+    """Allow this process as many open connections as the operating system permits."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))

@@ -1,8 +1,8 @@
-"""The wire of the sockets link: a header that tells a body's length in digits, and the body, a JSON object.
+"""The wire format of the sockets link: frames, each a header with the length of a body and the body, a JSON object.
 
-Between two programs of this package a body may hold arrays as they lie in memory: it then begins with a NUL
-byte, which JSON cannot, and goes on as `codec` writes it. Everybody else gets plain JSON, arrays as lists, and
-one message for each component that a message speaks for.
+Programs of this package may send each other arrays as raw bytes: such a body begins with a NUL byte, which JSON cannot
+contain, and continues as `codec` encodes it. All other programs get plain JSON: arrays as lists, and one message per
+component if a message covers several components.
 """
 
 from collections.abc import Iterator
@@ -16,32 +16,32 @@ from swarmsim.errors import AddressError, MessageError
 from swarmsim.messaging import codec
 from swarmsim.messaging.message import Message
 
-MAX_FRAME_BYTES = 1 << 28
+MAX_BODY_BYTES = 1 << 28
 
 _ARRAYS = b"\0"
 _DIGITS = frozenset(b"0123456789")
 
 
 class FrameError(MessageError):
-    """Bytes that are no frame: nothing that follows them can be read either."""
+    """Bytes that are not a frame; nothing after them on the connection can be decoded."""
 
 
 @dataclass(frozen=True)
 class Wire:
-    """How frames are written at an address.
+    """How messages are encoded as frames at one address.
 
     Attributes:
-        format: the encoding of bodies; one in which digits are single bytes, such as utf-8.
-        header_length: of the header, in bytes.
-        longest: bytes of a body at most.
+        format: the text encoding of bodies; digits must be single bytes in it, as in utf-8.
+        header_length: in bytes, 1 to 20.
+        max_body_bytes: the maximum length of a body.
 
     Raises:
-        AddressError: there is no such encoding, or no length fits into such a header.
+        AddressError: the encoding or the header length cannot be used.
     """
 
     format: str = "utf-8"
     header_length: int = 10
-    longest: int = MAX_FRAME_BYTES
+    max_body_bytes: int = MAX_BODY_BYTES
 
     def __post_init__(self) -> None:
         try:
@@ -50,69 +50,68 @@ class Wire:
             is_known = False
         if not is_known:
             raise AddressError(
-                f"format is an encoding whose digits are single bytes, like 'utf-8', not {self.format!r}"
+                f"format must be an encoding whose digits are single bytes, like 'utf-8', not {self.format!r}"
             )
         if type(self.header_length) is not int or not 1 <= self.header_length <= 20:
-            raise AddressError(f"header_length is a number of bytes from 1 to 20, not {self.header_length!r}")
+            raise AddressError(f"header_length must be a number of bytes from 1 to 20, not {self.header_length!r}")
 
     # --- frames
 
     def frame(self, body: bytes) -> bytes:
-        """Return header and body as the one piece in which they are to be sent.
+        """Return header and body as one piece, to be sent together.
 
         Raises:
-            MessageError: the body is too long for the wire.
+            MessageError: the body is too long.
         """
         digits = str(len(body))
-        if len(body) > self.longest or len(digits) > self.header_length:
-            raise MessageError(f"a message of {len(body):,} bytes cannot be sent: {self.longest:,} bytes at most")
+        if len(body) > self.max_body_bytes or len(digits) > self.header_length:
+            raise MessageError(
+                f"a message of {len(body):,} bytes cannot be sent: {self.max_body_bytes:,} bytes at most"
+            )
         return digits.ljust(self.header_length).encode("ascii") + body
 
-    def length(self, header: bytes, longest: int) -> int:
-        """Return the length of a body that a header tells.
+    def body_length(self, header: bytes, max_bytes: int) -> int:
+        """Return the length of the body that a header announces.
 
         Raises:
-            FrameError: it tells none, or one above `longest`.
+            FrameError: the header is not a number, or the number is above `max_bytes`.
         """
         digits = header.strip(b" ")
         if not digits or not _DIGITS.issuperset(digits):
-            raise FrameError(f"a header tells the length of its body in digits, not {header!r}")
-        if int(digits) > longest:
-            raise FrameError(f"a body has {longest:,} bytes at most, not {int(digits):,}")
+            raise FrameError(f"a header must be the length of its body in digits, not {header!r}")
+        if int(digits) > max_bytes:
+            raise FrameError(f"a body has {max_bytes:,} bytes at most, not {int(digits):,}")
         return int(digits)
 
     # --- bodies
 
-    def body(self, message: Message) -> bytes:
+    def encode(self, message: Message) -> bytes:
         """Return the body of a message for a program of this package.
 
         Raises:
-            MessageError: it holds something that is neither a JSON value nor an array of numbers.
+            MessageError: it holds something that is neither a JSON value nor a numeric array.
         """
         text, arrays = codec.parts(message)
-        return codec.joined(text, arrays, _ARRAYS) if arrays else self._encoded(text)
+        return codec.joined(text, arrays, _ARRAYS) if arrays else self._encode_text(text)
 
-    def plain_bodies(self, message: Message) -> list[bytes]:
-        """Return the bodies of a message for somebody who has announced nothing: JSON, one for each component.
+    def encode_plain(self, message: Message) -> list[bytes]:
+        """Return the bodies of a message for any other program: plain JSON, one body per component.
 
         Raises:
-            MessageError: it holds something that JSON does not have.
+            MessageError: it holds something that JSON cannot represent.
         """
-        return [self._encoded(codec.parts(_without_arrays(part))[0]) for part in unpacked(message)]
+        return [self._encode_text(codec.parts(_arrays_as_lists(part))[0]) for part in split_by_component(message)]
 
-    def _encoded(self, text: bytes) -> bytes:
+    def _encode_text(self, text: bytes) -> bytes:
         return text if self.format == "utf-8" else text.decode("utf-8").encode(self.format, "replace")
 
-    def is_plain(self, body: bytes) -> bool:
-        return not body.startswith(_ARRAYS)
-
-    def message(self, body: bytes) -> Message:
+    def decode(self, body: bytes) -> Message:
         """Return the message of a body, not yet validated.
 
         Raises:
-            MessageError: it is no JSON object, nor what a program of this package writes.
+            MessageError: the body is neither a JSON object nor a body with arrays from a program of this package.
         """
-        if body.startswith(_ARRAYS):
+        if not is_plain_body(body):
             return codec.decode(body[1:])
         try:
             message = orjson.loads(body if self.format == "utf-8" else body.decode(self.format))
@@ -123,24 +122,28 @@ class Wire:
         return message
 
 
-class Frames:
-    """What has come of a stream of frames.
+def is_plain_body(body: bytes) -> bool:
+    return not body.startswith(_ARRAYS)
+
+
+class FrameDecoder:
+    """Splits a stream of bytes into the bodies of its frames.
 
     Attributes:
-        longest: bytes of a body at most.
+        max_body_bytes: the maximum length of a body; may be changed between two frames.
     """
 
-    def __init__(self, wire: Wire, longest: int) -> None:
-        self.longest = longest
+    def __init__(self, wire: Wire, max_body_bytes: int) -> None:
+        self.max_body_bytes = max_body_bytes
         self._wire = wire
         self._buffer = bytearray()
         self._length = -1
 
-    def bodies(self, data: bytes) -> Iterator[bytes]:
-        """Take in what has come, and return each body that is whole with it.
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Add received bytes to the buffer, and yield each body that is now complete.
 
         Raises:
-            FrameError: what comes is no frame.
+            FrameError: a header is invalid.
         """
         buffer, header_length = self._buffer, self._wire.header_length
         buffer += data
@@ -148,7 +151,7 @@ class Frames:
             if self._length < 0:
                 if len(buffer) < header_length:
                     return
-                self._length = self._wire.length(bytes(buffer[:header_length]), self.longest)
+                self._length = self._wire.body_length(bytes(buffer[:header_length]), self.max_body_bytes)
             end = header_length + self._length
             if len(buffer) < end:
                 return
@@ -158,28 +161,27 @@ class Frames:
             yield body
 
 
-def unpacked(message: Message) -> list[Message]:
-    """Return one message for each component where COMPONENT_ID names several, each with its row of the arrays."""
+def split_by_component(message: Message) -> list[Message]:
+    """Return one message per component of a list in COMPONENT_ID, each with its row of the lists and arrays."""
     names = message.get("COMPONENT_ID")
     if not isinstance(names, list | tuple):
         return [message]
-    rows = {
+    batched = {
         key: value
         for key, value in message.items()
         if isinstance(value, list | tuple | np.ndarray) and len(value) == len(names)
     }
     return [
-        {**message, "ID": f"{message.get('ID')}.{i}", **{key: value[i] for key, value in rows.items()}}
+        {**message, "ID": f"{message.get('ID')}.{i}", **{key: value[i] for key, value in batched.items()}}
         for i in range(len(names))
     ]
 
 
-def _without_arrays(value: Any) -> Any:
-    """Return `value` with lists for its arrays."""
+def _arrays_as_lists(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, dict):
-        return {key: _without_arrays(item) for key, item in value.items()}
+        return {key: _arrays_as_lists(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_arrays(item) for item in value]
+        return [_arrays_as_lists(item) for item in value]
     return value
