@@ -95,7 +95,7 @@ class Connection:
         self.host = host
         self.connected_at = time.monotonic()
         self.member_id: str | None = None
-        self.name = "an unregistered client"
+        self.name = "a stranger"  # sent on the wire
         self.is_plain = True
         self.server_nonce = self.client_nonce = ""
         self.is_authenticated = self.is_closing = False
