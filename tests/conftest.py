@@ -46,7 +46,7 @@ def tcp_address() -> Iterator[Address]:
 
 def _served(server: str) -> Iterator[Address]:
     served = serve_any(server)
-    served.serve_beside()
+    served.serve_in_background()
     yield served.address
     served.close()
 

@@ -98,7 +98,7 @@ class AdminHandlers:
                 reply = action(message, names) if names else None
             except (MessageRefused, SettingsError) as error:
                 sentence = str(error)[:LONGEST_NAME]
-                self.client.log_rejected("left out what it got", sentence)
+                self.client.log_rejected("ignored an invalid message", sentence)
                 reply = _reply(_LOG.CUSTOM.id, names, ERROR=sentence)
             sender = message.get("SENT_BY")
             return None if reply is None or not isinstance(sender, str) else {**reply, "TO": sender}

@@ -265,7 +265,7 @@ class Control:
         return message
 
     def _show_itself(self) -> None:
-        self.observer.component_seen(ComponentSnapshot(self.client.name, self.client.taken()))
+        self.observer.component_seen(ComponentSnapshot(self.client.name, self.client.pop_received_counts()))
 
     @contextmanager
     def _ignoring_invalid(self) -> Iterator[None]:
@@ -273,7 +273,7 @@ class Control:
         try:
             yield
         except MessageRefused as error:
-            self.client.log_rejected("left out what it got", str(error))
+            self.client.log_rejected("ignored an invalid message", str(error))
 
     def _end_silence(self, awaited: str, seconds: float, alive: set[str] | None) -> None:
         """Declare the components dead that sent no heartbeat.

@@ -26,7 +26,7 @@ class MemberKind:
 
     def members(self, rooms: Rooms) -> list[Member]:
         """Return the members of this kind, in the order in which they registered, without mere observers."""
-        members = (member for member in rooms.in_room(self.room) if member.answers_for_somebody)
+        members = (member for member in rooms.in_room(self.room) if member.has_components)
         return [member for member in members if self.but_not_in not in member.rooms]
 
     def components(self, rooms: Rooms) -> list[str]:

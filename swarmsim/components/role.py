@@ -112,7 +112,7 @@ class Role:
 
     def _state_store(self, address: Address) -> StateStore:
         directory = private_directory(address)
-        return StateStore(None if directory is None else directory / "kept" / self.name)
+        return StateStore(None if directory is None else directory / "state" / self.name)
 
 
 def _rejecting(client: Client, handler: Handler) -> Handler:
@@ -122,7 +122,7 @@ def _rejecting(client: Client, handler: Handler) -> Handler:
         try:
             return handler(message)
         except MessageRefused as error:
-            client.log_rejected("left out what it got", str(error))
+            client.log_rejected("ignored an invalid message", str(error))
             return None
 
     return handle
@@ -138,4 +138,7 @@ def _answer_command(client: Client, component: Stateful, message: Message) -> Me
         return {**Pong().fields(), **address}
     state = component.state() if command == STATE else None
     details = component.snapshot() if isinstance(component, Observable) else {}
-    return {**Snapshot(ComponentSnapshot(client.name, client.taken(), **details), state).fields(), **address}
+    return {
+        **Snapshot(ComponentSnapshot(client.name, client.pop_received_counts(), **details), state).fields(),
+        **address,
+    }

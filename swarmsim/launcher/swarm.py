@@ -14,9 +14,9 @@ from swarmsim.errors import SettingsError, WaitTimeout, unknown
 from swarmsim.launcher.child import Child, ChildProcess, LocalChild, StartMethod
 from swarmsim.launcher.child_main import Script
 from swarmsim.messaging.endpoint import Address
-from swarmsim.messaging.links import Link, Served, serve_any, serving_on
+from swarmsim.messaging.links import AddressServer, Link, serve_any, serving_on
 from swarmsim.messaging.process_context import PROCESS
-from swarmsim.messaging.queues.directory import Claim, sweep
+from swarmsim.messaging.queues.directory import AddressLock, remove_stale_addresses
 from swarmsim.messaging.sockets.connection import listen
 from swarmsim.messaging.sockets.handshake import check_exposure, shared_secret
 from swarmsim.messaging.sockets.server import serve_launched
@@ -53,7 +53,7 @@ class Swarm:
         self.start_method: StartMethod = start_method
         self.components: dict[str, Child] = {}
         self._started: list[Child] = []
-        self._served: Served | Claim | None = None
+        self._served: AddressServer | AddressLock | None = None
         self._hub: Child | None = None
         config = Config() if config_file is None else make_config(read_file(config_file), str(config_file))
         self._folder = Path.cwd() if config_file is None else Path(config_file).resolve().parent
@@ -147,13 +147,13 @@ class Swarm:
         """The process of the server that `serve` has started; None where messages need none."""
         return None if self._hub is None else self._hub.process_id
 
-    def _serve_by_tcp(self, server: str) -> Claim:
+    def _serve_by_tcp(self, server: str) -> AddressLock:
         """Start a server, and return what its components keep on this host beside it."""
         check_exposure(server, shared_secret(None), insecure=False)
         listener = listen((server, 0))
         with listener:
             address = server, listener.getsockname()[1]
-            claim = Claim(address)
+            claim = AddressLock(address)
             self._hub = ChildProcess("hub", partial(serve_launched, listener, address), 0.0, self.start_method)
             atexit.register(self.stop)
             self._hub.start()
@@ -217,7 +217,7 @@ class Swarm:
             if component in self._started:
                 self._started.remove(component)
         if self.link != "inprocess":
-            sweep()
+            remove_stale_addresses()
 
     def __enter__(self) -> Self:
         return self

@@ -1,10 +1,11 @@
-"""`Client`: how a component takes part in a swarm. `Trigger`: which messages a handler is called for."""
+"""`Client` connects a component to a swarm. `Trigger` selects the messages that a handler is called for."""
 
 import contextlib
 import inspect
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Self
 
@@ -16,19 +17,19 @@ from swarmsim.messaging.rooms import COMMAND_ROOM, Member, Rooms
 from swarmsim.messaging.sockets.wire import Wire
 
 RECEIVE_TIMEOUT = 3600.0
-MOST_REMEMBERED = 256  # types, rooms and senders of messages, of which strangers may think up more
-DIRECTLY = ""  # where messages to one component alone are counted, in the place of a room
+MAX_TRACKED = 256  # types, rooms and senders that are cached or counted: a hostile sender can invent any number
+DIRECT_MESSAGES = ""  # the key under which messages without a room are counted
 
 Handler = Callable[..., Message | None]
 
 
 class Trigger:
-    """Which messages a handler is called for.
+    """Selects the messages that a handler is called for.
 
     Args:
         types: one message type or several.
-        rooms: one room or several; None for every room, () for none, so that direct messages alone count.
-        directmessage: whether a message to this component alone counts too.
+        rooms: one room or several. None selects every room; () selects no room, only direct messages.
+        directmessage: whether direct messages (without a room) are selected too.
     """
 
     def __init__(
@@ -38,12 +39,12 @@ class Trigger:
         directmessage: bool = True,
     ) -> None:
         self.types = (types,) if isinstance(types, MessageType) else tuple(types)
-        self.rooms = None if rooms is None else _names(rooms)
+        self.rooms = None if rooms is None else _as_tuple(rooms)
         self.directmessage = directmessage
         self._type_ids = frozenset(message_type.id for message_type in self.types)
 
     def is_triggered(self, message: Mapping[str, Any]) -> bool:
-        """Tell whether `message` is one of these."""
+        """Return whether the trigger selects `message`."""
         if message.get("TYPE") not in self._type_ids:
             return False
         room = message.get("TO_ROOM")
@@ -52,65 +53,53 @@ class Trigger:
         return self.rooms is None or room in self.rooms
 
 
+@dataclass(frozen=True)
 class EventHandler:
-    """A function of the user's, the messages that it is called for, and where its answers go."""
+    """A user's function, the trigger for it, the objects that it needs, and where its replies go."""
 
-    def __init__(
-        self,
-        handler: Handler,
-        response_type: MessageType | None,
-        response_rooms: tuple[str, ...],
-        response_component: str | None,
-        trigger: Trigger,
-        objects: Mapping[str, Any],
-    ) -> None:
-        self.trigger = trigger
-        self.response_rooms = response_rooms
-        self.response_component = response_component
-        self._handler = handler
-        self._response_type = response_type
-        self._objects = _objects_for(handler, objects)
+    handler: Handler
+    trigger: Trigger
+    objects: Mapping[str, Any]
+    response_type: MessageType | None
+    response_addresses: list[dict[str, str]]
 
-    def answers(self, message: Message) -> list[Message]:
-        """Return what the handler answers to `message`, addressed; nothing where it returns None."""
-        response = self._handler(message, **self._objects)
+    def replies(self, message: Message) -> list[Message]:
+        """Call the handler, and return its reply once for each address; no reply if it returns None."""
+        response = self.handler(message, **self.objects)
         if response is None:
             return []
         if not isinstance(response, dict):
             raise MessageError(f"a handler returns a dict or None, not {type(response).__name__}")
-        if self._response_type is not None:
-            response["TYPE"] = self._response_type.id
+        if self.response_type is not None:
+            response["TYPE"] = self.response_type.id
         for key, value in (("MODEL_STATUS", message.get("MODEL_STATUS")), ("ROOT_ID", root_id(message))):
             if value is not None:
                 response.setdefault(key, value)
-        addresses: list[dict[str, str]] = [{"TO_ROOM": room} for room in self.response_rooms]
-        if self.response_component is not None:
-            addresses.append({"TO": self.response_component})
-        return [{**response, **address} for address in addresses] or [response]
+        return [{**response, **address} for address in self.response_addresses] or [response]
 
 
 class Client:
-    """One component's end of the swarm at an address; it registers on creation.
+    """Connects a component to the swarm at an address, and registers it there on creation.
 
-    A swarm in this process or on this host's queues is reached by those, any other one by TCP.
+    The client finds the link by the address: inside this process, by this host's queues, or else by TCP.
 
     Args:
-        name: its name, which others may share.
+        name: the component's name; several components may have the same name.
         server, port: the address of a running swarm.
-        format, header_length: the wire of the sockets link; links inside a host need neither.
-        announce: keys that its REGISTER message carries besides its name, such as COMPONENTS, the
-            names of the components that it answers for.
-        secret: that it shares with the server on the sockets link, which then has to prove it too; by default that
-            of the environment's SWARMSIM_SECRET, for a server that asks for one.
-        objects: handed to the handlers whose parameters name them.
+        format, header_length: the encoding and the header length of frames; only the sockets link uses them.
+        announce: further keys of the REGISTER message, such as COMPONENTS, the names of the components that
+            this client represents.
+        secret: the secret shared with the server; only the sockets link uses it. The server must prove that it knows
+            the secret too. By default the environment variable SWARMSIM_SECRET is used if the server asks for a secret.
+        objects: objects that are passed to each handler with a parameter of that name.
 
     Attributes:
-        name: as given.
+        name: the component's name.
         address: server and port.
 
     Raises:
-        AddressError: no swarm runs at that address, or it shares no secret with this client.
-        MessageError: it refuses what this client announces.
+        AddressError: no swarm runs at that address, or its secret differs.
+        MessageError: the server refuses what this client announces.
     """
 
     def __init__(
@@ -131,10 +120,10 @@ class Client:
         self.header_length = header_length
         self._objects = objects
         self._handlers: list[EventHandler] = []
-        self._triggered: dict[tuple[str, str | None], list[EventHandler]] = {}
-        self._postponed: deque[Message] = deque()
-        self._taken: Counter[tuple[str, str]] = Counter()
-        self._numbers = count()
+        self._handlers_by_address: dict[tuple[str, str | None], list[EventHandler]] = {}
+        self._deferred: deque[Message] = deque()
+        self._received: Counter[tuple[str, str]] = Counter()
+        self._message_numbers = count()
         self._endpoint = connect(self.address, name, Wire(format, header_length), secret)
         try:
             self._command(MESSAGE_TYPE.COMMAND.REGISTER, NAME=name, **(announce or {}))
@@ -146,65 +135,65 @@ class Client:
     # --- rooms
 
     def join_room(self, room: str) -> None:
-        """Get what is said in `room` from now on."""
+        """Receive the messages to `room` from now on."""
         if room not in self._me().rooms:
             self._command(MESSAGE_TYPE.COMMAND.JOINROOM, ROOM=room)
 
     def leave_room(self, room: str) -> None:
-        """No longer get what is said in `room`."""
+        """Stop receiving the messages to `room`."""
         if room in self._me().rooms:
             self._command(MESSAGE_TYPE.COMMAND.LEAVEROOM, ROOM=room)
 
     def rooms(self) -> Rooms:
-        """Return who is where now, as one consistent picture."""
+        """Return a consistent snapshot of the swarm's members and rooms."""
         return self._endpoint.rooms()
 
     def _me(self) -> Member:
         member = self.rooms().members.get(self._endpoint.id)
         if member is None:
-            raise LinkClosed(f"{self.name!r} is not registered any more")
+            raise LinkClosed(f"{self.name!r} is no longer registered")
         return member
 
     def components_in(self, room: str, *, but_not_in: str | None = None) -> list[str]:
-        """Return the components that are present in `room`, in the order in which they registered.
+        """Return the names of the components in `room`, in order of registration.
 
         Args:
-            but_not_in: another room, whose members are left out.
+            but_not_in: another room, whose members are excluded.
         """
         members = (member for member in self.rooms().in_room(room) if but_not_in not in member.rooms)
         return [component for member in members for component in member.components]
 
     def await_components(self, room: str, number: int, timeout: float, *, but_not_in: str | None = None) -> None:
-        """Wait until at least `number` components are present in `room`; other messages are kept for later.
+        """Wait until at least `number` components are in `room`; messages that arrive meanwhile are received later.
 
         Args:
-            but_not_in: as of `components_in`.
+            but_not_in: another room, whose members are excluded.
 
         Raises:
-            WaitTimeout: some are still missing after `timeout` seconds.
+            WaitTimeout: components are still missing after `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
         while len(present := self.components_in(room, but_not_in=but_not_in)) < number:
-            if not self._postpone_next(deadline - time.monotonic()):
+            if not self._defer_next(deadline - time.monotonic()):
                 raise WaitTimeout(
                     f"{self.name!r} waited {timeout:g} s for {number} component(s) in room {room!r}; "
-                    f"present: {', '.join(present) or 'nobody'}"
+                    f"present: {', '.join(present) or 'none'}"
                 )
 
-    def _postpone_next(self, seconds: float) -> bool:
-        """Keep the next message for later; tell whether one came within `seconds`."""
+    def _defer_next(self, seconds: float) -> bool:
+        """Defer the next message; return False if none arrives within `seconds`."""
         with contextlib.suppress(WaitTimeout):
             if seconds > 0:
-                self._postponed.append(self._counted(self._endpoint.receive(seconds)))
+                self._deferred.append(self._count(self._endpoint.receive(seconds)))
                 return True
         return False
 
     def unread_members(self) -> list[str]:
-        """Return the names of the other members with whom messages lie unread: in a stalled swarm, who stalls it."""
+        """Return the names of the other members that have unread messages; in a stalled swarm, these stall it."""
         return self._endpoint.unread_members()
 
     def remove_member(self, process_id: int) -> None:
-        """Take every client of a process that has gone without a word out of the rooms, and tell all that are left.
+        """Remove all clients of a process that ended without disconnecting, and send DISCONNECT for each of them.
 
         Raises:
             LinkClosed: the swarm has stopped.
@@ -214,10 +203,10 @@ class Client:
     # --- messages
 
     def send(self, message: Message) -> None:
-        """Send `message` to its TO_ROOM (one name, or several) and its TO; ID and SENT_BY are filled in.
+        """Send `message` to its TO_ROOM (one room or a list) and its TO (a component); ID and SENT_BY are filled in.
 
         Raises:
-            MessageError: it cannot be sent as it stands, or its room or component is unknown.
+            MessageError: the message is invalid, or its room or component is unknown.
             LinkClosed: the swarm has stopped.
             WaitTimeout: a receiver's queue stayed full.
         """
@@ -228,7 +217,7 @@ class Client:
             for room in rooms:
                 self.send({**message, "TO_ROOM": room})
             return
-        message = {"ID": f"{self._endpoint.id}.{next(self._numbers)}", "SENT_BY": self.name, **message}
+        message = {"ID": f"{self._endpoint.id}.{next(self._message_numbers)}", "SENT_BY": self.name, **message}
         validate(message)
         self._endpoint.send(message)
 
@@ -239,14 +228,14 @@ class Client:
         """Return the next message.
 
         Raises:
-            WaitTimeout: none came within `timeout` seconds; Stalled, where it is known that none can come.
+            WaitTimeout: no message arrived within `timeout` seconds; Stalled if none can arrive any more.
             LinkClosed: the swarm stopped, or this client is closed.
             ComponentFailed: in a launcher, one of its components failed.
         """
-        if self._postponed:
-            return self._postponed.popleft()
+        if self._deferred:
+            return self._deferred.popleft()
         PROCESS.report_ready()
-        return self._counted(self._endpoint.receive(timeout))
+        return self._count(self._endpoint.receive(timeout))
 
     def add_eventHandler(  # noqa: N802  (the protocol's own spelling, which users' scripts call)
         self,
@@ -256,80 +245,82 @@ class Client:
         responseComponent: str | None = None,  # noqa: N803
         trigger: Trigger | None = None,
     ) -> None:
-        """Call `handler` for the messages of `trigger`, and join its rooms.
+        """Call `handler` for each message that `trigger` selects, and join the trigger's rooms.
 
-        What the handler returns is sent with `responseType` to `responseRooms` and `responseComponent`,
-        or where it says itself (TO_ROOM, TO). Handlers run in the order in which they were added.
+        The dict that the handler returns is sent as `responseType` to `responseRooms` and `responseComponent`;
+        without these, to its own TO_ROOM or TO. Handlers run in the order in which they were added.
 
         Raises:
-            MessageError: there is no trigger, or the handler takes an object that this client was not given.
+            MessageError: the trigger is missing, or the handler needs an object that this client does not have.
         """
         if trigger is None:
-            raise MessageError(f"the handler {_name_of(handler)} needs a trigger")
-        rooms = () if responseRooms is None else _names(responseRooms)
-        event_handler = EventHandler(handler, responseType, rooms, responseComponent, trigger, self._objects)
+            raise MessageError(f"the handler {_function_name(handler)} needs a trigger")
+        addresses = [{"TO_ROOM": room} for room in (() if responseRooms is None else _as_tuple(responseRooms))]
+        if responseComponent is not None:
+            addresses.append({"TO": responseComponent})
+        objects = _select_objects(handler, self._objects)
         for room in trigger.rooms or ():
             self.join_room(room)
-        self._handlers.append(event_handler)
-        self._triggered.clear()
+        self._handlers.append(EventHandler(handler, trigger, objects, responseType, addresses))
+        self._handlers_by_address.clear()
 
     def listen(self) -> None:
-        """Have the handlers called for every message, one after the other, until this component is asked to stop."""
+        """Call the handlers for each message that arrives, until this component is asked to stop."""
         PROCESS.report_ready()
-        while self._postponed:
-            self._handle(self._postponed.popleft())
-        self._endpoint.listen(lambda message: self._handle(self._counted(message)))
+        while self._deferred:
+            self._handle(self._deferred.popleft())
+        self._endpoint.listen(lambda message: self._handle(self._count(message)))
 
     def _handle(self, message: Message) -> None:
-        for event_handler in self._triggered_by(message):
-            for answer in event_handler.answers(message):
-                if self._has_a_receiver(answer, message):
-                    self.send(answer)
-        while self._postponed:
-            self._handle(self._postponed.popleft())
+        for event_handler in self._handlers_for(message):
+            for reply in event_handler.replies(message):
+                if self._has_receiver(reply, message):
+                    self.send(reply)
+        while self._deferred:
+            self._handle(self._deferred.popleft())
 
-    def _triggered_by(self, message: Message) -> list[EventHandler]:
-        """Return the handlers of a message; found once for each type and room."""
+    def _handlers_for(self, message: Message) -> list[EventHandler]:
+        """Return the handlers of a message, cached by type and room."""
         key = message["TYPE"], message.get("TO_ROOM")
-        found = self._triggered.get(key)
-        if found is None:
-            if len(self._triggered) >= MOST_REMEMBERED:
-                self._triggered.clear()
-            found = [handler for handler in self._handlers if handler.trigger.is_triggered(message)]
-            self._triggered[key] = found
-        return found
+        handlers = self._handlers_by_address.get(key)
+        if handlers is None:
+            if len(self._handlers_by_address) >= MAX_TRACKED:
+                self._handlers_by_address.clear()
+            handlers = [handler for handler in self._handlers if handler.trigger.is_triggered(message)]
+            self._handlers_by_address[key] = handlers
+        return handlers
 
-    def _has_a_receiver(self, answer: Message, message: Message) -> bool:
-        """Tell whether an answer can be sent; not to an asker who gave a wrong name, whose fault it is."""
-        asker = message.get("SENT_BY")
-        if asker is None or answer.get("TO") != asker or self.rooms().knows(asker):
+    def _has_receiver(self, reply: Message, request: Message) -> bool:
+        """Return False for a reply to a requester whose SENT_BY is no component's name; that is no error here."""
+        requester = request.get("SENT_BY")
+        if requester is None or reply.get("TO") != requester or self.rooms().knows(requester):
             return True
-        self.log_rejected("left an answer out", f"nobody is called {asker[:40]!r}")
+        self.log_rejected("dropped a reply", f"no component is named {requester[:40]!r}")
         return False
 
-    def _counted(self, message: Message) -> Message:
-        """Return a message that has arrived, once it is counted."""
-        way = message.get("TO_ROOM", DIRECTLY), message.get("SENT_BY", "")
-        if len(self._taken) < MOST_REMEMBERED or way in self._taken:
-            self._taken[way] += 1
+    def _count(self, message: Message) -> Message:
+        """Count a received message by room and sender, and return it."""
+        key = message.get("TO_ROOM", DIRECT_MESSAGES), message.get("SENT_BY", "")
+        if len(self._received) < MAX_TRACKED or key in self._received:
+            self._received[key] += 1
         return message
 
-    def taken(self) -> list[tuple[str, str, int]]:
-        """Return how many messages were taken since this was asked last: rooms, senders and numbers."""
-        taken, self._taken = self._taken, Counter()
-        return [(room, sender, number) for (room, sender), number in taken.items()]
+    def pop_received_counts(self) -> list[tuple[str, str, int]]:
+        """Return (room, sender, number of messages received since the last call) for each room and sender."""
+        received, self._received = self._received, Counter()
+        return [(room, sender, number) for (room, sender), number in received.items()]
 
-    def log_rejected(self, kind: str, what: str) -> None:
-        """Put a line into the log about a message that cannot be used, of each kind at most one a second."""
-        self._endpoint.rejections.log(kind, what)
+    def log_rejected(self, action: str, details: str) -> None:
+        """Log a warning about a message that cannot be used, at most one a second for each `action`."""
+        self._endpoint.rejections.log(action, details)
 
     # --- leaving
 
     def close(self) -> None:
-        """Tell the others, and leave the swarm; a second call does nothing."""
+        """Send DISCONNECT and leave the swarm; a second call does nothing."""
         if self._endpoint.closed:
             return
-        with contextlib.suppress(LinkClosed):  # where the swarm has stopped nobody is left to be told
+        with contextlib.suppress(LinkClosed):  # the swarm has stopped
             self._command(MESSAGE_TYPE.COMMAND.DISCONNECT, COMPONENTS=list(self._me().components))
         self._endpoint.close()
         PROCESS.unregister_closer(self)
@@ -341,22 +332,22 @@ class Client:
         self.close()
 
 
-def _names(names: str | Iterable[str]) -> tuple[str, ...]:
+def _as_tuple(names: str | Iterable[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-def _name_of(handler: Handler) -> str:
+def _function_name(handler: Handler) -> str:
     return f"{getattr(handler, '__qualname__', handler)}()"
 
 
-def _objects_for(handler: Handler, objects: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of `objects` that the parameters of `handler`, after the message, name."""
+def _select_objects(handler: Handler, objects: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the objects named by the parameters of `handler` after the first, which is the message."""
     parameters = list(inspect.signature(handler).parameters.values())[1:]
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     for parameter in named:
         if parameter.name not in objects and parameter.default is parameter.empty:
             raise MessageError(
-                f"the handler {_name_of(handler)} takes {parameter.name!r}, which its Client was not given: "
+                f"the handler {_function_name(handler)} takes {parameter.name!r}, which its Client was not given: "
                 f"Client(…, {parameter.name}=…)"
             )
     return {p.name: objects[p.name] for p in named if p.name in objects}

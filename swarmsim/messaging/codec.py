@@ -1,8 +1,7 @@
-"""A message as bytes, for links inside one host: a JSON body, then its arrays as they lie in memory.
+"""A message as bytes, for links inside one host: JSON followed by the raw bytes of its arrays.
 
-Body: the JSON's length and the number of arrays, 4 bytes each (little endian), the JSON, and the arrays'
-bytes one after the other. Each array is told in the JSON by `{"__array__": [dtype, shape]}` at its
-place. A handler gets the same dict that was sent, its arrays read-only.
+Body: the length of the JSON and the number of arrays (4 bytes each, little endian), the JSON, and the arrays' bytes.
+In the JSON, `{"__array__": [dtype, shape]}` stands at the place of each array. Decoded arrays are read-only.
 """
 
 import math
@@ -22,45 +21,45 @@ _ARRAY_KEY = "__array__"
 _ARRAY_KEY_AS_JSON = b'"__array__":'
 _DTYPES = {dtype: dtype.str for dtype in map(np.dtype, "?bhilqBHILQefd")}
 _DTYPE_OF = {name: dtype for dtype, name in _DTYPES.items()}
-_NOTHING_ELSE = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
-_NOT_JSON = (TypeError, ValueError, RecursionError)
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+_ENCODING_ERRORS = (TypeError, ValueError, RecursionError)
 
 
 def encode(message: Message) -> bytes:
     """Return the body of `message`.
 
     Raises:
-        MessageError: it holds something that is neither a JSON value nor an array of numbers, or is too long.
+        MessageError: a value is neither a JSON value nor an array of numbers, or the body is too long.
     """
-    return joined(*parts(message))
+    return join_parts(*encode_parts(message))
 
 
-def parts(message: Message) -> tuple[bytes, list[bytes]]:
-    """Return a message's JSON, in UTF-8, and the bytes of the arrays that are told in it; raises as `encode`."""
+def encode_parts(message: Message) -> tuple[bytes, list[bytes]]:
+    """Return a message's JSON (UTF-8) and the bytes of each of its arrays; raises as `encode`."""
     arrays: list[bytes] = []
     try:
-        text = _as_json(message, arrays)
-    except _NOT_JSON as error:
+        text = _encode_json(message, arrays)
+    except _ENCODING_ERRORS as error:
         raise MessageError(
-            f"{_guilty_part(message)} cannot be sent: no JSON value or array of numbers: {error}"
+            f"{_invalid_part(message)} cannot be sent: not a JSON value or an array of numbers: {error}"
         ) from None
     if arrays and text.count(_ARRAY_KEY_AS_JSON) != len(arrays):
-        raise MessageError(f"a message with arrays cannot be sent with a key {_ARRAY_KEY!r} of its own")
+        raise MessageError(f"a message with arrays cannot have the key {_ARRAY_KEY!r} itself")
     return text, arrays
 
 
-def joined(text: bytes, arrays: list[bytes], before: bytes = b"") -> bytes:
-    """Return the body of the `parts` of a message, after `before`; raises as `encode`."""
-    body = b"".join((before, _HEAD.pack(len(text), len(arrays)), text, *arrays))
+def join_parts(text: bytes, arrays: list[bytes], prefix: bytes = b"") -> bytes:
+    """Return `prefix` and the body of these parts; raises as `encode`."""
+    body = b"".join((prefix, _HEAD.pack(len(text), len(arrays)), text, *arrays))
     if len(body) > MAX_MESSAGE_BYTES:
         raise MessageError(f"a message of {len(body):,} bytes cannot be sent: {MAX_MESSAGE_BYTES:,} bytes at most")
     return body
 
 
-def _as_json(value: object, arrays: list[bytes]) -> bytes:
-    """Return `value` as JSON, and add the bytes of its arrays to `arrays`."""
+def _encode_json(value: object, arrays: list[bytes]) -> bytes:
+    """Return `value` as JSON, and append the bytes of its arrays to `arrays`."""
 
-    def other(item: object) -> Any:
+    def encode_numpy(item: object) -> Any:
         if isinstance(item, np.ndarray) and item.dtype in _DTYPES:
             arrays.append(item.tobytes())
             return {_ARRAY_KEY: (_DTYPES[item.dtype], item.shape)}
@@ -68,26 +67,26 @@ def _as_json(value: object, arrays: list[bytes]) -> bytes:
             return item.item()
         raise TypeError(f"{type(item).__name__} {str(item)[:40]!r}")
 
-    text = orjson.dumps(value, default=other, option=_NOTHING_ELSE)
+    text = orjson.dumps(value, default=encode_numpy, option=_OPTIONS)
     if b"null" in text:
-        _refuse_not_finite(value)
+        _check_finite(value)
     return text
 
 
-def _refuse_not_finite(value: object) -> None:
-    """Raise ValueError for a number that JSON does not have, and would silently become null."""
+def _check_finite(value: object) -> None:
+    """Raise ValueError for NaN and infinities, which orjson would silently write as null."""
     if isinstance(value, float | np.floating) and not math.isfinite(value):
-        raise ValueError(f"{value} is no number; an array can hold it")
+        raise ValueError(f"{value} is not a JSON number; an array can hold it")
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     for item in inner:
-        _refuse_not_finite(item)
+        _check_finite(item)
 
 
-def _guilty_part(message: Message) -> str:
+def _invalid_part(message: Message) -> str:
     for key, value in message.items():
         try:
-            _as_json({key: value}, [])
-        except _NOT_JSON:
+            _encode_json({key: value}, [])
+        except _ENCODING_ERRORS:
             return f"the value of {key}"
     return "the message"
 
@@ -96,55 +95,55 @@ def decode(body: bytes) -> Message:
     """Return the message of a body.
 
     Raises:
-        MessageError: the body is none that `encode` wrote.
+        MessageError: the body is not the output of `encode`.
     """
     try:
         length, n_arrays = _HEAD.unpack_from(body)
         end = _HEAD.size + length
         if end > len(body):
-            raise ValueError("it is cut short")
+            raise ValueError("it is truncated")
         message = orjson.loads(body[_HEAD.size : end])
         if n_arrays:
-            end = _Arrays(body, end, n_arrays).put_all_into(message)
+            end = _ArrayDecoder(body, end, n_arrays).decode_into(message)
         if end != len(body):
-            raise ValueError(f"{len(body) - end} bytes of it have no place in it")
+            raise ValueError(f"{len(body) - end} surplus bytes")
     except (ValueError, TypeError, struct.error, RecursionError) as error:
-        raise MessageError(f"a body of {len(body)} bytes is no message: {error}") from None
+        raise MessageError(f"a body of {len(body)} bytes is not a message: {error}") from None
     if not isinstance(message, dict):
-        raise MessageError(f"a message is a JSON object, not {type(message).__name__}")
+        raise MessageError(f"a message must be a JSON object, not {type(message).__name__}")
     return message
 
 
-class _Arrays:
-    """Put the arrays behind the JSON back at their places, in the order in which they were told."""
+class _ArrayDecoder:
+    """Replaces the placeholders in a decoded message by the arrays that follow the JSON, in order."""
 
     def __init__(self, body: bytes, start: int, number: int) -> None:
         self._body = body
         self._start = start
-        self._left = number
+        self._remaining = number
 
-    def put_all_into(self, message: object) -> int:
-        """Return where the last of them ends."""
-        self._put_into(message)
-        if self._left:
-            raise ValueError(f"{self._left} of its arrays have no place in it")
+    def decode_into(self, message: object) -> int:
+        """Replace all placeholders, and return the end of the last array in the body."""
+        self._replace_in(message)
+        if self._remaining:
+            raise ValueError(f"{self._remaining} of its arrays have no placeholder")
         return self._start
 
-    def _put_into(self, value: object) -> None:
-        """Replace what stands for arrays in a dict or a list, and in all that it holds, until none is left."""
-        places: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-        for place, item in places:
+    def _replace_in(self, value: object) -> None:
+        """Replace the placeholders in a dict or a list, recursively, until no array remains."""
+        items: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for key, item in items:
             if type(item) is dict and _ARRAY_KEY in item and len(item) == 1:
-                value[place] = self._next(*item[_ARRAY_KEY])  # type: ignore[index]
-                self._left -= 1
+                value[key] = self._next_array(*item[_ARRAY_KEY])  # type: ignore[index]
+                self._remaining -= 1
             elif type(item) is dict or type(item) is list:
-                self._put_into(item)
-            if not self._left:
+                self._replace_in(item)
+            if not self._remaining:
                 return
 
-    def _next(self, name: str, shape: list[int]) -> np.ndarray:
+    def _next_array(self, name: str, shape: list[int]) -> np.ndarray:
         if name not in _DTYPE_OF or type(shape) is not list or min(shape, default=0) < 0:
-            raise ValueError(f"no array of numbers: {str(name)[:40]} {str(shape)[:40]}")
+            raise ValueError(f"not an array of numbers: {str(name)[:40]} {str(shape)[:40]}")
         array: np.ndarray = np.ndarray(shape, _DTYPE_OF[name], self._body, self._start)
         self._start += array.nbytes
         return array

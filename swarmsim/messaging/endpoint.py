@@ -1,4 +1,4 @@
-"""A client's end of a link: the interface that every link has, and what links inside one host share."""
+"""`Endpoint`: the interface between a `Client` and its link. `HostEndpoint`: what the links inside one host share."""
 
 import contextlib
 import logging
@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from swarmsim.errors import LinkClosed, MessageError, StopRequested
 from swarmsim.messaging.codec import decode, encode
 from swarmsim.messaging.message import Message, validate
-from swarmsim.messaging.rooms import CHANGES_ROOMS, MIRRORED, Rooms, apply_command, logged, receivers
+from swarmsim.messaging.rooms import CHANGES_ROOMS, MIRRORED_TYPES, Rooms, apply_command, logging_copy, receivers
 
 logger = logging.getLogger("swarmsim")
 
-COMPLAINT_SECONDS = 1.0
+LOG_SECONDS = 1.0  # between two warnings of one kind
 
 Address = tuple[str, int]
 
@@ -24,7 +24,7 @@ def format_address(address: Address) -> str:
 
 
 class Endpoint(ABC):
-    """What a `Client` asks of a link; `id` is this client's member id in its swarm."""
+    """A client's end of a link; `id` is the client's member id in the swarm."""
 
     id: str
     rejections: "RejectionLog"
@@ -32,42 +32,42 @@ class Endpoint(ABC):
 
     @abstractmethod
     def rooms(self) -> Rooms:
-        """Return who is where now."""
+        """Return the current members and rooms."""
 
     @abstractmethod
     def send(self, message: Message) -> None:
-        """Hand a valid message to all who get it."""
+        """Send a valid message to all its receivers."""
 
     @abstractmethod
     def receive(self, timeout: float) -> Message:
         """Return the next message.
 
         Raises:
-            WaitTimeout: none came within `timeout` seconds; Stalled, where it is known that none can come.
-            LinkClosed: the swarm stopped, or this end is closed.
+            WaitTimeout: no message arrived within `timeout` seconds; Stalled if none can arrive any more.
+            LinkClosed: the swarm stopped, or this endpoint is closed.
         """
 
     @abstractmethod
     def unread_members(self) -> list[str]:
-        """Return the names of the other members with whom messages lie unread now."""
+        """Return the names of the other members that have unread messages."""
 
     @abstractmethod
     def remove_member(self, process_id: int) -> None:
-        """Take every client of a process that has gone without a word out of the rooms, and tell all that are left."""
+        """Remove all clients of a process that ended without disconnecting, and send DISCONNECT for each of them."""
 
     def listen(self, handle: Callable[[Message], None]) -> None:
-        """Have every message handled until this component is asked to stop."""
+        """Call `handle` for each message until this component is asked to stop."""
         with contextlib.suppress(StopRequested):
             while True:
                 handle(self.receive(math.inf))
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of everything, without a word to the others; a second call does nothing."""
+        """Release all resources without sending anything; a second call does nothing."""
 
 
 class RejectionLog:
-    """Lines in the log about what a client cannot use, of each kind one in `COMPLAINT_SECONDS`; the others are counted.
+    """Rate-limited warnings about what a client cannot use: for each kind of action one in `LOG_SECONDS`.
 
     Args:
         name: the client's.
@@ -75,39 +75,39 @@ class RejectionLog:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._due: dict[str, float] = {}
-        self._unsaid: dict[str, int] = {}
+        self._next_time: dict[str, float] = {}
+        self._suppressed: dict[str, int] = {}
 
-    def log(self, kind: str, what: str) -> None:
-        """Tell what was done, one of a few kinds, and to what; or count it where that was told just now."""
+    def log(self, action: str, details: str) -> None:
+        """Log what the client did and to what, or count it if the same action was logged just before."""
         now = time.monotonic()
-        if now < self._due.get(kind, now):
-            self._unsaid[kind] = self._unsaid.get(kind, 0) + 1
+        if now < self._next_time.get(action, now):
+            self._suppressed[action] = self._suppressed.get(action, 0) + 1
             return
-        self._due[kind] = now + COMPLAINT_SECONDS
-        unsaid = self._unsaid.pop(kind, 0)
-        logger.warning("%s %s: %s%s", self._name, kind, what, f", and {unsaid:,} more before it" if unsaid else "")
+        self._next_time[action] = now + LOG_SECONDS
+        number = self._suppressed.pop(action, 0)
+        logger.warning("%s %s: %s%s", self._name, action, details, f", and {number:,} more before it" if number else "")
 
     def close(self) -> None:
-        """Tell what was only counted so far."""
-        for kind, unsaid in self._unsaid.items():
-            logger.warning("%s %s: %s more", self._name, kind, f"{unsaid:,}")
-        self._unsaid.clear()
+        """Log the numbers of suppressed warnings."""
+        for action, number in self._suppressed.items():
+            logger.warning("%s %s: %s more", self._name, action, f"{number:,}")
+        self._suppressed.clear()
 
 
-def read_body(body: bytes, rejections: RejectionLog) -> Message | None:
-    """Return the message of `body`, or None, with a complaint, where it is none."""
+def decode_valid(body: bytes, rejections: RejectionLog) -> Message | None:
+    """Return the message of `body`; log an invalid one and return None."""
     try:
         message = decode(body)
         validate(message)
     except MessageError as error:
-        rejections.log("left out what it got", str(error))
+        rejections.log("ignored an invalid message", str(error))
         return None
     return message
 
 
 class HostEndpoint(Endpoint):
-    """An end whose sender knows the rooms, and hands a message straight to its receivers."""
+    """An endpoint that knows the rooms, and delivers each message directly to its receivers."""
 
     def __init__(self, member_id: str) -> None:
         self.id = member_id
@@ -116,18 +116,18 @@ class HostEndpoint(Endpoint):
 
     def send(self, message: Message) -> None:
         if self.closed:
-            raise self.gone()
+            raise self.closed_error()
         body = encode(message)
         if message["TYPE"] in CHANGES_ROOMS:
             table = self.update_rooms(lambda rooms: apply_command(rooms, message, self.id))
         else:
             table = self.rooms()
         self.deliver(table, message, self._receivers(table, message), body)
-        if message["TYPE"] in MIRRORED and table.logging:
-            self._mirror(table, message)
+        if message["TYPE"] in MIRRORED_TYPES and table.logging:
+            self._send_logging_copy(table, message)
 
     def _receivers(self, table: Rooms, message: Message) -> tuple[str, ...]:
-        """Return who gets `message`; found once for each address while nobody comes or goes."""
+        """Return the receivers of `message`, cached by address until the membership changes."""
         if table is not self._routes_of:
             self._routes, self._routes_of = {}, table
         address = message.get("TO_ROOM"), message.get("TO")
@@ -135,19 +135,19 @@ class HostEndpoint(Endpoint):
             self._routes[address] = receivers(table, message, self.id)
         return self._routes[address]
 
-    def _mirror(self, table: Rooms, message: Message) -> None:
-        log = logged(message)
+    def _send_logging_copy(self, table: Rooms, message: Message) -> None:
+        log = logging_copy(message)
         to = receivers(table, log, self.id)
         if to:
             self.deliver(table, log, to, encode(log))
 
     @abstractmethod
-    def gone(self) -> LinkClosed:
-        """Return the error that tells why this end can no longer be used."""
+    def closed_error(self) -> LinkClosed:
+        """Return the error that says why this endpoint is closed."""
 
     @abstractmethod
     def update_rooms(self, change: Callable[[Rooms], Rooms]) -> Rooms:
-        """Replace the swarm's rooms by `change(rooms)`, as one step for all members, and return them."""
+        """Replace the swarm's rooms by `change(rooms)` atomically, and return them."""
 
     @abstractmethod
     def deliver(self, table: Rooms, message: Message, to: Sequence[str], body: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Which link an address leads to: this one choice for every `Client` and `Server`."""
+"""Chooses the link of an address, for each `Client` and `Server`."""
 
 import os
 from collections.abc import Iterator
@@ -19,29 +19,29 @@ from swarmsim.messaging.sockets.wire import Wire
 
 Link = Literal["inprocess", "queues", "sockets"]
 
-# A program that nobody launched is one of several that find each other by TCP.
+# Programs without a launcher find each other by TCP.
 _SERVED_LINK: ContextVar[Link] = ContextVar("served_link", default="sockets")
 
 
-class Served(Protocol):
-    """An address that is held; whether to serve it takes a process that stays."""
+class AddressServer(Protocol):
+    """Holds an address. `needs_process`: whether serving occupies a process."""
 
     address: Address
-    takes_a_process: bool
+    needs_process: bool
 
     def serve(self) -> None:
         """Serve until closed, or until this process is asked to stop."""
 
-    def serve_beside(self) -> None:
-        """Serve until closed, beside what this process does otherwise."""
+    def serve_in_background(self) -> None:
+        """Serve until closed, without blocking."""
 
     def close(self) -> None:
-        """Let go of the address; a second call does nothing."""
+        """Release the address; a second call does nothing."""
 
 
 @contextmanager
 def serving_on(link: Link) -> Iterator[None]:
-    """Have every `Server` made within serve on `link`."""
+    """Serve on `link` in each `Server` that is created within the context."""
     token = _SERVED_LINK.set(link)
     try:
         yield
@@ -50,23 +50,25 @@ def serving_on(link: Link) -> Iterator[None]:
 
 
 def serve_on(link: Link) -> None:
-    """Have every `Server` made from now on serve on `link`."""
+    """Serve on `link` in each `Server` that is created from now on."""
     _SERVED_LINK.set(link)
 
 
 def served_link() -> Link:
-    """Return the link that a `Server` made now serves on."""
+    """Return the link that a new `Server` serves on."""
     return _SERVED_LINK.get()
 
 
-def serve(address: Address, wire: Wire | None = None, secret: str | None = None, *, insecure: bool = False) -> Served:
+def serve(
+    address: Address, wire: Wire | None = None, secret: str | None = None, *, insecure: bool = False
+) -> AddressServer:
     """Hold `address` on the link that this process serves on.
 
     Args:
-        wire, secret, insecure: of the sockets link, as `SocketServer` has them; other links need none.
+        wire, secret, insecure: see `SocketServer`; only the sockets link uses them.
 
     Raises:
-        AddressError: it is held already, or must not be served as it stands.
+        AddressError: the address is already served, or must not be served without a secret.
     """
     match served_link():
         case "inprocess":
@@ -77,8 +79,8 @@ def serve(address: Address, wire: Wire | None = None, secret: str | None = None,
             return SocketServer(address, wire, secret=secret, insecure=insecure)
 
 
-def serve_any(server: str) -> Served:
-    """Hold an address of `server` that nobody holds, on the link that this process serves on."""
+def serve_any(server: str) -> AddressServer:
+    """Hold an address of `server` with a free port, on the link that this process serves on."""
     if served_link() == "sockets":
         return serve((server, 0))
     for port in count(os.getpid()):
@@ -88,7 +90,7 @@ def serve_any(server: str) -> Served:
 
 
 def connect(address: Address, name: str, wire: Wire, secret: str | None = None) -> Endpoint:
-    """Return an end of the swarm that runs at `address`: in this process, else on this host, else by TCP.
+    """Return an endpoint of the swarm at `address`: inside this process, else on this host, else by TCP.
 
     Raises:
         AddressError: no swarm runs there.
@@ -100,10 +102,10 @@ def connect(address: Address, name: str, wire: Wire, secret: str | None = None) 
 
 
 def private_directory(address: Address) -> Path | None:
-    """Return the directory on this host that belongs to the swarm at `address` and goes with it; None where none does.
+    """Return the directory that a swarm on this host has until it stops; None if the swarm has no directory.
 
     Raises:
-        AddressError: it is no address.
+        AddressError: `address` is not a host name and a port number.
     """
     directory = directory_of(address)
-    return directory if find_hub(address) is None and (directory / "kept").is_dir() else None
+    return directory if find_hub(address) is None and (directory / "state").is_dir() else None

@@ -1,4 +1,4 @@
-"""Message types, their fields, and what makes a message valid."""
+"""Message types, their fields, and the validation of messages."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from swarmsim.errors import MessageError, unknown
 
 Message = dict[str, Any]
 
-NAME_LENGTH = 1000  # of characters; whatever is longer is no name
+NAME_LENGTH = 1000  # characters
 
 
 @dataclass(frozen=True)
 class MessageType:
-    """One type of message: `KIND/NAME`, and the fields that it must and may carry."""
+    """A message type: its id `KIND/NAME`, its required fields and its optional fields."""
 
     id: str
     required_fields: tuple[str, ...] = ()
@@ -29,12 +29,12 @@ class MessageType:
         return tuple(field for field in self.required_fields if field not in message)
 
     def check_fields(self, message: Mapping[str, Any]) -> bool:
-        """Tell whether `message` carries all required fields of this type."""
+        """Return whether `message` has all required fields of this type."""
         return not self.missing_fields(message)
 
 
 class DATA:
-    """What components work on: FORWARD, GRADIENT, REWARD, TEXT, CUSTOM."""
+    """The data that components exchange: FORWARD, GRADIENT, REWARD, TEXT, CUSTOM."""
 
     FORWARD = MessageType("DATA/FORWARD", ("DATA",), ("ROOM",))
     GRADIENT = MessageType("DATA/GRADIENT", ("DATA",), ("ROOM",))
@@ -44,7 +44,7 @@ class DATA:
 
 
 class COMMAND:
-    """Who comes, joins, leaves and goes, and what a component is asked to save or load."""
+    """Changes of membership, and requests to save or load weights and settings."""
 
     REGISTER = MessageType("COMMAND/REGISTER", ("NAME",))
     DISCONNECT = MessageType("COMMAND/DISCONNECT")
@@ -60,7 +60,7 @@ class COMMAND:
 
 
 class LOG:
-    """What components tell about themselves."""
+    """What components report about themselves."""
 
     MODELWEIGHTS = MessageType("LOG/MODELWEIGHTS", ("WEIGHTS", "COMPONENT"), ("DM",))
     SETTINGS = MessageType("LOG/SETTINGS", ("SETTINGS", "COMPONENT"), ("DM",))
@@ -73,7 +73,7 @@ class LOG:
 class MESSAGE_TYPE:  # noqa: N801  (the protocol's own spelling, which users' scripts import)
     """All message types by kind and name: `MESSAGE_TYPE.DATA.CUSTOM.id == 'DATA/CUSTOM'`.
 
-    docs/protocol.md lists them all, with the fields that each needs.
+    docs/protocol.md lists them all, with the required fields of each.
     """
 
     DATA = DATA
@@ -88,16 +88,16 @@ class MESSAGE_TYPE:  # noqa: N801  (the protocol's own spelling, which users' sc
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """Whether the models learn from what a message tells them."""
+    """Whether the models learn from the content of a message."""
 
     id: int
     name: str
 
 
 class MODEL_STATUS:  # noqa: N801  (the protocol's own spelling, which users' scripts import)
-    """The two states a model can be asked to work in; a reply carries its request's on.
+    """The two modes of a model: it learns in `TRAIN` (id 1), and does not learn in `VALIDATE` (id 2).
 
-    `TRAIN`, with the id 1: it learns from what it is told. `VALIDATE`, with the id 2: it does not.
+    A request names the mode in the key MODEL_STATUS, and the reply repeats it.
     """
 
     TRAIN = ModelStatus(1, "TRAIN")
@@ -116,51 +116,50 @@ def _message_types() -> Iterator[MessageType]:
 
 _TYPES = {message_type.id: message_type for message_type in _message_types()}
 
-_WHOLE_NUMBER = (int, np.integer)
-_COMMON: tuple[tuple[str, Any, str], ...] = (
+_INTEGER = (int, np.integer)
+_COMMON_KEYS: tuple[tuple[str, Any, str], ...] = (
     ("TO_ROOM", str, "a name"),
     ("TO", str, "a name"),
     ("SENT_BY", str, "a name"),
-    ("ID", (str, *_WHOLE_NUMBER), "a text or a whole number"),
-    ("ROOT_ID", (str, *_WHOLE_NUMBER), "a text or a whole number"),
-    ("MODEL_STATUS", _WHOLE_NUMBER, "a whole number"),
+    ("ID", (str, *_INTEGER), "a string or an integer"),
+    ("ROOT_ID", (str, *_INTEGER), "a string or an integer"),
+    ("MODEL_STATUS", _INTEGER, "an integer"),
 )
 
 
 def root_id(message: Mapping[str, Any]) -> Any:
-    """Return the id of the message that began this one's conversation, its own where it began one itself."""
+    """Return the id of the message that began the conversation: ROOT_ID, or the message's own ID if it began it."""
     return message.get("ROOT_ID", message.get("ID"))
 
 
 def validate(message: object) -> MessageType:
-    """Return the type of a message that can be sent.
+    """Return the type of a valid message.
 
     Raises:
-        MessageError: it is no dict with string keys, its TYPE is missing or unknown, a required
-            field is missing, it has neither TO_ROOM nor TO, or one of the keys that all messages
-            have in common holds what cannot be compared with others.
+        MessageError: the message is not a dict, its TYPE is missing or unknown, a required field is missing,
+            TO_ROOM and TO are both missing, or a key that all messages share has a value of the wrong type.
     """
     if not isinstance(message, dict):
-        raise MessageError(f"a message is a dict, not {type(message).__name__}")
+        raise MessageError(f"a message must be a dict, not {type(message).__name__}")
     type_id = message.get("TYPE")
     message_type = _TYPES.get(type_id) if isinstance(type_id, str) else None
     if message_type is None:
-        raise _wrong_type(message)
+        raise _type_error(message)
     for field in message_type.required_fields:
         if field not in message:
             raise MessageError(f"a {message_type.id} message needs the field {field}")
     if "TO_ROOM" not in message and "TO" not in message:
         raise MessageError(f"a {message_type.id} message needs TO_ROOM (a room) or TO (a component)")
-    for key, kinds, meaning in _COMMON:
+    for key, kinds, meaning in _COMMON_KEYS:
         if key in message and not isinstance(message[key], kinds):
-            raise MessageError(f"{key} is {meaning}, not {type(message[key]).__name__}")
+            raise MessageError(f"{key} must be {meaning}, not {type(message[key]).__name__}")
     return message_type
 
 
-def _wrong_type(message: Message) -> MessageError:
+def _type_error(message: Message) -> MessageError:
     if "TYPE" not in message:
         return MessageError("a message needs a TYPE, for example MESSAGE_TYPE.DATA.CUSTOM.id")
     type_id = message["TYPE"]
     if not isinstance(type_id, str):
-        return MessageError(f"TYPE is a text, not {type(type_id).__name__}")
+        return MessageError(f"TYPE must be a string, not {type(type_id).__name__}")
     return MessageError(unknown("message TYPE", type_id[:NAME_LENGTH], _TYPES))

@@ -1,7 +1,7 @@
-"""What this process must notice whatever it waits for, and what it must let go of after a fork.
+"""The state of this process: events that interrupt each of its waits, and resources to release after a fork.
 
-A launcher must notice that a component failed; a component must notice that its launcher asks it to
-stop or is gone. Both are file descriptors that every wait of the process includes.
+A launcher must notice when a component fails; a component must notice when its launcher ends or asks it to stop.
+Both are events on file descriptors that each wait of the process includes.
 """
 
 import contextlib
@@ -13,41 +13,41 @@ from collections.abc import Callable, Hashable
 
 from swarmsim.errors import WaitTimeout
 
-# How long a message is looked for before going to sleep: waking up again costs more than most waits of a step last.
+# Busy-wait before sleeping: waking up costs more than most waits within a step last.
 SPIN_SECONDS = 0.0005
 
-# How long one sleep lasts at most: a signal that comes just before the system call that sleeps does not end it.
-NAP_SECONDS = 1.0
+# Longest single sleep: a signal that arrives just before the system call does not interrupt it.
+SLEEP_SECONDS = 1.0
 
 
 class ProcessContext:
-    """The one state of this process that a fork must reset."""
+    """The state of this process that a fork must reset."""
 
     def __init__(self) -> None:
-        self._watched = selectors.DefaultSelector()
+        self._selector = selectors.DefaultSelector()
         self._resources: dict[Hashable, Callable[[], None]] = {}
         self._closers: dict[Hashable, Callable[[], None]] = {}
         self._on_ready: Callable[[], None] | None = None
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable while something watched asks to be noticed."""
-        return self._watched.fileno()
+        """Return a descriptor that is readable while an event is pending."""
+        return self._selector.fileno()
 
-    def add_reader(self, source: int, notice: Callable[[], None]) -> None:
-        """Call `notice` in every wait of this process while `source` is readable; it may raise to end the wait."""
-        self._watched.register(source, selectors.EVENT_READ, notice)
+    def add_reader(self, descriptor: int, callback: Callable[[], None]) -> None:
+        """Call `callback` in each wait of this process while `descriptor` is readable; it may raise to end the wait."""
+        self._selector.register(descriptor, selectors.EVENT_READ, callback)
 
-    def remove_reader(self, source: int) -> None:
+    def remove_reader(self, descriptor: int) -> None:
         with contextlib.suppress(KeyError):
-            self._watched.unregister(source)
+            self._selector.unregister(descriptor)
 
     def handle_events(self) -> None:
-        """Call what is due now."""
-        for key, _ in self._watched.select(0):
+        """Call the callbacks of all pending events."""
+        for key, _ in self._selector.select(0):
             key.data()
 
     def wait(self, timeout: float, waited_for: str, until: Callable[[], bool] = lambda: False) -> None:
-        """Wait until `until()`, looking again after each notice.
+        """Wait until `until()` is true; it is checked after each event.
 
         Raises:
             WaitTimeout: `timeout` seconds passed.
@@ -57,39 +57,38 @@ class ProcessContext:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise WaitTimeout(f"waited {timeout:g} s for {waited_for}")
-            for key, _ in self._watched.select(min(left, NAP_SECONDS)):
+            for key, _ in self._selector.select(min(left, SLEEP_SECONDS)):
                 key.data()
 
-    def release_after_fork(self, resource: Hashable, let_go: Callable[[], None]) -> None:
-        """Have processes forked from this one `let_go` of `resource`, since it is this process's alone."""
-        self._resources[resource] = let_go
+    def release_after_fork(self, resource: Hashable, release: Callable[[], None]) -> None:
+        """Call `release` in each process forked from this one, since `resource` belongs to this process only."""
+        self._resources[resource] = release
 
     def forget_resource(self, resource: Hashable) -> None:
         self._resources.pop(resource, None)
 
-    def register_closer(self, resource: Hashable, farewell: Callable[[], None]) -> None:
-        """Have `farewell` called when this component ends, unless `resource` was closed before."""
-        self._closers[resource] = farewell
+    def register_closer(self, resource: Hashable, close: Callable[[], None]) -> None:
+        """Call `close` when this component ends, unless `resource` is unregistered before."""
+        self._closers[resource] = close
 
     def unregister_closer(self, resource: Hashable) -> None:
-        """Take back a promise that has been kept."""
         self._closers.pop(resource, None)
 
     def closers(self) -> dict[Hashable, Callable[[], None]]:
-        """Return what is promised for this component's end."""
+        """Return the functions to call when this component ends, by resource."""
         return dict(self._closers)
 
     def begin_child(self, on_ready: Callable[[], None]) -> None:
-        """Drop what was the launcher's in a process just forked from it; `on_ready` is called once by `ready`."""
-        self._watched.close()
-        for let_go in self._resources.values():
-            let_go()
+        """Release the launcher's resources in a process forked from it; `report_ready` calls `on_ready` once."""
+        self._selector.close()
+        for release in self._resources.values():
+            release()
         self._resources, self._closers = {}, {}
-        self._watched = selectors.DefaultSelector()
+        self._selector = selectors.DefaultSelector()
         self._on_ready = on_ready
 
     def report_ready(self) -> None:
-        """Tell the launcher, once, that this process waits for messages."""
+        """Tell the launcher that this process waits for messages; only the first call does."""
         on_ready, self._on_ready = self._on_ready, None
         if on_ready is not None:
             on_ready()
@@ -98,12 +97,12 @@ class ProcessContext:
 PROCESS = ProcessContext()
 
 
-def ready_soon(poll: select.poll, seconds: float) -> list[tuple[int, int]]:
-    """Return what is ready in `poll`, within `seconds`; look for it a moment before going to sleep."""
+def poll_with_spin(poll: select.poll, seconds: float) -> list[tuple[int, int]]:
+    """Return the events of `poll` within `seconds`; busy-wait for `SPIN_SECONDS` before sleeping."""
     end = time.monotonic() + SPIN_SECONDS
     while not (ready := poll.poll(0)) and time.monotonic() < end:
         os.sched_yield()
     end = time.monotonic() + seconds
     while not ready and (left := end - time.monotonic()) > 0:
-        ready = poll.poll(1000 * min(left, NAP_SECONDS))
+        ready = poll.poll(1000 * min(left, SLEEP_SECONDS))
     return ready

@@ -1,4 +1,4 @@
-"""Who is in which room, and who gets a message: pure functions on an immutable table."""
+"""Membership and routing: which member is in which room, and who receives a message; pure functions."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -8,10 +8,10 @@ from typing import Any
 from swarmsim.errors import MessageError, unknown
 from swarmsim.messaging.message import MESSAGE_TYPE, NAME_LENGTH
 
-MOST_MEMBERS = MOST_ROOMS = 10_000
-MOST_COMPONENTS = 100_000  # of one member
-MOST_DEPARTED = 100_000
-ANNOUNCED_LENGTH = 1_000_000  # of characters, as JSON
+MAX_MEMBERS = MAX_ROOMS = 10_000
+MAX_COMPONENTS = 100_000  # per member
+MAX_DEPARTED = 100_000
+MAX_ANNOUNCED_LENGTH = 1_000_000  # characters of JSON
 
 COMMAND_ROOM = "_command"
 LOGGING_ROOM = "_logging"
@@ -29,7 +29,7 @@ CHANGES_ROOMS = frozenset(
         _COMMAND.DISABLELOGGING,
     )
 )
-MIRRORED = frozenset((MESSAGE_TYPE.DATA.FORWARD.id, MESSAGE_TYPE.DATA.GRADIENT.id))
+MIRRORED_TYPES = frozenset((MESSAGE_TYPE.DATA.FORWARD.id, MESSAGE_TYPE.DATA.GRADIENT.id))
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Member:
     """A registered client.
 
     Attributes:
-        id: unique in its swarm, given by the link.
-        name: what it called itself; names may be shared.
-        components: the components that it answers for, itself alone unless it announced others, or none.
+        id: unique in the swarm; the link assigns it.
+        name: the client's name; several members may have the same name.
+        components: names of the components that it represents; by default its own name, and empty for an observer.
         rooms: the rooms that it has joined.
-        announced: what else its REGISTER message carried.
+        announced: the further keys of its REGISTER message.
     """
 
     id: str
@@ -50,13 +50,13 @@ class Member:
     rooms: frozenset[str] = frozenset((COMMAND_ROOM,))
     announced: Mapping[str, Any] = field(default_factory=dict)
 
-    def farewell(self) -> dict[str, Any]:
-        """Return what its DISCONNECT message tells of it."""
+    def disconnect_fields(self) -> dict[str, Any]:
+        """Return the fields of this member's DISCONNECT message."""
         return {"SENT_BY": self.name, "COMPONENTS": list(self.components)}
 
     @property
-    def answers_for_somebody(self) -> bool:
-        """Whether it is more than an observer, for whom nobody waits."""
+    def has_components(self) -> bool:
+        """Whether it represents components; an observer does not."""
         return bool(self.components)
 
 
@@ -65,10 +65,10 @@ class Rooms:
     """The membership of one swarm.
 
     Attributes:
-        members: by member id, in the order of their registration.
-        rooms: every room that was ever joined, in that order; an empty room stays known.
-        departed: names of those who have gone last, so that a late answer to them is no error.
-        logging: whether DATA/FORWARD and DATA/GRADIENT messages are mirrored to `_logging`.
+        members: by member id, in order of registration.
+        rooms: every room that was ever joined, in order of first join; empty rooms remain.
+        departed: names of the latest members that left, so that a late reply to them is no error.
+        logging: whether DATA/FORWARD and DATA/GRADIENT messages are copied to the room `_logging`.
     """
 
     members: Mapping[str, Member] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class Rooms:
     logging: bool = True
 
     def knows(self, name: str) -> bool:
-        """Tell whether a component of that name is here, or was."""
+        """Return whether a component of that name is or was a member."""
         return name in self.departed or any(name == m.name or name in m.components for m in self.members.values())
 
     def in_room(self, room: str) -> Iterator[Member]:
@@ -85,17 +85,17 @@ class Rooms:
 
 
 def apply_command(table: Rooms, command: Mapping[str, Any], member_id: str) -> Rooms:
-    """Return the table after `member_id` has sent `command`; other messages leave it as it is.
+    """Return the table after `command` from `member_id`; messages of other types do not change it.
 
     Raises:
-        MessageError: REGISTER twice, any other command before REGISTER, a name or something announced that
-            is none, or more members or rooms than a swarm can have.
+        MessageError: the member is already registered or not yet registered, a name or an announced value is
+            invalid, or a limit on members, rooms or components is exceeded.
     """
     kind = command.get("TYPE")
     if not isinstance(kind, str) or kind not in CHANGES_ROOMS:
         return table
     if kind == _COMMAND.REGISTER.id:
-        return _registered(table, command, member_id)
+        return _register(table, command, member_id)
     if kind in (_COMMAND.ENABLELOGGING.id, _COMMAND.DISABLELOGGING.id):
         return replace(table, logging=kind == _COMMAND.ENABLELOGGING.id)
     if member_id not in table.members:
@@ -106,83 +106,83 @@ def apply_command(table: Rooms, command: Mapping[str, Any], member_id: str) -> R
     if kind == _COMMAND.DISCONNECT.id:
         members = {key: value for key, value in table.members.items() if key != member_id}
         departed = tuple(dict.fromkeys((*table.departed, member.name, *member.components)))
-        return replace(table, members=members, departed=departed[-MOST_DEPARTED:])
-    room = _name("ROOM is a room's name", command.get("ROOM"))
+        return replace(table, members=members, departed=departed[-MAX_DEPARTED:])
+    room = _valid_name("ROOM must be a room's name", command.get("ROOM"))
     if kind == _COMMAND.JOINROOM.id:
         member = replace(member, rooms=member.rooms | {room})
         rooms = table.rooms if room in table.rooms else (*table.rooms, room)
-        _check_number("rooms in a swarm", len(rooms), MOST_ROOMS)
+        _check_limit("rooms in a swarm", len(rooms), MAX_ROOMS)
     else:
         member, rooms = replace(member, rooms=member.rooms - {room}), table.rooms
     return replace(table, members={**table.members, member_id: member}, rooms=rooms)
 
 
-def _registered(table: Rooms, command: Mapping[str, Any], member_id: str) -> Rooms:
+def _register(table: Rooms, command: Mapping[str, Any], member_id: str) -> Rooms:
     if member_id in table.members:
         raise MessageError(f"{table.members[member_id].name!r} is already registered")
-    _check_number("members in a swarm", len(table.members) + 1, MOST_MEMBERS)
-    name = _name("NAME is the component's name", command.get("NAME"))
+    _check_limit("members in a swarm", len(table.members) + 1, MAX_MEMBERS)
+    name = _valid_name("NAME must be the component's name", command.get("NAME"))
     components = command.get("COMPONENTS", [name])
     if not isinstance(components, list | tuple):
-        raise MessageError(f"COMPONENTS is a list of component names, not {type(components).__name__}")
-    _check_number("components of one member", len(components), MOST_COMPONENTS)
-    names = tuple(_name("each of COMPONENTS is a component's name", item) for item in components)
-    member = Member(member_id, name, names, announced=_announced(command))
+        raise MessageError(f"COMPONENTS must be a list of component names, not {type(components).__name__}")
+    _check_limit("components of one member", len(components), MAX_COMPONENTS)
+    names = tuple(_valid_name("each of COMPONENTS must be a component's name", item) for item in components)
+    member = Member(member_id, name, names, announced=_announced_fields(command))
     return replace(table, members={**table.members, member_id: member})
 
 
-def _announced(command: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a REGISTER message carries beyond the protocol, which the rooms' file has to hold."""
+def _announced_fields(command: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a REGISTER message beyond the protocol; they must be JSON values, as `encode_rooms` needs."""
     protocol_keys = {"TYPE", "ID", "ROOT_ID", "TO_ROOM", "SENT_BY", "NAME", "COMPONENTS", "MEMBER"}
     announced = {key: value for key, value in command.items() if key not in protocol_keys}
     try:
         length = len(json.dumps(announced))
     except (TypeError, ValueError, RecursionError) as error:
-        raise MessageError(f"what {_COMMAND.REGISTER.id} announces has to be JSON values: {error}") from None
-    _check_number("characters of JSON announced", length, ANNOUNCED_LENGTH)
+        raise MessageError(f"the fields of {_COMMAND.REGISTER.id} must be JSON values: {error}") from None
+    _check_limit("characters of JSON announced", length, MAX_ANNOUNCED_LENGTH)
     return announced
 
 
-def _name(meaning: str, name: object) -> str:
+def _valid_name(meaning: str, name: object) -> str:
     if isinstance(name, str) and 0 < len(name) <= NAME_LENGTH:
         return name
-    what = f"{len(name):,} of them" if isinstance(name, str) else type(name).__name__
-    raise MessageError(f"{meaning}, a text of 1 to {NAME_LENGTH:,} characters, not {what}")
+    got = f"{len(name):,} characters" if isinstance(name, str) else type(name).__name__
+    raise MessageError(f"{meaning}, a string of 1 to {NAME_LENGTH:,} characters, not {got}")
 
 
-def _check_number(kind: str, number: int, most: int) -> None:
-    if number > most:
-        raise MessageError(f"there can be {most:,} {kind} at most, not {number:,}")
+def _check_limit(kind: str, number: int, limit: int) -> None:
+    if number > limit:
+        raise MessageError(f"there can be at most {limit:,} {kind}, not {number:,}")
 
 
 def receivers(table: Rooms, message: Mapping[str, Any], sender_id: str) -> tuple[str, ...]:
-    """Return the member ids that get `message`, each once.
+    """Return the ids of the members that receive `message`, without duplicates.
 
-    A room's message goes to every member of it but the sender, to mere observers first, so that they
-    hear it before anything that it causes; a direct message goes to every member of that name, and
-    to the member that answers for a component of that name.
+    A message to a room goes to each of its members except the sender. Observers come first, so that they receive it
+    before its consequences. A direct message goes to each member of that name, and to the member that represents a
+    component of that name.
 
     Raises:
-        MessageError: the room or the component was never there.
+        MessageError: no such room or component ever existed.
     """
-    found: dict[str, None] = {}
+    ids: dict[str, None] = {}
     room = message.get("TO_ROOM")
     if room is not None:
         if room not in table.rooms:
             raise MessageError(unknown("room", room[:NAME_LENGTH], table.rooms))
-        hearers = sorted(table.in_room(room), key=lambda member: member.answers_for_somebody)
-        found.update((member.id, None) for member in hearers if member.id != sender_id)
+        listeners = sorted(table.in_room(room), key=lambda member: member.has_components)
+        ids.update((member.id, None) for member in listeners if member.id != sender_id)
     name = message.get("TO")
     if name is not None:
         addressed = [m.id for m in table.members.values() if name == m.name or name in m.components]
         if not addressed and name not in table.departed:
             raise MessageError(unknown("component", name[:NAME_LENGTH], _component_names(table)))
-        found.update((member_id, None) for member_id in addressed)
-    return tuple(found)
+        ids.update((member_id, None) for member_id in addressed)
+    return tuple(ids)
 
 
-def logged(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the mirror of a message in the room `_logging`, for types that are MIRRORED while logging is enabled."""
+def logging_copy(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the copy of a message for the room `_logging`, sent for MIRRORED_TYPES while logging is enabled."""
     return {
         "TYPE": MESSAGE_TYPE.LOG.MESSAGE.id,
         "ID": f"{message.get('ID')}.log",
@@ -210,7 +210,7 @@ def encode_rooms(table: Rooms) -> dict[str, Any]:
 
 
 def decode_rooms(plain: Mapping[str, Any]) -> Rooms:
-    """Return the table that `encode_rooms` wrote."""
+    """Return the table that `encode_rooms` encoded."""
     members = (
         Member(member_id, name, tuple(components), frozenset(rooms), announced)
         for member_id, name, components, rooms, announced in plain["members"]

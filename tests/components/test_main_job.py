@@ -16,7 +16,7 @@ from swarmsim.envs.make import shape_of
 from swarmsim.experiment.experiment import start_main_job
 from swarmsim.learning.a2c import A2C
 from swarmsim.messaging.inprocess import InprocessEndpoint
-from swarmsim.messaging.queues.endpoint import deliveries
+from swarmsim.messaging.queues.endpoint import delivery_counts
 
 CUSTOM = MESSAGE_TYPE.DATA.CUSTOM
 START_METHOD, LINK = "SWARMSIM_TESTS_START_METHOD", "SWARMSIM_TESTS_LINK"  # of the processes of these tests
@@ -70,10 +70,10 @@ def is_status(status: str):
 
 def test_a_step_of_20_models_in_20_processes_takes_41_deliveries():
     with running(population=20, workers=20, link="queues") as job:
-        counts, steps = [deliveries(job.address)], []
+        counts, steps = [delivery_counts(job.address)], []
         for n_episodes in (1, 3):
             steps.append(job.control.play(n_episodes, deterministic=False).n_steps)
-            counts.append(deliveries(job.address))
+            counts.append(delivery_counts(job.address))
         for n_steps, before, after in zip(steps, counts, counts[1:], strict=False):
             grown = {room: after[room] - before.get(room, 0) for room in after if room}
             # the observation after the last step is shown too, and answered by nobody

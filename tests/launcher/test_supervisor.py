@@ -15,7 +15,7 @@ import swarmsim
 from swarmsim.components import environment
 from swarmsim.errors import ComponentFailed, WaitTimeout
 from swarmsim.learning.ppo import PPO
-from swarmsim.messaging.queues.directory import sweep
+from swarmsim.messaging.queues.directory import remove_stale_addresses
 from swarmsim.results.checkpoint import read
 from swarmsim.views.report import EVALUATE_EVOLVED, Report
 from tests import environments
@@ -311,7 +311,7 @@ def test_a_launcher_that_is_killed_leaves_no_orphan_not_even_one_that_is_stopped
     while any(is_alive(pid) for pid in children):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    sweep()  # what a killed server left is taken away by the next one
+    remove_stale_addresses()  # what a killed server left is taken away by the next one
 
 
 def is_alive(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""What a client can do, on both links inside a host."""
+"""What a client can do, on each link."""
 
 import numpy as np
 import pytest
@@ -9,12 +9,12 @@ from swarmsim.errors import AddressError, ComponentFailed, LinkClosed, MessageEr
 CUSTOM = MESSAGE_TYPE.DATA.CUSTOM
 
 
-def say(room: str, **fields) -> dict:
+def to_room(room: str, **fields) -> dict:
     return {"TYPE": CUSTOM.id, "TO_ROOM": room, **fields}
 
 
 def next_data(client: Client) -> dict:
-    """Return the next message that is not about who comes and goes."""
+    """Return the next message that is no membership command."""
     while True:
         message = client.receive(timeout=5)
         if not message["TYPE"].startswith("COMMAND/"):
@@ -29,13 +29,13 @@ def two(address):
         yield ann, bob
 
 
-def test_a_message_to_a_room_is_heard_by_the_others_and_carries_id_and_sender(two):
+def test_a_message_to_a_room_reaches_the_others_with_id_and_sender(two):
     ann, bob = two
-    ann.send(say("hall", TEXT="hello"))
-    heard = next_data(bob)
-    assert heard["TEXT"] == "hello"
-    assert heard["SENT_BY"] == "ann"
-    assert heard["ID"]
+    ann.send(to_room("hall", TEXT="hello"))
+    received = next_data(bob)
+    assert received["TEXT"] == "hello"
+    assert received["SENT_BY"] == "ann"
+    assert received["ID"]
     with pytest.raises(WaitTimeout):
         while True:
             assert ann.receive(timeout=0.05)["TYPE"].startswith("COMMAND/")
@@ -44,7 +44,7 @@ def test_a_message_to_a_room_is_heard_by_the_others_and_carries_id_and_sender(tw
 def test_a_message_to_several_rooms_goes_once_to_each(two):
     ann, bob = two
     bob.join_room("yard")
-    ann.send(say(["hall", "yard"], TEXT="both"))
+    ann.send(to_room(["hall", "yard"], TEXT="both"))
     assert [next_data(bob)["TO_ROOM"] for _ in range(2)] == ["hall", "yard"]
 
 
@@ -54,27 +54,27 @@ def test_a_direct_message_needs_no_room(two):
     assert next_data(bob)["TEXT"] == "psst"
 
 
-def test_all_hear_who_comes_joins_leaves_and_goes(two, address):
+def test_all_members_receive_membership_commands(two, address):
     ann, _ = two
     with Client("cid", *address) as cid:
         cid.join_room("hall")
         cid.leave_room("hall")
-    told = []
-    while len(told) < 4:
+    types = []
+    while len(types) < 4:
         message = ann.receive(timeout=5)
         if message["SENT_BY"] == "cid":
-            told.append(message["TYPE"])
-    assert told == ["COMMAND/REGISTER", "COMMAND/JOINROOM", "COMMAND/LEAVEROOM", "COMMAND/DISCONNECT"]
+            types.append(message["TYPE"])
+    assert types == ["COMMAND/REGISTER", "COMMAND/JOINROOM", "COMMAND/LEAVEROOM", "COMMAND/DISCONNECT"]
 
 
 def test_messages_keep_their_order_and_their_arrays(two):
     ann, bob = two
     for i in range(50):
-        ann.send(say("hall", I=i, X=np.full(i, i, np.float32)))
+        ann.send(to_room("hall", I=i, X=np.full(i, i, np.float32)))
     for i in range(50):
-        heard = next_data(bob)
-        assert heard["I"] == i
-        assert np.array_equal(heard["X"], np.full(i, i, np.float32))
+        received = next_data(bob)
+        assert received["I"] == i
+        assert np.array_equal(received["X"], np.full(i, i, np.float32))
 
 
 @pytest.mark.parametrize(
@@ -85,18 +85,18 @@ def test_messages_keep_their_order_and_their_arrays(two):
         ({"TYPE": "DATA/CUSTOM", "TO_ROOM": "hal"}, "unknown room 'hal'; .*did you mean 'hall'"),
         ({"TYPE": "DATA/CUSTOM", "TO": "bop"}, "unknown component 'bop'; .*did you mean 'bob'"),
         ({"TYPE": "DATA/CUSTOM", "TO_ROOM": "hall", "X": object()}, "the value of X cannot be sent"),
-        ("hello", "a message is a dict, not str"),
+        ("hello", "a message must be a dict, not str"),
     ],
 )
-def test_a_wrong_message_is_its_senders_error_and_the_swarm_goes_on(two, message, sentence):
+def test_a_wrong_message_is_its_senders_error_and_the_swarm_continues(two, message, sentence):
     ann, bob = two
     with pytest.raises(MessageError, match=sentence):
         ann.send(message)
-    ann.send(say("hall", TEXT="still here"))
+    ann.send(to_room("hall", TEXT="still here"))
     assert next_data(bob)["TEXT"] == "still here"
 
 
-def test_receive_has_a_bound(two):
+def test_receive_has_a_timeout(two):
     _, bob = two
     with pytest.raises(WaitTimeout, match="'bob'"):
         while True:
@@ -108,7 +108,7 @@ def test_after_closing_nothing_can_be_sent_or_received(two):
     ann.close()
     ann.close()
     with pytest.raises(LinkClosed, match="'ann' has left"):
-        ann.send(say("hall"))
+        ann.send(to_room("hall"))
     with pytest.raises(LinkClosed):
         while True:
             ann.receive(timeout=1)
@@ -120,8 +120,8 @@ def test_without_a_server_there_is_no_swarm():
 
 
 @pytest.mark.parametrize("wrong", [("", 1), ("a/b", 1), ("here", "8080")])
-def test_an_address_is_a_host_and_a_port(wrong):
-    with pytest.raises(AddressError, match="a host name and a port number"):
+def test_an_address_must_be_a_host_and_a_port(wrong):
+    with pytest.raises(AddressError, match="must be a host name and a port number"):
         Client("ann", *wrong)
 
 
@@ -133,27 +133,27 @@ def test_handlers_run_in_the_order_in_which_they_were_added(two):
     called = []
     for i in range(5):
         ann.add_eventHandler(lambda m, i=i: called.append(i), CUSTOM, trigger=Trigger(CUSTOM, "hall"))
-    ann._handle(say("hall"))
+    ann._handle(to_room("hall"))
     assert called == [0, 1, 2, 3, 4]
 
 
-def test_a_handler_gets_the_objects_that_it_names(address):
+def test_a_handler_receives_the_objects_that_its_parameters_name(address):
     with Client("ann", *address, memory=[], other=1) as ann:
 
         def remember(message, memory, factor=2):
             memory.append(message["N"] * factor)
 
         ann.add_eventHandler(remember, CUSTOM, trigger=Trigger(CUSTOM, "hall"))
-        ann._handle(say("hall", N=21))
+        ann._handle(to_room("hall", N=21))
         assert ann._objects["memory"] == [42]
         with pytest.raises(MessageError, match=r"takes 'unknown', which its Client was not given"):
             ann.add_eventHandler(lambda m, unknown: None, CUSTOM, trigger=Trigger(CUSTOM, "hall"))
 
 
-def test_an_answer_goes_to_rooms_and_component_and_carries_the_conversation_on(two):
+def test_a_reply_goes_to_rooms_and_component_with_root_id_and_model_status(two):
     ann, bob = two
     ann.add_eventHandler(lambda m: {"DATA": m["N"]}, MESSAGE_TYPE.DATA.TEXT, ["hall"], "bob", Trigger(CUSTOM, "door"))
-    bob.send(say("door", N=7, ROOT_ID="root", MODEL_STATUS=MODEL_STATUS.TRAIN.id))
+    bob.send(to_room("door", N=7, ROOT_ID="root", MODEL_STATUS=MODEL_STATUS.TRAIN.id))
     ann._handle(next_data(ann))
     by_room, direct = next_data(bob), next_data(bob)
     for answer in (by_room, direct):
@@ -167,43 +167,43 @@ def test_an_answer_goes_to_rooms_and_component_and_carries_the_conversation_on(t
 def test_a_reply_to_a_first_message_names_it_as_the_root(two):
     ann, bob = two
     ann.add_eventHandler(lambda m: {"TO": m["SENT_BY"]}, CUSTOM, trigger=Trigger(CUSTOM, "hall"))
-    bob.send(say("hall", ID="the first"))
+    bob.send(to_room("hall", ID="the first"))
     ann._handle(next_data(ann))
     assert next_data(bob)["ROOT_ID"] == "the first"
 
 
 def test_triggers():
     in_hall = Trigger(CUSTOM, "hall")
-    assert in_hall.is_triggered(say("hall"))
-    assert not in_hall.is_triggered(say("yard"))
+    assert in_hall.is_triggered(to_room("hall"))
+    assert not in_hall.is_triggered(to_room("yard"))
     assert not in_hall.is_triggered({"TYPE": "DATA/TEXT", "TO_ROOM": "hall"})
     assert in_hall.is_triggered({"TYPE": CUSTOM.id, "TO": "ann"})
     assert not Trigger(CUSTOM, "hall", directmessage=False).is_triggered({"TYPE": CUSTOM.id, "TO": "ann"})
     assert Trigger([CUSTOM, MESSAGE_TYPE.DATA.TEXT]).is_triggered({"TYPE": "DATA/TEXT", "TO_ROOM": "anywhere"})
 
 
-def test_answering_in_a_room_does_not_join_it(two):
+def test_replying_to_a_room_does_not_join_it(two):
     ann, _ = two
     ann.add_eventHandler(lambda m: None, CUSTOM, "yard", trigger=Trigger(CUSTOM, "door"))
     assert "yard" not in ann._me().rooms
     assert "door" in ann._me().rooms
 
 
-def test_a_handler_without_trigger_or_with_a_wrong_answer_is_told(two):
+def test_a_handler_without_trigger_or_with_an_invalid_reply_is_an_error(two):
     ann, _ = two
     with pytest.raises(MessageError, match="needs a trigger"):
         ann.add_eventHandler(lambda m: None, CUSTOM)
     ann.add_eventHandler(lambda m: "yes", CUSTOM, trigger=Trigger(CUSTOM, "hall"))
     with pytest.raises(MessageError, match="returns a dict or None, not str"):
-        ann._handle(say("hall"))
+        ann._handle(to_room("hall"))
 
 
-# --- presence and logging
+# --- membership and logging
 
 
-def test_presence_is_waited_for_and_other_messages_are_kept(two):
+def test_await_components_defers_other_messages(two):
     ann, bob = two
-    bob.send(say("hall", TEXT="early"))
+    bob.send(to_room("hall", TEXT="early"))
     ann.await_components("hall", 2, timeout=1)
     with pytest.raises(
         WaitTimeout, match=r"'ann' waited 0\.05 s for 3 component\(s\) in room 'hall'; present: ann, bob"
@@ -212,16 +212,16 @@ def test_presence_is_waited_for_and_other_messages_are_kept(two):
     assert next_data(ann)["TEXT"] == "early"
 
 
-def test_an_observer_that_announces_no_component_is_not_waited_for(two, address):
+def test_an_observer_is_not_a_component_in_its_room(two, address):
     ann, _ = two
     with Client("watcher", *address, announce={"COMPONENTS": []}) as watcher:
         watcher.join_room("hall")
         assert ann.components_in("hall") == ["ann", "bob"]
-        ann.send(say("hall", TEXT="hello"))
+        ann.send(to_room("hall", TEXT="hello"))
         assert next_data(watcher)["TEXT"] == "hello"
 
 
-def test_forward_messages_are_mirrored_to_the_logging_room_while_logging_is_enabled(two, address):
+def test_forward_messages_are_copied_to_the_logging_room_while_logging_is_enabled(two, address):
     ann, _ = two
     forward = {"TYPE": "DATA/FORWARD", "TO_ROOM": "hall", "DATA": [1.0]}
     with Client("logger", *address) as logger:
@@ -236,7 +236,7 @@ def test_forward_messages_are_mirrored_to_the_logging_room_while_logging_is_enab
         )
         ann.send({"TYPE": "COMMAND/DISABLELOGGING", "TO_ROOM": "_command"})
         ann.send(forward)
-        ann.send(say("_logging", TEXT="after"))
+        ann.send(to_room("_logging", TEXT="after"))
         assert next_data(logger)["TEXT"] == "after"
 
 
@@ -248,7 +248,7 @@ def test_inside_one_process_a_failing_handler_names_its_component():
     with Client("ann", *served.address) as ann, Client("bob", *served.address) as bob:
         ann.add_eventHandler(lambda m: 1 / 0, CUSTOM, trigger=Trigger(CUSTOM, "hall"))
         ann.listen()
-        bob.send(say("hall"))
+        bob.send(to_room("hall"))
         with pytest.raises(ComponentFailed, match="component 'ann' failed: ZeroDivisionError") as caught:
             next_data(bob)
         assert "1 / 0" in caught.value.traceback_text
@@ -256,10 +256,10 @@ def test_inside_one_process_a_failing_handler_names_its_component():
 
 
 @pytest.mark.parametrize("message", [{"SENT_BY": "nobody"}, {"SENT_BY": "bob"}])
-def test_an_asker_who_gives_a_wrong_name_gets_no_answer_and_does_no_harm(address, message, caplog):
+def test_a_requester_with_a_wrong_name_gets_no_reply_and_causes_no_error(address, message, caplog):
     with Client("bob", *address) as bob, Client("ann", *address) as ann:
         bob.add_eventHandler(lambda m: {"TO": m["SENT_BY"], "X": 1}, CUSTOM, trigger=Trigger(CUSTOM, "hall", False))
-        ann.send({**say("hall"), **message})
+        ann.send({**to_room("hall"), **message})
         asked = next_data(bob)
         bob._handle(asked)
-    assert ("bob left an answer out: nobody is called 'nobody'" in caplog.text) == (message["SENT_BY"] == "nobody")
+    assert ("bob dropped a reply: no component is named 'nobody'" in caplog.text) == (message["SENT_BY"] == "nobody")

@@ -13,12 +13,12 @@ from swarmsim.messaging.codec import decode, encode
 from swarmsim.messaging.message import validate
 
 
-def test_a_message_comes_back_as_it_was():
+def test_decoding_inverts_encoding():
     message = {"TYPE": "DATA/CUSTOM", "A": [1, 2.5, None, True, "é"], "B": {"C": {"D": -1}}}
     assert decode(encode(message)) == message
 
 
-def test_arrays_come_back_with_type_and_shape_wherever_they_were():
+def test_nested_arrays_keep_dtype_and_shape():
     arrays = {
         "a": np.arange(6, dtype=np.float32).reshape(2, 3),
         "b": [np.array([True, False]), np.array(7, np.int64)],
@@ -31,13 +31,13 @@ def test_arrays_come_back_with_type_and_shape_wherever_they_were():
     assert back["b"][1].shape == ()
 
 
-def test_single_numbers_of_numpy_become_python_numbers():
+def test_numpy_scalars_become_python_numbers():
     back = decode(encode({"x": np.float32(0.1), "n": np.int64(3), "b": np.bool_(True)}))
     assert back == {"x": float(np.float32(0.1)), "n": 3, "b": True}
     assert type(back["n"]) is int
 
 
-def test_floats_come_back_to_the_last_bit():
+def test_floats_are_exact():
     values = np.random.default_rng(0).standard_normal(1000)
     assert decode(encode({"x": values.tolist()}))["x"] == values.tolist()
 
@@ -46,12 +46,12 @@ NOT_SENT = [object(), {1, 2}, lambda: 0, np.array([object()]), b"bytes", {(1, 2)
 
 
 @pytest.mark.parametrize("value", [*NOT_SENT, float("nan"), [1, {"x": float("-inf")}], np.float32("inf")])
-def test_what_cannot_be_sent_is_named_by_its_key(value):
+def test_an_error_names_the_key_of_an_invalid_value(value):
     with pytest.raises(MessageError, match="the value of BAD cannot be sent"):
         encode({"GOOD": 1, "BAD": value})
 
 
-def test_a_loop_cannot_be_sent():
+def test_a_circular_message_cannot_be_sent():
     message = {}
     message["SELF"] = message
     with pytest.raises(MessageError, match="cannot be sent"):
@@ -62,7 +62,7 @@ def body_of(text, arrays=b""):
     return struct.pack("<II", len(text), len(arrays) // 8) + text + arrays
 
 
-def test_arrays_hold_what_is_not_finite():
+def test_arrays_can_hold_nan_and_infinity():
     back = decode(encode({"x": np.array([np.nan, np.inf]), "none": None}))
     assert np.array_equal(back["x"], [np.nan, np.inf], equal_nan=True)
     assert back["none"] is None
@@ -103,7 +103,7 @@ def test_arrays_hold_what_is_not_finite():
         body_of(b'{"x": {"__array__": ["<f8", [%s1%s]]}}' % (b"[" * 900, b"]" * 900), b"x" * 8),
     ],
 )
-def test_what_is_no_body_is_told_as_such(body):
+def test_an_invalid_body_is_an_error(body):
     tracemalloc.start()
     with pytest.raises(MessageError) as caught:
         decode(body)
@@ -112,7 +112,7 @@ def test_what_is_no_body_is_told_as_such(body):
     assert len(str(caught.value)) < 300
 
 
-def test_an_array_of_nothing_can_be_as_long_as_its_sender_says():
+def test_an_empty_array_can_have_any_shape():
     text = b'{"x": {"__array__": ["<f4", [0, 1000000000000000000]]}}'
     assert decode(struct.pack("<II", len(text), 1) + text)["x"].shape == (0, 10**18)
 
@@ -123,16 +123,16 @@ def test_a_message_that_is_too_long_is_its_senders_error(monkeypatch):
         encode({"x": np.zeros(125)})
 
 
-def test_the_key_that_tells_of_arrays_is_no_key_of_a_users_beside_them():
+def test_a_message_with_arrays_cannot_have_the_placeholder_key():
     alone = {"__array__": ["<f8", [1]], "TEXT": '{"__array__": 1}'}
     assert decode(encode(alone)) == alone
     beside = {"TEXT": '{"__array__": 1}', "x": np.arange(3)}
     assert decode(encode(beside))["TEXT"] == beside["TEXT"]
-    with pytest.raises(MessageError, match="with arrays cannot be sent with a key '__array__' of its own"):
+    with pytest.raises(MessageError, match="with arrays cannot have the key '__array__' itself"):
         encode({**alone, "x": np.arange(3)})
 
 
-# --- any bytes and any dict at all
+# --- arbitrary bytes and dicts
 
 VALUES = st.recursive(
     st.none()
@@ -149,39 +149,39 @@ KEYS = st.sampled_from(["TYPE", "TO", "TO_ROOM", "ID", "ROOT_ID", "SENT_BY", "MO
 MESSAGES = st.dictionaries(KEYS, VALUES | ARRAYS | st.sampled_from(["DATA/CUSTOM", "DATA/TEXT", "COMMAND/REGISTER"]))
 
 
-def look_at(body):
-    """Fail where a body is neither a valid message, whose common keys can be compared, nor told to be none."""
+def check(body):
+    """Fail if a body is neither an error nor a valid message with comparable common keys."""
     try:
         message = decode(body)
         validate(message)
     except MessageError:
         return
     for key in ("ID", "ROOT_ID", "MODEL_STATUS"):
-        assert message.get(key) == message.get(key)  # which is no truth value for an array
+        assert message.get(key) == message.get(key)  # fails for an array
     assert all(isinstance(message.get(key, ""), str) for key in ("TYPE", "TO", "TO_ROOM", "SENT_BY"))
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=200), st.binary(max_size=60), st.integers(0, 3))
-def test_any_bytes_are_a_message_or_are_told_to_be_none(body, text, n_arrays):
-    look_at(body)
-    look_at(struct.pack("<II", len(text), n_arrays) + text + body)
+def test_any_bytes_are_a_valid_message_or_an_error(body, text, n_arrays):
+    check(body)
+    check(struct.pack("<II", len(text), n_arrays) + text + body)
 
 
 @settings(deadline=None)
 @given(MESSAGES, st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), max_size=4), st.integers(0, 2**16))
-def test_any_change_of_a_body_leaves_a_message_or_none(message, changes, length):
+def test_any_changed_body_is_a_valid_message_or_an_error(message, changes, length):
     with contextlib.suppress(MessageError):
         body = bytearray(encode({"TYPE": "DATA/CUSTOM", "TO": "x", "A": np.arange(3), **message}))
         for place, byte in changes:
             body[place % len(body)] = byte
-        look_at(bytes(body))
-        look_at(bytes(body[: length % len(body)]))
+        check(bytes(body))
+        check(bytes(body[: length % len(body)]))
 
 
 @settings(deadline=None)
 @given(MESSAGES)
-def test_what_can_be_sent_comes_back_as_it_was(message):
+def test_any_message_that_can_be_encoded_is_decoded_unchanged(message):
     if any(isinstance(value, np.ndarray) for value in message.values()):
         message.pop("__array__", None)
     back = decode(encode(message))

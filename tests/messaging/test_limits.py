@@ -1,4 +1,4 @@
-"""What a client survives and what it is held to: garbage in its queue, floods, and receivers that never take."""
+"""Garbage in a client's queue, flow control, and fairness during floods."""
 
 import os
 import re
@@ -15,12 +15,11 @@ from swarmsim.messaging.codec import encode
 from swarmsim.messaging.process_context import PROCESS
 from swarmsim.messaging.queues import endpoint as queues
 from swarmsim.messaging.queues import flow_control
-from swarmsim.messaging.queues.arrivals import FAIR_SHARE
 from swarmsim.messaging.queues.directory import directory_of
 from swarmsim.messaging.queues.flow_control import COUNTED_ROOMS, WINDOW_BYTES, Acknowledgements, Counters
-from swarmsim.messaging.queues.fragments import fragment, pieces_of, sender_number
+from swarmsim.messaging.queues.fragments import FAIR_SHARE, encode_fragment, sender_number, split_body
 from tests.messaging.queues.test_endpoint import in_other_process
-from tests.messaging.test_client import next_data, say
+from tests.messaging.test_client import next_data, to_room
 
 CUSTOM = MESSAGE_TYPE.DATA.CUSTOM
 TEXT = "x" * 50
@@ -28,7 +27,7 @@ TEXT = "x" * 50
 
 @pytest.fixture
 def three(queues_address):
-    """Two who send into the hall, and one who hears it."""
+    """Two clients, and a third one that is in the room `hall`."""
     with (
         Client("ann", *queues_address) as ann,
         Client("bob", *queues_address) as bob,
@@ -43,58 +42,58 @@ def three(queues_address):
 
 
 def write_into(client, data):
-    """Write into a client's queue what anybody can write there, whole as far as a pipe keeps it so."""
+    """Write bytes into a client's queue, like any process of this user can."""
     queue = os.open(directory_of(client.address) / "inbox" / client._endpoint.id, os.O_WRONLY | os.O_NONBLOCK)
     for start in range(0, len(data), 4096):
         os.write(queue, data[start : start + 4096])
     os.close(queue)
 
 
-def nothing_comes_to(client):
+def assert_no_message(client):
     with pytest.raises(WaitTimeout):
         client.receive(timeout=0)
 
 
-def under_way(sender, receiver):
+def unacknowledged(sender, receiver):
     outlet = sender._endpoint._outlets[receiver._endpoint.id]
-    return outlet.sent - sender._endpoint._counters.taken[outlet.slot]
+    return outlet.sent - sender._endpoint._counters.acknowledged[outlet.slot]
 
 
 # --- garbage
 
 
-def test_garbage_in_a_queue_costs_a_line_in_the_log_and_no_message(three, caplog):
+def test_garbage_in_a_queue_is_logged_and_loses_no_message(three, caplog):
     ann, bob, cid = three
-    ann.send(say("hall", N=1))
+    ann.send(to_room("hall", N=1))
     write_into(cid, b"abc")
-    ann.send(say("hall", N=2))
-    long = fragment(pieces_of(bytes(4000))[0], sender_number(1, 1), 0, 4000)
+    ann.send(to_room("hall", N=2))
+    long = encode_fragment(split_body(bytes(4000))[0], sender_number(1, 1), 0, 4000)
     write_into(cid, long[:200])
-    bob.send(say("hall", N=3, X=np.arange(5000)))
+    bob.send(to_room("hall", N=3, X=np.arange(5000)))
     write_into(cid, os.urandom(100_000))
-    ann.send(say("hall", N=4))
+    ann.send(to_room("hall", N=4))
     assert [next_data(cid)["N"] for _ in range(4)] == [1, 2, 3, 4]
     cid.close()
     lines = [record.getMessage() for record in caplog.records]
     assert lines == [
-        "cid skipped what is no message in its queue: 3 bytes",
-        "cid skipped what is no message in its queue: 2 more",
+        "cid skipped invalid bytes in its queue: 3 bytes",
+        "cid skipped invalid bytes in its queue: 2 more",
     ]
 
 
-def test_fragments_of_nobody_take_no_place_and_no_file(three, caplog):
+def test_forged_fragments_open_no_files(three, caplog):
     ann, _, cid = three
     for sender in range(100):
         body = encode({"SENT_BY": "nobody"})
-        write_into(cid, fragment(pieces_of(body)[0], sender, 65_535, len(body)))
-    ann.send(say("hall", N=1))
+        write_into(cid, encode_fragment(split_body(body)[0], sender, 65_535, len(body)))
+    ann.send(to_room("hall", N=1))
     assert next_data(cid)["N"] == 1
     assert len(cid._endpoint._acknowledgements._of_sender) == 1
     assert len(caplog.records) == 1
 
 
-def test_complaints_of_one_kind_are_told_once_in_a_while_and_summed_up(caplog, monkeypatch):
-    monkeypatch.setattr(endpoint, "COMPLAINT_SECONDS", 0.05)
+def test_rejections_of_one_kind_are_rate_limited_and_counted(caplog, monkeypatch):
+    monkeypatch.setattr(endpoint, "LOG_SECONDS", 0.05)
     rejections = endpoint.RejectionLog("ann")
     for number in range(5):
         rejections.log("left out", f"number {number}")
@@ -116,56 +115,56 @@ def test_complaints_of_one_kind_are_told_once_in_a_while_and_summed_up(caplog, m
 
 
 @pytest.mark.parametrize("asks", [False, True])
-def test_behind_2000_messages_of_one_sender_anothers_has_its_turn_within_its_share(three, asks):
+def test_a_message_behind_2000_of_another_sender_waits_only_for_its_fair_share(three, asks):
     ann, bob, cid = three
     for number in range(2000):
-        ann.send(say("hall", N=number))
-        cid._endpoint._read()
+        ann.send(to_room("hall", N=number))
+        cid._endpoint._read_inbox()
         if asks:
-            nothing_comes_to(ann)
+            assert_no_message(ann)
     for _ in range(10):
         next_data(cid)
-    bob.send(say("hall", N="bob's"))
-    heard = [next_data(cid)["N"] for _ in range(FAIR_SHARE + 1)]
-    assert heard == [*range(10, 10 + FAIR_SHARE), "bob's"]
+    bob.send(to_room("hall", N="bob's"))
+    received = [next_data(cid)["N"] for _ in range(FAIR_SHARE + 1)]
+    assert received == [*range(10, 10 + FAIR_SHARE), "bob's"]
     assert [next_data(cid)["N"] for _ in range(1990 - FAIR_SHARE)] == list(range(10 + FAIR_SHARE, 2000))
 
 
-def test_one_that_only_lags_hears_everything_in_the_order_in_which_it_was_sent(three):
+def test_a_slow_receiver_gets_messages_in_the_order_in_which_they_were_sent(three):
     ann, bob, cid = three
     for number in range(300):
         client = ann if number % 100 else bob
-        client.send(say("hall", N=number))
-        nothing_comes_to(client)
+        client.send(to_room("hall", N=number))
+        assert_no_message(client)
     assert [next_data(cid)["N"] for _ in range(300)] == list(range(300))
 
 
-def test_who_floods_one_that_never_takes_waits_and_gets_an_error_that_names_it(three, monkeypatch):
+def test_flooding_a_receiver_that_never_reads_is_an_error_that_names_it(three, monkeypatch):
     monkeypatch.setattr(queues, "SEND_TIMEOUT", 0.1)
     ann, bob, cid = three
     sent = 0
     with pytest.raises(WaitTimeout, match=re.escape("'ann' waited 0.1 s to send to 'cid': its queue is full")):
         while True:
-            ann.send(say("hall", N=sent))
+            ann.send(to_room("hall", N=sent))
             sent += 1
-            cid._endpoint._read()
+            cid._endpoint._read_inbox()
     assert sent > 1000
-    assert WINDOW_BYTES - 200 < under_way(ann, cid) <= WINDOW_BYTES
+    assert WINDOW_BYTES - 200 < unacknowledged(ann, cid) <= WINDOW_BYTES
     assert cid._endpoint._arrivals.size <= WINDOW_BYTES
-    bob.send(say("hall", N="bob's"))
+    bob.send(to_room("hall", N="bob's"))
     assert [next_data(cid)["N"] for _ in range(sent + 1)].index("bob's") == FAIR_SHARE
-    ann.send(say("hall", N="again"))
+    ann.send(to_room("hall", N="again"))
     assert next_data(cid)["N"] == "again"
 
 
 def flood(address, size):
     with Client("flooder", *address) as client:
         while True:
-            client.send(say("hall", X=np.zeros(size)))
+            client.send(to_room("hall", X=np.zeros(size)))
 
 
 @pytest.mark.parametrize("size", [1, 1000, 20_000])
-def test_a_flood_lies_bounded_by_the_window_with_who_takes_it(three, size):
+def test_a_floods_backlog_is_bounded_by_the_window(three, size):
     _, _, cid = three
     flooder = in_other_process(flood, cid.address, size)
     largest = 0
@@ -177,24 +176,24 @@ def test_a_flood_lies_bounded_by_the_window_with_who_takes_it(three, size):
     assert largest <= WINDOW_BYTES
 
 
-def test_a_message_longer_than_the_window_goes_alone(three, monkeypatch):
+def test_a_message_longer_than_the_window_is_sent_alone(three, monkeypatch):
     monkeypatch.setattr(queues, "SEND_TIMEOUT", 0.1)
     ann, _, cid = three
     long = np.zeros(WINDOW_BYTES // 8 + 1)
-    ann.send(say("hall", N=1))
+    ann.send(to_room("hall", N=1))
     with pytest.raises(WaitTimeout, match="its queue is full"):
-        ann.send(say("hall", N=2, X=long))
+        ann.send(to_room("hall", N=2, X=long))
     assert next_data(cid)["N"] == 1
-    ann.send(say("hall", N=3, X=long))
+    ann.send(to_room("hall", N=3, X=long))
     with pytest.raises(WaitTimeout, match="its queue is full"):
-        ann.send(say("hall", N=4))
+        ann.send(to_room("hall", N=4))
     assert next_data(cid)["N"] == 3
-    ann.send(say("hall", N=5))
+    ann.send(to_room("hall", N=5))
     assert next_data(cid)["N"] == 5
-    assert under_way(ann, cid) == 0
+    assert unacknowledged(ann, cid) == 0
 
 
-def test_who_waits_to_send_takes_in_what_comes_but_not_without_end(three, monkeypatch):
+def test_a_waiting_sender_acknowledges_incoming_messages_up_to_the_backlog_limit(three, monkeypatch):
     monkeypatch.setattr(queues, "SEND_TIMEOUT", 0.02)
     monkeypatch.setattr(queues, "BACKLOG_BYTES", 10 * WINDOW_BYTES)
     ann, bob, _ = three
@@ -219,18 +218,18 @@ def deaf(address, seconds):
     os._exit(3)
 
 
-def test_who_waits_for_one_that_dies_goes_on(queues_address):
+def test_a_sender_continues_when_the_receiver_that_it_waits_for_dies(queues_address):
     with Client("ann", *queues_address) as ann:
         process = in_other_process(deaf, queues_address, 0.5)
         ann.await_components("hall", 1, timeout=10)
         began = time.monotonic()
         while ann.components_in("hall"):
-            ann.send(say("hall", TEXT=TEXT))
+            ann.send(to_room("hall", TEXT=TEXT))
         assert time.monotonic() - began < 10
         process.join(10)
 
 
-def test_who_waits_to_send_notices_that_it_is_asked_to_stop(three):
+def test_a_waiting_sender_notices_a_stop_request(three):
     ann, _, _ = three
     asked, asks = os.pipe()
 
@@ -241,9 +240,9 @@ def test_who_waits_to_send_notices_that_it_is_asked_to_stop(three):
     os.write(asks, b"!")
     with pytest.raises(StopRequested):
         while True:
-            ann.send(say("hall", TEXT=TEXT))
+            ann.send(to_room("hall", TEXT=TEXT))
     PROCESS.remove_reader(asked)
-    with pytest.raises(StopRequested):  # who works off a backlog notices it as well
+    with pytest.raises(StopRequested):  # a client with a backlog notices it too
         PROCESS.add_reader(asked, stop)
         while True:
             three[2].receive(timeout=1)
@@ -252,60 +251,62 @@ def test_who_waits_to_send_notices_that_it_is_asked_to_stop(three):
         os.close(end)
 
 
-# --- windows
+# --- flow control
 
 
-def test_a_receiver_writes_down_what_it_has_taken_where_its_sender_looks(tmp_path):
+def test_acknowledgements_are_written_into_the_senders_counters(tmp_path):
     sender = sender_number(1, 2)
-    counters, acknowledgements = Counters(tmp_path / "1-2", own=True), Acknowledgements(tmp_path)
+    counters, acknowledgements = Counters(tmp_path / "1-2", create=True), Acknowledgements(tmp_path)
     counters.deliveries[3] = 4
     for position in (10, 30, 20):
-        acknowledgements.tell(sender, 65_535, position)
-    assert counters.taken[65_535] == 30
-    assert sum(counters.taken) == 30
-    assert list(flow_control.delivered(tmp_path / "1-2")) == [4 if room == 3 else 0 for room in range(COUNTED_ROOMS)]
+        acknowledgements.acknowledge(sender, 65_535, position)
+    assert counters.acknowledged[65_535] == 30
+    assert sum(counters.acknowledged) == 30
+    assert list(flow_control.read_deliveries(tmp_path / "1-2")) == [
+        4 if room == 3 else 0 for room in range(COUNTED_ROOMS)
+    ]
     assert (tmp_path / "1-2").stat().st_blocks * 512 < 1 << 15
     acknowledgements.close()
     counters.close()
 
 
-def test_files_that_are_missing_or_too_short_are_passed_over(tmp_path):
+def test_missing_or_short_counter_files_are_ignored(tmp_path):
     (tmp_path / "0-1").write_bytes(b"short")
     acknowledgements = Acknowledgements(tmp_path)
     for sender in (0, 1):
-        acknowledgements.tell(sender, 0, 10)
+        acknowledgements.acknowledge(sender, 0, 10)
     assert (tmp_path / "0-1").read_bytes() == b"short"
 
 
-def test_of_many_senders_files_the_oldest_is_closed(tmp_path, monkeypatch):
-    monkeypatch.setattr(flow_control, "MOST_OPEN", 2)
+def test_the_oldest_of_many_open_counter_files_is_closed(tmp_path, monkeypatch):
+    monkeypatch.setattr(flow_control, "MAX_OPEN_FILES", 2)
     acknowledgements = Acknowledgements(tmp_path)
     for position in (10, 20):
         for sender in range(4):
-            Counters(tmp_path / f"0-{sender}", own=True).close()
-            acknowledgements.tell(sender, 1, position)
+            Counters(tmp_path / f"0-{sender}", create=True).close()
+            acknowledgements.acknowledge(sender, 1, position)
     assert list(acknowledgements._of_sender) == [2, 3]
     acknowledgements.close()
     for sender in range(4):
-        counters = Counters(tmp_path / f"0-{sender}", own=False)
-        assert counters.taken[1] == 20
+        counters = Counters(tmp_path / f"0-{sender}", create=False)
+        assert counters.acknowledged[1] == 20
         counters.close()
 
 
-def test_a_client_that_has_sent_to_too_many_others_is_told(three):
+def test_sending_to_too_many_receivers_is_an_error(three):
     ann, _, _ = three
-    ann._endpoint._slots = count(flow_control.MOST_RECEIVERS - 1)
+    ann._endpoint._slots = count(flow_control.MAX_RECEIVERS - 1)
     with Client("dan", *ann.address), Client("eve", *ann.address):
         ann.send({"TYPE": CUSTOM.id, "TO": "dan"})
-        with pytest.raises(MessageError, match="'ann' has sent to 65,536 clients, and can send to no further ones"):
+        with pytest.raises(MessageError, match="'ann' has sent to 65,536 clients, and cannot send to any more"):
             ann.send({"TYPE": CUSTOM.id, "TO": "eve"})
-        ann._endpoint._slots = count(10)  # so that it can take its leave of eve
+        ann._endpoint._slots = count(10)  # so that it can send its DISCONNECT to eve
 
 
 # --- waiting
 
 
-def test_a_wait_inside_one_process_ends_at_once_where_nobody_has_a_message_left_and_else_in_time():
+def test_inprocess_a_wait_that_no_message_can_end_fails_at_once():
     from swarmsim.messaging.links import serve_any, serving_on
 
     with serving_on("inprocess"):
@@ -315,7 +316,7 @@ def test_a_wait_inside_one_process_ends_at_once_where_nobody_has_a_message_left_
         Client("bob", *served.address) as bob,
         Client("c", *served.address) as c,
     ):
-        with pytest.raises(Stalled, match="'ann' waits for a message, and nobody in this process has one left"):
+        with pytest.raises(Stalled, match="'ann' waits for a message, and no component here has one left"):
             while True:
                 ann.receive(float("inf"))
         for client in (bob, c):
@@ -323,7 +324,7 @@ def test_a_wait_inside_one_process_ends_at_once_where_nobody_has_a_message_left_
             client.add_eventHandler(lambda message: {"TO_ROOM": "hall"}, CUSTOM, trigger=Trigger(CUSTOM))
             client.listen()
         ann.join_room("quiet")
-        ann.send(say("hall"))
+        ann.send(to_room("hall"))
         with pytest.raises(WaitTimeout, match=r"'ann' waited 0\.05 s for a message and none came") as caught:
             while True:
                 ann.receive(timeout=0.05)
@@ -331,7 +332,7 @@ def test_a_wait_inside_one_process_ends_at_once_where_nobody_has_a_message_left_
     served.close()
 
 
-def test_a_wait_for_components_ends_in_time_whatever_else_comes(three):
+def test_await_components_times_out_during_a_flood(three):
     _, _, cid = three
     flooder = in_other_process(flood, cid.address, 1)
     began = time.monotonic()

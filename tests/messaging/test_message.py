@@ -29,25 +29,25 @@ def test_a_model_status_is_found_by_its_id():
 @pytest.mark.parametrize(
     ("message", "sentence"),
     [
-        ("hello", "a message is a dict, not str"),
+        ("hello", "a message must be a dict, not str"),
         ({"TO_ROOM": "control"}, "a message needs a TYPE"),
         ({"TYPE": "DATA/CUSTOMS", "TO_ROOM": "control"}, "did you mean 'DATA/CUSTOM'?"),
-        ({"TYPE": 7, "TO_ROOM": "control"}, "TYPE is a text, not int"),
+        ({"TYPE": 7, "TO_ROOM": "control"}, "TYPE must be a string, not int"),
         ({"TYPE": "DATA/FORWARD", "TO_ROOM": "control"}, "a DATA/FORWARD message needs the field DATA"),
         ({"TYPE": "DATA/CUSTOM"}, "needs TO_ROOM (a room) or TO (a component)"),
-        ({"TYPE": "DATA/CUSTOM", "TO": 3}, "TO is a name, not int"),
-        ({"TYPE": "DATA/CUSTOM", "TO_ROOM": ["a", "b"]}, "TO_ROOM is a name, not list"),
-        ({"TYPE": ["DATA/CUSTOM"], "TO": "x"}, "TYPE is a text, not list"),
+        ({"TYPE": "DATA/CUSTOM", "TO": 3}, "TO must be a name, not int"),
+        ({"TYPE": "DATA/CUSTOM", "TO_ROOM": ["a", "b"]}, "TO_ROOM must be a name, not list"),
+        ({"TYPE": ["DATA/CUSTOM"], "TO": "x"}, "TYPE must be a string, not list"),
         ({"TYPE": "x" * 10**7, "TO": "x"}, "unknown message TYPE 'xxx"),
-        ({**TO_X, "SENT_BY": 3}, "SENT_BY is a name, not int"),
-        ({**TO_X, "ID": 1.5}, "ID is a text or a whole number, not float"),
-        ({**TO_X, "ROOT_ID": np.arange(3)}, "ROOT_ID is a text or a whole number, not ndarray"),
-        ({**TO_X, "ROOT_ID": ["a"]}, "ROOT_ID is a text or a whole number, not list"),
-        ({**TO_X, "MODEL_STATUS": "1"}, "MODEL_STATUS is a whole number, not str"),
-        ({**TO_X, "MODEL_STATUS": None}, "MODEL_STATUS is a whole number, not NoneType"),
+        ({**TO_X, "SENT_BY": 3}, "SENT_BY must be a name, not int"),
+        ({**TO_X, "ID": 1.5}, "ID must be a string or an integer, not float"),
+        ({**TO_X, "ROOT_ID": np.arange(3)}, "ROOT_ID must be a string or an integer, not ndarray"),
+        ({**TO_X, "ROOT_ID": ["a"]}, "ROOT_ID must be a string or an integer, not list"),
+        ({**TO_X, "MODEL_STATUS": "1"}, "MODEL_STATUS must be an integer, not str"),
+        ({**TO_X, "MODEL_STATUS": None}, "MODEL_STATUS must be an integer, not NoneType"),
     ],
 )
-def test_what_is_no_message_is_told_in_one_sentence(message, sentence):
+def test_an_invalid_message_is_an_error_of_one_sentence(message, sentence):
     with pytest.raises(MessageError) as caught:
         validate(message)
     assert sentence in str(caught.value)
@@ -56,6 +56,6 @@ def test_what_is_no_message_is_told_in_one_sentence(message, sentence):
 
 
 @pytest.mark.parametrize("number", [1, np.int64(2), True])
-def test_ids_are_texts_or_whole_numbers(number):
+def test_ids_are_strings_or_integers(number):
     assert validate({**TO_X, "ID": number, "ROOT_ID": number, "MODEL_STATUS": number}) is MESSAGE_TYPE.DATA.CUSTOM
     assert validate({**TO_X, "ID": "a", "ROOT_ID": "b"}) is MESSAGE_TYPE.DATA.CUSTOM

@@ -42,7 +42,7 @@ def test_a_room_gets_a_message_but_its_sender_does_not():
     assert receivers(TABLE, {"TO_ROOM": "observation"}, "3") == ("2", "4")
 
 
-def test_an_observer_hears_a_message_before_those_who_act_on_it():
+def test_an_observer_receives_a_message_before_components():
     table = apply_command(TABLE, {"TYPE": "COMMAND/REGISTER", "NAME": "observer", "COMPONENTS": []}, "5")
     table = apply_command(table, {"TYPE": "COMMAND/JOINROOM", "ROOM": "observation"}, "5")
     assert receivers(table, {"TO_ROOM": "observation"}, "1") == ("5", "2", "3", "4")
@@ -53,7 +53,7 @@ def test_sending_to_a_room_does_not_join_it():
     assert "1" not in receivers(TABLE, {"TO_ROOM": "observation"}, "4")
 
 
-def test_a_direct_message_reaches_all_of_that_name_and_who_answers_for_it():
+def test_a_direct_message_reaches_all_of_that_name_and_the_member_that_represents_it():
     assert receivers(TABLE, {"TO": "model"}, "1") == ("3", "4")
     assert receivers(TABLE, {"TO": "model1"}, "1") == ("2",)
 
@@ -62,18 +62,18 @@ def test_room_and_name_together_deliver_once_each():
     assert receivers(TABLE, {"TO_ROOM": "observation", "TO": "model1"}, "1") == ("2", "3", "4")
 
 
-def test_all_hear_who_comes_since_everybody_is_in_the_command_room():
+def test_all_members_are_in_the_command_room():
     assert receivers(TABLE, {"TO_ROOM": "_command"}, "4") == ("1", "2", "3")
 
 
-def test_an_unknown_room_or_component_is_told_with_the_nearest():
+def test_an_unknown_room_or_component_is_an_error_with_the_nearest_name():
     with pytest.raises(MessageError, match="did you mean 'observation'"):
         receivers(TABLE, {"TO_ROOM": "observatoin"}, "1")
     with pytest.raises(MessageError, match="did you mean 'environment'"):
         receivers(TABLE, {"TO": "enviroment"}, "1")
 
 
-def test_an_emptied_room_stays_known_and_a_departed_component_is_no_error():
+def test_messages_to_an_empty_room_or_a_departed_component_are_no_error():
     table = apply_command(TABLE, {"TYPE": "COMMAND/DISCONNECT"}, "2")
     for member in ("3", "4"):
         table = apply_command(table, {"TYPE": "COMMAND/LEAVEROOM", "ROOM": "observation"}, member)
@@ -81,7 +81,7 @@ def test_an_emptied_room_stays_known_and_a_departed_component_is_no_error():
     assert receivers(table, {"TO": "model0"}, "1") == ()
 
 
-def test_what_a_member_announces_is_kept():
+def test_announced_fields_are_stored():
     assert TABLE.members["3"].announced == {"COLOUR": "red"}
     assert TABLE.members["2"].components == ("model0", "model1")
 
@@ -91,38 +91,38 @@ def test_what_a_member_announces_is_kept():
     [
         ([("1", register("a")), ("1", register("b"))], "'a' is already registered"),
         ([("1", join("observation"))], "COMMAND/JOINROOM before COMMAND/REGISTER"),
-        ([("1", register(""))], "NAME is the component's name"),
-        ([("1", register("a", COMPONENTS="abc"))], "COMPONENTS is a list"),
-        ([("1", register("a")), ("1", join(5))], "ROOM is a room's name"),
-        ([("1", register("a")), ("1", join(["b"]))], "ROOM is a room's name, .* not list"),
-        ([("1", register("a")), ("1", {"TYPE": "LEAVEROOM"})], "ROOM is a room's name, .* not NoneType"),
-        ([("1", {"TYPE": "REGISTER"})], "NAME is the component's name, .* not NoneType"),
-        ([("1", register(np.arange(3)))], "NAME is the component's name, .* not ndarray"),
-        ([("1", register("x" * 10**7))], "a text of 1 to 1,000 characters, not 10,000,000 of them"),
-        ([("1", register("a", COMPONENTS=["b", 3]))], "each of COMPONENTS is a component's name, .* not int"),
-        ([("1", register("a", COMPONENTS=["b"] * 100_001))], "100,000 components of one member at most, not 100,001"),
-        ([("1", register("a", X=np.arange(3)))], "what COMMAND/REGISTER announces has to be JSON values: .*ndarray"),
-        ([("1", register("a", X=[{1, 2}]))], "what COMMAND/REGISTER announces has to be JSON values"),
-        ([("1", register("a", X="x" * 10**6))], "1,000,000 characters of JSON announced at most"),
+        ([("1", register(""))], "NAME must be the component's name"),
+        ([("1", register("a", COMPONENTS="abc"))], "COMPONENTS must be a list"),
+        ([("1", register("a")), ("1", join(5))], "ROOM must be a room's name"),
+        ([("1", register("a")), ("1", join(["b"]))], "ROOM must be a room's name, .* not list"),
+        ([("1", register("a")), ("1", {"TYPE": "LEAVEROOM"})], "ROOM must be a room's name, .* not NoneType"),
+        ([("1", {"TYPE": "REGISTER"})], "NAME must be the component's name, .* not NoneType"),
+        ([("1", register(np.arange(3)))], "NAME must be the component's name, .* not ndarray"),
+        ([("1", register("x" * 10**7))], "a string of 1 to 1,000 characters, not 10,000,000 characters"),
+        ([("1", register("a", COMPONENTS=["b", 3]))], "each of COMPONENTS must be a component's name, .* not int"),
+        ([("1", register("a", COMPONENTS=["b"] * 100_001))], "at most 100,000 components of one member, not 100,001"),
+        ([("1", register("a", X=np.arange(3)))], "the fields of COMMAND/REGISTER must be JSON values: .*ndarray"),
+        ([("1", register("a", X=[{1, 2}]))], "the fields of COMMAND/REGISTER must be JSON values"),
+        ([("1", register("a", X="x" * 10**6))], "at most 1,000,000 characters of JSON announced"),
     ],
 )
-def test_a_command_that_cannot_be_followed_is_told(commands, sentence):
+def test_an_invalid_command_is_an_error(commands, sentence):
     with pytest.raises(MessageError, match=sentence):
         after(*commands)
 
 
-def test_a_table_survives_being_written_and_read():
+def test_decoding_inverts_encoding():
     assert decode_rooms(encode_rooms(TABLE)) == TABLE
 
 
-def test_members_rooms_and_the_memory_of_the_departed_are_bounded(monkeypatch):
-    monkeypatch.setattr(rooms, "MOST_MEMBERS", 2)
-    monkeypatch.setattr(rooms, "MOST_ROOMS", 4)
-    monkeypatch.setattr(rooms, "MOST_DEPARTED", 3)
+def test_members_rooms_and_departed_names_are_bounded(monkeypatch):
+    monkeypatch.setattr(rooms, "MAX_MEMBERS", 2)
+    monkeypatch.setattr(rooms, "MAX_ROOMS", 4)
+    monkeypatch.setattr(rooms, "MAX_DEPARTED", 3)
     table = after(("1", register("a")), ("2", register("b")), ("1", join("x")), ("1", join("y")), ("2", join("y")))
-    with pytest.raises(MessageError, match="there can be 2 members in a swarm at most, not 3"):
+    with pytest.raises(MessageError, match="there can be at most 2 members in a swarm, not 3"):
         apply_command(table, {"TYPE": "COMMAND/REGISTER", "NAME": "c"}, "3")
-    with pytest.raises(MessageError, match="there can be 4 rooms in a swarm at most, not 5"):
+    with pytest.raises(MessageError, match="there can be at most 4 rooms in a swarm, not 5"):
         apply_command(table, {"TYPE": "COMMAND/JOINROOM", "ROOM": "z"}, "1")
     for number in range(5):
         table = apply_command(table, {"TYPE": "COMMAND/DISCONNECT"}, "2")
@@ -143,7 +143,7 @@ COMMANDS = st.fixed_dictionaries(
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(COMMANDS, st.sampled_from(["1", "2"]))))
-def test_any_command_leaves_a_table_that_can_be_written_or_is_told(commands):
+def test_any_command_is_an_error_or_leaves_a_table_that_can_be_encoded(commands):
     table = Rooms()
     for command, member_id in commands:
         with contextlib.suppress(MessageError):

@@ -1,7 +1,7 @@
-"""An address on this host: the directory in which a running swarm's queues and rooms lie, found by its name.
+"""The directory of an address on this host: it contains a running swarm's queues, counters and rooms.
 
-Who serves an address holds the lock beside its directory, and reads from `alive` in it; both end
-with its process, however it ends.
+The server of an address holds the lock file next to the directory, and has the pipe `alive` in it open. The kernel
+releases both when the server's process ends.
 """
 
 import contextlib
@@ -22,58 +22,58 @@ from swarmsim.messaging.endpoint import Address, format_address
 from swarmsim.messaging.process_context import PROCESS
 from swarmsim.messaging.rooms import Rooms, decode_rooms, encode_rooms
 
-GONE = "gone-"
+_REMOVED = "removed-"
 
 LOCK_SECONDS, LOCK_RETRY_SECONDS = 10.0, 0.001
 
 _VERSION_BYTES = 8
 
 
-def _base() -> Path:
-    """Return this user's directory of addresses, which nobody else can enter."""
+def _user_directory() -> Path:
+    """Return this user's directory of addresses, which no other user can enter."""
     base = Path(tempfile.gettempdir()) / f"swarmsim-{os.getuid()}"
     try:
         base.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise AddressError(f"{base} cannot be made: {error.strerror}; set TMPDIR to a directory of yours") from None
-    found = base.lstat()
-    if found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise AddressError(f"{base} must belong to you alone (mode 700); remove it and start again")
+        raise AddressError(f"{base} cannot be created: {error.strerror}; set TMPDIR to a directory of yours") from None
+    status = base.lstat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise AddressError(f"{base} must belong to you and have mode 700; remove it and start again")
     return base
 
 
 def directory_of(address: Address) -> Path:
-    """Return where a swarm of `address` lies, whether or not it runs."""
+    """Return the directory of an address, whether or not a swarm runs there."""
     server, port = address
     host = "127.0.0.1" if server == "localhost" else server
     if not isinstance(host, str) or not host or "/" in host or isinstance(port, bool) or not isinstance(port, int):
-        raise AddressError(f"an address is a host name and a port number, not {server!r} and {port!r}")
-    return _base() / f"{host}-{port}"
+        raise AddressError(f"an address must be a host name and a port number, not {server!r} and {port!r}")
+    return _user_directory() / f"{host}-{port}"
 
 
 def is_served_here(address: Address) -> bool:
-    """Tell whether a swarm of this host's queues runs at `address`.
+    """Return whether a swarm on this host's queues runs at `address`.
 
     Raises:
-        AddressError: it is no address.
+        AddressError: `address` is not a host name and a port number.
     """
     return (directory_of(address) / "alive").exists()
 
 
-class Claim:
-    """The right to an address on this host, and a directory for it, until released or until this process ends.
+class AddressLock:
+    """Exclusive ownership of an address on this host, with a directory, until closed or until this process ends.
 
     Raises:
-        AddressError: another process has it.
+        AddressError: another process owns the address.
     """
 
     def __init__(self, address: Address) -> None:
         self.address = address
         self.directory = directory_of(address)
         self._lock_path = self.directory.parent / f"{self.directory.name}.lock"
-        self._lock = _lock_of_owner(self._lock_path, format_address(address))
-        _remove(self.directory)
-        for folder in ("", "kept"):
+        self._lock = _acquire_lock(self._lock_path, format_address(address))
+        _remove_directory(self.directory)
+        for folder in ("", "state"):
             (self.directory / folder).mkdir(mode=0o700)
         PROCESS.release_after_fork(self, self._close_descriptors)
 
@@ -85,20 +85,20 @@ class Claim:
         if self._lock < 0:
             return
         PROCESS.forget_resource(self)
-        _remove(self.directory)
+        _remove_directory(self.directory)
         self._lock_path.unlink(missing_ok=True)
         self._close_descriptors()
         self._lock = -1
 
 
-class QueuesServer(Claim):
-    """Serves an address of this host's queues, which needs no more than to be there.
+class QueuesServer(AddressLock):
+    """Serves an address on this host's queues: it only holds the directory, since clients reach each other directly.
 
     Raises:
-        AddressError: another process serves it.
+        AddressError: another process serves the address.
     """
 
-    takes_a_process = True
+    needs_process = True
 
     def __init__(self, address: Address) -> None:
         super().__init__(address)
@@ -107,7 +107,7 @@ class QueuesServer(Claim):
         (self.directory / "lock").touch()
         (self.directory / "version").write_bytes(bytes(_VERSION_BYTES))
         _write_rooms(self.directory, Rooms())
-        os.mkfifo(self.directory / "alive", 0o600)  # last: clients take the swarm for complete once this is there
+        os.mkfifo(self.directory / "alive", 0o600)  # last: for clients the swarm is complete once this exists
         self._alive = os.open(self.directory / "alive", os.O_RDONLY | os.O_NONBLOCK)
 
     def _close_descriptors(self) -> None:
@@ -115,76 +115,76 @@ class QueuesServer(Claim):
         os.close(self._alive)
 
     def serve(self) -> None:
-        """Stay until closed, or until this process is asked to stop."""
+        """Wait until closed, or until this process is asked to stop."""
         with contextlib.suppress(StopRequested):
             PROCESS.wait(math.inf, "the end of the swarm", until=lambda: self._lock < 0)
 
-    def serve_beside(self) -> None:
-        """Do nothing: clients reach each other by themselves."""
+    def serve_in_background(self) -> None:
+        """Do nothing: clients reach each other directly."""
 
     def close(self) -> None:
-        """Stop serving: clients are told that the link is closed. A second call does nothing."""
+        """Stop serving, which closes the link of all clients; a second call does nothing."""
         with contextlib.suppress(FileNotFoundError), (self.directory / "version").open("r+b") as version:
             if self._lock >= 0:
-                version.write(b"\xff" * _VERSION_BYTES)  # so that members look again, and find that it is gone
+                version.write(b"\xff" * _VERSION_BYTES)  # so that members read the rooms again, and find no file
         super().close()
 
 
-def _lock_of_owner(path: Path, address: str) -> int:
-    """Return the locked lock of an address, or raise AddressError where a living process holds it."""
+def _acquire_lock(path: Path, address: str) -> int:
+    """Return the descriptor of the locked file; raise AddressError if a running process holds the lock."""
     while True:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.read(lock, 32).decode() or "another one"
+            owner = os.read(lock, 32).decode() or "(unknown)"
             os.close(lock)
             raise AddressError(f"{address} is already served by process {owner}") from None
         try:
-            still_there = path.stat().st_ino == os.fstat(lock).st_ino
+            exists = path.stat().st_ino == os.fstat(lock).st_ino
         except FileNotFoundError:
-            still_there = False
-        if still_there:
+            exists = False
+        if exists:
             os.truncate(lock, 0)
             os.write(lock, str(os.getpid()).encode())
             return lock
         os.close(lock)  # its owner released it between our open and our lock
 
 
-def _remove(directory: Path) -> None:
-    """Take a directory away at once, whoever is still writing into it."""
-    aside = directory.with_name(f"{GONE}{directory.name}-{os.getpid()}")
+def _remove_directory(directory: Path) -> None:
+    """Remove a directory atomically, even if other processes still write into it."""
+    renamed = directory.with_name(f"{_REMOVED}{directory.name}-{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):
-        directory.rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
+        directory.rename(renamed)
+        shutil.rmtree(renamed, ignore_errors=True)
 
 
-def sweep() -> None:
-    """Take away what servers that were killed have left; nothing of one that lives."""
-    for lock_path in _base().glob("*.lock"):
+def remove_stale_addresses() -> None:
+    """Remove the directories and lock files of servers that were killed."""
+    for lock_path in _user_directory().glob("*.lock"):
         with contextlib.suppress(AddressError, FileNotFoundError):
-            if _is_alive(lock_path.read_text()):
+            if _is_running(lock_path.read_text()):
                 continue
-            lock = _lock_of_owner(lock_path, lock_path.stem)
-            _remove(lock_path.with_suffix(""))
+            lock = _acquire_lock(lock_path, lock_path.stem)
+            _remove_directory(lock_path.with_suffix(""))
             lock_path.unlink(missing_ok=True)
             os.close(lock)
-    for left in _base().glob(f"{GONE}*"):
-        shutil.rmtree(left, ignore_errors=True)
+    for directory in _user_directory().glob(f"{_REMOVED}*"):
+        shutil.rmtree(directory, ignore_errors=True)
 
 
-def _is_alive(owner: str) -> bool:
+def _is_running(owner: str) -> bool:
     try:
         os.kill(int(owner), 0)
     except ProcessLookupError:
         return False
     except (ValueError, PermissionError):
-        pass  # it is only just claiming the address, or its number is another user's by now
+        pass  # the owner has not written its id yet, or another user's process has this id now
     return True
 
 
 class SharedRooms:
-    """The rooms of a running swarm, in one file that all its members read and replace as one step."""
+    """The rooms of a running swarm, in a file that its members read and replace atomically."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -194,7 +194,7 @@ class SharedRooms:
         self._rooms = Rooms()
 
     def read(self) -> Rooms:
-        """Return the rooms as they are now."""
+        """Return the current rooms; they are decoded again only if their version changed."""
         version = self._version[:]
         if version != self._read_version:
             self._rooms = decode_rooms(json.loads((self._directory / "rooms.json").read_bytes()))
@@ -202,9 +202,9 @@ class SharedRooms:
         return self._rooms
 
     def update(self, change: Callable[[Rooms], Rooms]) -> Rooms:
-        """Replace the rooms by `change(rooms)`; no other member's change comes between."""
+        """Replace the rooms by `change(rooms)`, atomically among all members."""
         with (self._directory / "lock").open("rb") as lock:
-            _lock_soon(lock)
+            _lock_with_retry(lock)
             rooms = change(decode_rooms(json.loads((self._directory / "rooms.json").read_bytes())))
             _write_rooms(self._directory, rooms)
             version = int.from_bytes(self._version[:], "little") + 1
@@ -215,8 +215,8 @@ class SharedRooms:
         self._version.close()
 
 
-def _lock_soon(lock: BinaryIO) -> None:
-    """Lock a file that others hold for an instant at a time; a member that was stopped at that instant is no excuse."""
+def _lock_with_retry(lock: BinaryIO) -> None:
+    """Lock a file that others hold only briefly; the time limit covers a member that is suspended while it holds it."""
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
         try:
@@ -230,6 +230,6 @@ def _lock_soon(lock: BinaryIO) -> None:
 
 
 def _write_rooms(directory: Path, rooms: Rooms) -> None:
-    beside = directory / "rooms.json.new"
-    beside.write_text(json.dumps(encode_rooms(rooms)))
-    beside.replace(directory / "rooms.json")
+    new = directory / "rooms.json.new"
+    new.write_text(json.dumps(encode_rooms(rooms)))
+    new.replace(directory / "rooms.json")

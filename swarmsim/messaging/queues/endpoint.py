@@ -1,17 +1,16 @@
 """The link between processes of one host: each client's queue is a named pipe that any process can open.
 
-A sender writes straight into its receivers' pipes, so a process forked late is reached like any
-other; and it has written to all of them before it goes on, so nothing that it says later overtakes
-the message. The kernel keeps a write of up to PIPE_BUF bytes whole; a longer message goes as several
-such fragments, put together again by the receiver.
+A sender writes directly into the pipes of its receivers. It has written to all of them before `send` returns, so its
+later messages cannot overtake this one. The kernel writes up to PIPE_BUF bytes atomically; a longer message is split
+into fragments, and the receiver reassembles it.
 
-Of one sender `WINDOW_BYTES` at most, or one longer message, are under way to a receiver that has not
-taken them; a full window makes its sender wait, up to `SEND_TIMEOUT`, and is then an error. Who waits
-so takes in what others send it, up to `BACKLOG_BYTES`, so that two who wait for each other go on.
-Nothing is ever dropped but what was meant for a receiver that is gone, and what is no message.
+Flow control: a sender has at most `WINDOW_BYTES`, or one longer message, unacknowledged at each receiver. If the window
+is full, the sender waits up to `SEND_TIMEOUT` before it raises an error. Meanwhile it reads and acknowledges its own
+queue, up to `BACKLOG_BYTES`, so two clients that send to each other cannot deadlock. No message is dropped, except for
+a dead receiver or if it is invalid.
 
-Messages are handed on in the order in which they came, but for those of a sender that floods: that is
-told with each of them, so that they cannot crowd out others'.
+Fairness: messages are handled in order of arrival, but a sender that floods cannot crowd out the others. Senders flag
+their own messages as a flood.
 """
 
 import contextlib
@@ -29,53 +28,60 @@ from itertools import count
 
 from swarmsim.errors import AddressError, LinkClosed, MessageError, WaitTimeout
 from swarmsim.messaging.codec import encode
-from swarmsim.messaging.endpoint import Address, HostEndpoint, RejectionLog, format_address, read_body
+from swarmsim.messaging.endpoint import Address, HostEndpoint, RejectionLog, decode_valid, format_address
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
-from swarmsim.messaging.process_context import PROCESS, ready_soon
-from swarmsim.messaging.queues.arrivals import Arrivals
+from swarmsim.messaging.process_context import PROCESS, poll_with_spin
 from swarmsim.messaging.queues.directory import SharedRooms, directory_of
 from swarmsim.messaging.queues.flow_control import (
     COUNTED_ROOMS,
     FLOOD_BYTES,
-    MOST_RECEIVERS,
+    MAX_RECEIVERS,
     WINDOW_BYTES,
     Acknowledgements,
     Counters,
-    delivered,
+    read_deliveries,
 )
-from swarmsim.messaging.queues.fragments import Piece, Reader, fragment, id_of_sender, pieces_of, sender_number
+from swarmsim.messaging.queues.fragments import (
+    FairQueue,
+    FragmentReader,
+    Piece,
+    encode_fragment,
+    member_id_of,
+    sender_number,
+    split_body,
+)
 from swarmsim.messaging.rooms import COMMAND_ROOM, Member, Rooms, apply_command, receivers
 
 SEND_TIMEOUT = 30.0
-# How long a sender sleeps before it looks again whether its window is open: nothing wakes it.
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.0002, 0.002
-READ_BYTES, MOST_READS = 1 << 16, 16
-QUEUE_BYTES = 1 << 20  # asked for; the kernel grants a user only so much for all pipes, and smaller ones work too
+# A sender polls its window with increasing pauses, since an acknowledgement wakes nobody.
+MIN_PAUSE, MAX_PAUSE = 0.0002, 0.002
+READ_BYTES, MAX_READS = 1 << 16, 16
+QUEUE_BYTES = 1 << 20  # requested pipe size; the kernel limits the total for each user, and smaller pipes work too
 BACKLOG_BYTES = 1 << 26
-MOST_IN_A_ROW = 64  # messages that one sends without asking for one itself; who sends more floods
+BURST_MESSAGES = 64  # a client that sends more between two calls of `receive` floods
 
-_RECEIVER_IS_GONE = (errno.EPIPE, errno.ENXIO, errno.ENOENT, errno.EBADF)
-_numbers = count()
+_DEAD_RECEIVER_ERRORS = (errno.EPIPE, errno.ENXIO, errno.ENOENT, errno.EBADF)
+_client_numbers = count()
 
 
 @dataclass(slots=True)
 class _Outlet:
-    """Another client's queue, opened to write.
+    """Another client's queue, opened for writing.
 
     Attributes:
-        slot: where that client tells what it has taken.
-        sent: how many bytes were sent there.
-        free_up_to: how many can be sent at least until it is to be seen what was taken meanwhile.
+        slot: the index of that client's acknowledgements in this client's counters.
+        sent: how many bytes were sent to that client.
+        send_limit: `sent` may grow up to this value before the acknowledgements must be read again.
     """
 
     descriptor: int
     slot: int
     sent: int = 0
-    free_up_to: int = FLOOD_BYTES
+    send_limit: int = FLOOD_BYTES
 
 
 class QueuesEndpoint(HostEndpoint):
-    """A client's end of the swarm that runs at an address of this host.
+    """A client's endpoint of the swarm at an address on this host.
 
     Raises:
         AddressError: no swarm runs there.
@@ -92,38 +98,38 @@ class QueuesEndpoint(HostEndpoint):
             raise AddressError(
                 f"no swarm runs at {format_address(address)}: start its Server first, or check the address"
             ) from None
-        self._number = sender_number(os.getpid(), next(_numbers))
-        super().__init__(id_of_sender(self._number))
-        self._known = Rooms()
+        self._number = sender_number(os.getpid(), next(_client_numbers))
+        super().__init__(member_id_of(self._number))
+        self._last_rooms = Rooms()
         inbox = self._directory / "inbox" / self.id
         os.mkfifo(inbox, 0o600)
         self._inbox = os.open(inbox, os.O_RDONLY | os.O_NONBLOCK)
-        self._own_writer = os.open(inbox, os.O_WRONLY | os.O_NONBLOCK)  # so that the queue never ends
+        self._inbox_writer = os.open(inbox, os.O_WRONLY | os.O_NONBLOCK)  # so that reads never return end-of-file
         with contextlib.suppress(OSError):
             fcntl.fcntl(self._inbox, fcntl.F_SETPIPE_SZ, QUEUE_BYTES)
-        self._counters = Counters(self._directory / "counts" / self.id, own=True)
+        self._counters = Counters(self._directory / "counts" / self.id, create=True)
         self._slots = count()
         self._outlets: dict[str, _Outlet] = {}
-        self._in_a_row = 0
+        self._burst = 0
         self._acknowledgements = Acknowledgements(self._directory / "counts")
         self.rejections = RejectionLog(name)
-        self._reader = Reader(self.rejections.log)
-        self._arrivals = Arrivals()
+        self._reader = FragmentReader(self.rejections.log)
+        self._arrivals = FairQueue()
         self._poll = select.poll()
         for source in (self._inbox, PROCESS.fileno()):
             self._poll.register(source, select.POLLIN)
         self._poll.register(self._alive, 0)
-        PROCESS.release_after_fork(self, self._let_go)
+        PROCESS.release_after_fork(self, self._release)
 
-    # --- who is where
+    # --- membership
 
     def rooms(self) -> Rooms:
         try:
             table = self._rooms.read()
         except (FileNotFoundError, ValueError):
-            raise self.gone() from None
-        if table is not self._known:
-            self._known = table
+            raise self.closed_error() from None
+        if table is not self._last_rooms:
+            self._last_rooms = table
             for departed in self._outlets.keys() - table.members.keys():
                 self._close_outlet(departed)
         return table
@@ -132,72 +138,70 @@ class QueuesEndpoint(HostEndpoint):
         try:
             return self._rooms.update(change)
         except FileNotFoundError:
-            raise self.gone() from None
+            raise self.closed_error() from None
 
-    def gone(self) -> LinkClosed:
-        what = "has left the swarm" if self.closed else "lost its link: the swarm has stopped"
-        return LinkClosed(f"{self._name!r} {what} at {format_address(self._address)}")
+    def closed_error(self) -> LinkClosed:
+        reason = "has left the swarm" if self.closed else "lost its link: the swarm has stopped"
+        return LinkClosed(f"{self._name!r} {reason} at {format_address(self._address)}")
 
     # --- sending
 
     def deliver(self, table: Rooms, message: Message, to: Sequence[str], body: bytes) -> None:
         room = message.get("TO_ROOM")
         slot = 0 if room is None else min(table.rooms.index(room) + 1, COUNTED_ROOMS - 1)
-        self._counters.deliveries[slot] += len(to)  # before any is written, so that nobody finds an effect uncounted
-        self._in_a_row += 1
-        pieces, size = pieces_of(body), len(body)
+        self._counters.deliveries[slot] += len(to)  # before the first write, so that no effect precedes its count
+        self._burst += 1
+        pieces, size = split_body(body), len(body)
         for receiver in to:
             try:
-                self._put(table, receiver, pieces, size)
+                self._write_message(table, receiver, pieces, size)
             except OSError as error:
-                if error.errno not in _RECEIVER_IS_GONE:
+                if error.errno not in _DEAD_RECEIVER_ERRORS:
                     raise
                 self._counters.deliveries[slot] -= 1
-                self._forget(receiver)
+                self._remove_dead_member(receiver)
 
-    def _put(self, table: Rooms, receiver: str, pieces: Sequence[Piece], size: int) -> None:
-        """Write a message of `size` bytes into a queue, once its window is open and as fast as it takes the pieces."""
-        outlet = self._outlets.get(receiver) or self._open(receiver)
-        if outlet.sent + size > outlet.free_up_to and not self._has_room(outlet, size):
-            self._wait(table, receiver, partial(self._has_room, outlet, size), 0)
+    def _write_message(self, table: Rooms, receiver: str, pieces: Sequence[Piece], size: int) -> None:
+        """Write a message of `size` bytes into a queue; wait for its window, and for space in the pipe."""
+        outlet = self._outlets.get(receiver) or self._open_outlet(receiver)
+        if outlet.sent + size > outlet.send_limit and not self._window_is_open(outlet, size):
+            self._wait_to_send(table, receiver, partial(self._window_is_open, outlet, size), 0)
         position = outlet.sent + size
-        floods = self._in_a_row > MOST_IN_A_ROW
+        floods = self._burst > BURST_MESSAGES
         for piece in pieces:
-            data = fragment(piece, self._number, outlet.slot, position, floods)
-            if not _is_written(outlet, data):
-                self._wait(table, receiver, partial(_is_written, outlet, data), select.POLLOUT)
-        outlet.sent = position  # only now: what was cut short will never be taken
+            data = encode_fragment(piece, self._number, outlet.slot, position, floods)
+            if not _try_write(outlet, data):
+                self._wait_to_send(table, receiver, partial(_try_write, outlet, data), select.POLLOUT)
+        outlet.sent = position  # only now: an interrupted message is never acknowledged
 
-    def _open(self, receiver: str) -> _Outlet:
+    def _open_outlet(self, receiver: str) -> _Outlet:
         descriptor = os.open(self._directory / "inbox" / receiver, os.O_WRONLY | os.O_NONBLOCK)
         slot = next(self._slots)
-        if slot >= MOST_RECEIVERS:
+        if slot >= MAX_RECEIVERS:
             os.close(descriptor)
-            raise MessageError(
-                f"{self._name!r} has sent to {MOST_RECEIVERS:,} clients, and can send to no further ones"
-            )
-        self._counters.taken[slot] = 0
+            raise MessageError(f"{self._name!r} has sent to {MAX_RECEIVERS:,} clients, and cannot send to any more")
+        self._counters.acknowledged[slot] = 0
         outlet = self._outlets[receiver] = _Outlet(descriptor, slot)
         return outlet
 
-    def _has_room(self, outlet: _Outlet, size: int) -> bool:
-        """Tell whether the window is open for so many bytes more; it is for any number where nothing is under way.
+    def _window_is_open(self, outlet: _Outlet, size: int) -> bool:
+        """Return whether the window has space for `size` bytes; an empty window has space for a message of any size.
 
-        Who finds it half full floods, until it asks for a message itself.
+        If the window is more than half full, this client counts as flooding until it calls `receive`.
         """
-        taken = self._counters.taken[outlet.slot]
-        outlet.free_up_to = taken + FLOOD_BYTES
-        if taken >= outlet.sent or outlet.sent + size <= outlet.free_up_to:
+        acknowledged = self._counters.acknowledged[outlet.slot]
+        outlet.send_limit = acknowledged + FLOOD_BYTES
+        if acknowledged >= outlet.sent or outlet.sent + size <= outlet.send_limit:
             return True
-        self._in_a_row += MOST_IN_A_ROW
-        return outlet.sent + size <= taken + WINDOW_BYTES
+        self._burst += BURST_MESSAGES
+        return outlet.sent + size <= acknowledged + WINDOW_BYTES
 
-    def _wait(self, table: Rooms, receiver: str, until: Callable[[], bool], wakes: int) -> None:
-        """Wait until `until()`: until one of these events of the receiver's queue, or for a pause where there are none.
+    def _wait_to_send(self, table: Rooms, receiver: str, until: Callable[[], bool], wakes: int) -> None:
+        """Wait until `until()` is true; check it after each of the poll events `wakes` of the queue, or after a pause.
 
-        What comes meanwhile is taken in, since its sender may be our receiver.
+        Incoming messages are read and acknowledged meanwhile, since their sender may be the receiver.
         """
-        deadline, pause = time.monotonic() + SEND_TIMEOUT, SHORTEST_PAUSE
+        deadline, pause = time.monotonic() + SEND_TIMEOUT, MIN_PAUSE
         while not until():
             left = deadline - time.monotonic()
             if left <= 0:
@@ -205,8 +209,8 @@ class QueuesEndpoint(HostEndpoint):
                 raise WaitTimeout(f"{self._name!r} waited {SEND_TIMEOUT:g} s to send to {name!r}: its queue is full")
             if not wakes:
                 time.sleep(min(pause, left))
-                pause = min(2 * pause, LONGEST_PAUSE)
-            queue = (self._outlets.get(receiver) or self._open(receiver)).descriptor
+                pause = min(2 * pause, MAX_PAUSE)
+            queue = (self._outlets.get(receiver) or self._open_outlet(receiver)).descriptor
             poll = select.poll()
             for source, events in ((queue, wakes), (self._alive, 0), (self._inbox, select.POLLIN)):
                 poll.register(source, events)
@@ -214,43 +218,39 @@ class QueuesEndpoint(HostEndpoint):
             ready = dict(poll.poll(left * 1000 if wakes else 0))
             if ready.pop(queue, 0) & select.POLLERR:
                 raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-            self._attend(ready.items())
-            self._take_in()
+            self._handle_events(ready.items())
+            self._acknowledge_backlog()
 
-    def _take_in(self) -> None:
-        """Let go on whoever waits for messages here to be taken, unless far too many lie here already."""
+    def _acknowledge_backlog(self) -> None:
+        """Acknowledge all messages read so far, so that their senders can continue, unless the backlog is too large."""
         if self._arrivals.size <= BACKLOG_BYTES:
-            for sender, slot, position, *_ in self._arrivals.last_of_each():
-                self._acknowledgements.tell(sender, slot, position)
+            for sender, slot, position, *_ in self._arrivals.last_of_each_sender():
+                self._acknowledgements.acknowledge(sender, slot, position)
 
     def remove_member(self, process_id: int) -> None:
         ids = f"{process_id}-"
         for member_id in [key for key in self.rooms().members if key.startswith(ids)]:
-            self._forget(member_id)
+            self._remove_dead_member(member_id)
         for inbox in (self._directory / "inbox").glob(f"{ids}*"):
             inbox.unlink(missing_ok=True)
 
-    def _forget(self, receiver: str) -> None:
-        """Take a receiver that is gone without a word out of the rooms, and tell all that are left."""
-        self._close_outlet(receiver)
-        if receiver not in self.rooms().members:
+    def _remove_dead_member(self, member_id: str) -> None:
+        """Remove a member whose process has died from the rooms, and send DISCONNECT to the others."""
+        self._close_outlet(member_id)
+        if member_id not in self.rooms().members:
             return
-        farewell = {"TYPE": MESSAGE_TYPE.COMMAND.DISCONNECT.id, "TO_ROOM": COMMAND_ROOM}
-        forgotten: list[Member] = []  # by this client, and not by another one at the same time
+        disconnect = {"TYPE": MESSAGE_TYPE.COMMAND.DISCONNECT.id, "TO_ROOM": COMMAND_ROOM}
+        removed: list[Member] = []  # stays empty if another client removes it at the same time
 
-        def without_it(rooms: Rooms) -> Rooms:
-            forgotten.extend(member for member in (rooms.members.get(receiver),) if member is not None)
-            return apply_command(rooms, farewell, receiver)
+        def without_member(rooms: Rooms) -> Rooms:
+            removed.extend(member for member in (rooms.members.get(member_id),) if member is not None)
+            return apply_command(rooms, disconnect, member_id)
 
-        table = self.update_rooms(without_it)
-        (self._directory / "inbox" / receiver).unlink(missing_ok=True)
-        for member in forgotten:
-            message = {
-                **farewell,
-                "ID": f"{self.id}.farewell.{receiver}",
-                **member.farewell(),
-            }
-            self.deliver(table, message, receivers(table, message, receiver), encode(message))
+        table = self.update_rooms(without_member)
+        (self._directory / "inbox" / member_id).unlink(missing_ok=True)
+        for member in removed:
+            message = {**disconnect, "ID": f"{self.id}.farewell.{member_id}", **member.disconnect_fields()}
+            self.deliver(table, message, receivers(table, message, member_id), encode(message))
 
     def _close_outlet(self, receiver: str) -> None:
         outlet = self._outlets.pop(receiver, None)
@@ -261,53 +261,53 @@ class QueuesEndpoint(HostEndpoint):
     # --- receiving
 
     def receive(self, timeout: float) -> Message:
-        self._in_a_row = 0
+        self._burst = 0
         deadline = time.monotonic() + timeout
         if self._arrivals.line and not self.closed:
-            self._attend(self._poll.poll(0))  # so that others get into line before it is worked off
+            self._handle_events(self._poll.poll(0))  # so that other senders join the line
         while not self.closed:
-            message = self._next()
+            message = self._pop_message()
             if message is not None:
                 return message
             left = deadline - time.monotonic()
             if left <= 0:
                 raise WaitTimeout(f"{self._name!r} waited {timeout:g} s for a message and none came")
-            self._attend(self._ready(left))
-        raise self.gone()
+            self._handle_events(self._poll_events(left))
+        raise self.closed_error()
 
-    def _next(self) -> Message | None:
-        """Take out and return the next of what has come that is a message."""
+    def _pop_message(self) -> Message | None:
+        """Remove and acknowledge messages in the queue up to the first valid one, and return that."""
         while self._arrivals.line:
-            sender, slot, position, body, _ = self._arrivals.take()
-            self._acknowledgements.tell(sender, slot, position)
-            message = read_body(body, self.rejections)
+            sender, slot, position, body, _ = self._arrivals.pop()
+            self._acknowledgements.acknowledge(sender, slot, position)
+            message = decode_valid(body, self.rejections)
             if message is not None:
                 return message
         return None
 
-    def _attend(self, ready: Iterable[tuple[int, int]]) -> None:
+    def _handle_events(self, ready: Iterable[tuple[int, int]]) -> None:
         for source, _ in ready:
             if source == self._inbox:
-                self._read()
+                self._read_inbox()
             elif source == self._alive:
-                raise self.gone()
+                raise self.closed_error()
             else:
                 PROCESS.handle_events()
 
-    def _ready(self, seconds: float) -> list[tuple[int, int]]:
-        """Return what asks for attention, within `seconds`."""
-        return [(self._inbox, select.POLLIN)] if self._reader.kept else ready_soon(self._poll, seconds)
+    def _poll_events(self, seconds: float) -> list[tuple[int, int]]:
+        """Return the descriptors with events, within `seconds`."""
+        return [(self._inbox, select.POLLIN)] if self._reader.pending else poll_with_spin(self._poll, seconds)
 
-    def _read(self) -> None:
-        """Put what lies in the queue into line; a read that fills the buffer may have left some."""
-        for _ in range(MOST_READS):
+    def _read_inbox(self) -> None:
+        """Move messages from the pipe into the fair queue; a read that does not fill its buffer empties the pipe."""
+        for _ in range(MAX_READS):
             try:
                 chunk = os.read(self._inbox, READ_BYTES)
             except BlockingIOError:
                 chunk = b""
             emptied = len(chunk) < READ_BYTES
             for arrival in self._reader.read(chunk, emptied=emptied):
-                self._arrivals.add(arrival)
+                self._arrivals.push(arrival)
             if emptied:
                 return
 
@@ -315,7 +315,7 @@ class QueuesEndpoint(HostEndpoint):
         names = []
         for member in self.rooms().members.values():
             unread = array("i", [0])
-            with contextlib.suppress(OSError):  # it has just gone
+            with contextlib.suppress(OSError):  # it has just left
                 writer = os.open(self._directory / "inbox" / member.id, os.O_WRONLY | os.O_NONBLOCK)
                 fcntl.ioctl(writer, termios.FIONREAD, unread)
                 os.close(writer)
@@ -332,34 +332,34 @@ class QueuesEndpoint(HostEndpoint):
         PROCESS.forget_resource(self)
         (self._directory / "inbox" / self.id).unlink(missing_ok=True)
         self.rejections.close()
-        self._let_go()
+        self._release()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         self.closed = True
         for receiver in list(self._outlets):
             self._close_outlet(receiver)
-        for descriptor in (self._inbox, self._own_writer, self._alive):
+        for descriptor in (self._inbox, self._inbox_writer, self._alive):
             os.close(descriptor)
         self._rooms.close()
         self._counters.close()
         self._acknowledgements.close()
 
 
-def deliveries(address: Address) -> dict[str, int]:
-    """Return how many messages have been put into queues of the swarm at `address`, by room; "" for direct ones."""
+def delivery_counts(address: Address) -> dict[str, int]:
+    """Return how many messages were written into queues of the swarm at `address`, by room; "" for direct messages."""
     directory = directory_of(address)
     shared = SharedRooms(directory)
     names = ("", *shared.read().rooms)[:COUNTED_ROOMS]
     shared.close()
     totals = [0] * COUNTED_ROOMS
     for counts in (directory / "counts").iterdir():
-        for slot, number in enumerate(delivered(counts)):
+        for slot, number in enumerate(read_deliveries(counts)):
             totals[slot] += number
     return dict(zip(names, totals, strict=False))
 
 
-def _is_written(outlet: _Outlet, data: bytes) -> bool:
-    """Write a fragment into a queue, if it has room for it."""
+def _try_write(outlet: _Outlet, data: bytes) -> bool:
+    """Write a fragment into a queue; return False if the pipe has no space for it."""
     try:
         os.write(outlet.descriptor, data)
     except BlockingIOError:

@@ -1,8 +1,8 @@
-"""How much is on its way from each sender to each receiver: counters that both see, one file for each client.
+"""Flow control: shared counters of the bytes that each receiver has acknowledged, one file for each sender.
 
-A sender tells its receiver, with each message, how many bytes it has sent there so far; the receiver
-writes that down in the sender's file once it has taken the message. What lies between the two is
-bounded, so whoever sends faster than a receiver takes waits for it.
+Each message carries the number of bytes sent to its receiver so far. The receiver acknowledges the message by writing
+this number into the sender's file. A sender has at most one window of unacknowledged bytes for each receiver, so a
+sender that is faster than its receiver waits for it (backpressure).
 """
 
 import mmap
@@ -10,69 +10,73 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from swarmsim.messaging.queues.fragments import id_of_sender
+from swarmsim.messaging.queues.fragments import member_id_of
 
 WINDOW_BYTES = 1 << 18
-FLOOD_BYTES = WINDOW_BYTES // 2  # who has more than that under way to somebody floods
+FLOOD_BYTES = WINDOW_BYTES // 2  # a sender with more unacknowledged bytes at one receiver floods
 COUNTED_ROOMS = 64
-MOST_RECEIVERS = 1 << 16
-MOST_OPEN = 256  # each takes a file descriptor
+MAX_RECEIVERS = 1 << 16
+MAX_OPEN_FILES = 256
 
-_BYTES = 8 * (COUNTED_ROOMS + MOST_RECEIVERS)  # a hole in the file but for what is used
+_BYTES = 8 * (COUNTED_ROOMS + MAX_RECEIVERS)  # of a sparse file
 
 
 class Counters:
-    """One client's counters: its deliveries by room, and how far each of its receivers has taken its messages.
+    """One sender's counters, in a file that is shared with its receivers.
 
     Args:
-        path: where they lie.
-        own: whether to make the file; a receiver opens the one that its sender has made.
+        path: of the file.
+        create: whether to create the file (the sender), or to open it (a receiver).
+
+    Attributes:
+        deliveries: how many messages the sender has delivered, by room.
+        acknowledged: the position up to which each receiver has acknowledged, by slot.
 
     Raises:
-        OSError, ValueError: there is no such file.
+        OSError, ValueError: there is no such file, or it is too short.
     """
 
-    def __init__(self, path: Path, *, own: bool) -> None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if own else 0), 0o600)
+    def __init__(self, path: Path, *, create: bool) -> None:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
         try:
-            if own:
+            if create:
                 os.ftruncate(descriptor, _BYTES)
             self._shared = mmap.mmap(descriptor, _BYTES)
         finally:
             os.close(descriptor)
         whole = memoryview(self._shared).cast("Q")
-        self.deliveries, self.taken = whole[:COUNTED_ROOMS], whole[COUNTED_ROOMS:]
+        self.deliveries, self.acknowledged = whole[:COUNTED_ROOMS], whole[COUNTED_ROOMS:]
         whole.release()
 
     def close(self) -> None:
         self.deliveries.release()
-        self.taken.release()
+        self.acknowledged.release()
         self._shared.close()
 
 
 class Acknowledgements:
-    """What one receiver tells its senders: how far it has taken their messages.
+    """Writes one receiver's acknowledgements into the counters of its senders.
 
     Args:
-        folder: where the files of all clients lie, each by its member id.
+        folder: of the counter files, which are named by member id.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._of_sender: dict[int, Counters] = {}
 
-    def tell(self, sender: int, slot: int, position: int) -> None:
-        """Let a sender know that all it has sent up to `position` is taken; nothing where it has left no file."""
-        counters = self._of_sender.get(sender) or self._counters_of(sender)
-        if counters is not None and counters.taken[slot] < position:
-            counters.taken[slot] = position
+    def acknowledge(self, sender: int, slot: int, position: int) -> None:
+        """Acknowledge all bytes of a sender up to `position`; do nothing if the sender has no file."""
+        counters = self._of_sender.get(sender) or self._open_counters(sender)
+        if counters is not None and counters.acknowledged[slot] < position:
+            counters.acknowledged[slot] = position
 
-    def _counters_of(self, sender: int) -> Counters | None:
+    def _open_counters(self, sender: int) -> Counters | None:
         try:
-            counters = Counters(self._folder / id_of_sender(sender), own=False)
-        except (FileNotFoundError, ValueError):  # whoever says so is no client, or its file is not ready
+            counters = Counters(self._folder / member_id_of(sender), create=False)
+        except (FileNotFoundError, ValueError):  # a forged sender number, or a file that is not complete yet
             return None
-        if len(self._of_sender) >= MOST_OPEN:
+        if len(self._of_sender) >= MAX_OPEN_FILES:
             self._of_sender.pop(next(iter(self._of_sender))).close()
         self._of_sender[sender] = counters
         return counters
@@ -83,7 +87,7 @@ class Acknowledgements:
         self._of_sender.clear()
 
 
-def delivered(path: Path) -> Sequence[int]:
-    """Return how many messages the client whose counters lie at `path` has delivered, by room."""
+def read_deliveries(path: Path) -> Sequence[int]:
+    """Return how many messages the client with the counters at `path` has delivered, by room."""
     with path.open("rb") as file:
         return memoryview(file.read(8 * COUNTED_ROOMS)).cast("Q")

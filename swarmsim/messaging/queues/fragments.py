@@ -1,22 +1,24 @@
-"""Messages as fragments that a pipe keeps whole, and messages again out of whatever bytes lie in a pipe.
+"""Framing: messages as fragments in a pipe, reassembled by the receiver and queued fairly among their senders.
 
-A fragment is at most PIPE_BUF long, so that it is written in one piece. It begins with a magic that no
-text holds, and its checksum covers all that follows; what is no such fragment is skipped up to the
-next magic.
+A fragment has at most PIPE_BUF bytes, so that the kernel writes it atomically. It begins with magic bytes that UTF-8
+never contains, and its checksum covers everything after them. The reader resynchronises after invalid bytes: it skips
+to the next magic.
 """
 
 import select
 import struct
 import zlib
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from swarmsim.messaging import codec
 
-MOST_UNFINISHED = 1024
+MAX_UNFINISHED = 1024
+FAIR_SHARE = 1  # messages of a flooding sender in the fair queue
 
-MAGIC = b"\xf5\xfa\xf7\xfd"  # bytes that UTF-8 never has
-# Magic and checksum; then the payload's length, flags, and the sender, slot and position of an `Arrival`.
+MAGIC = b"\xf5\xfa\xf7\xfd"
+# Magic and checksum, then payload length, flags, and the sender, slot and position of an `Arrival`.
 _HEADER = struct.Struct("<4sIHBQHQ")
 _FRONT, _FIELDS = struct.Struct("<4sI"), struct.Struct("<HBQHQ")
 _PAYLOAD = select.PIPE_BUF - _HEADER.size
@@ -25,27 +27,25 @@ _WHOLE = _FIRST | _LAST
 _NUMBER_BITS = 16
 
 Piece = tuple[int, bytes, int]
-"""What a fragment carries to each of its receivers: flags, payload, and the payload's checksum."""
+"""The part of a fragment that is the same for each receiver: flags, payload, and the payload's checksum."""
 
 Arrival = tuple[int, int, int, bytes, bool]
-"""A message that came: its sender's number, the sender's slot for this receiver, how many bytes that sender has sent
-here, this message included, its body, and whether that sender floods."""
-
-Complain = Callable[[str, str], None]
+"""A received message: the sender's number, the receiver's slot in the sender's counters, the position (bytes sent to
+this receiver up to the end of this message), the body, and whether the sender floods."""
 
 
 def sender_number(process_id: int, count: int) -> int:
-    """Return the number of the client that was the `count`-th of a process."""
+    """Return the number of the `count`-th client of a process."""
     return process_id << _NUMBER_BITS | count % (1 << _NUMBER_BITS)
 
 
-def id_of_sender(sender: int) -> str:
+def member_id_of(sender: int) -> str:
     """Return the member id of the client with that number."""
     return f"{sender >> _NUMBER_BITS}-{sender % (1 << _NUMBER_BITS)}"
 
 
-def pieces_of(body: bytes) -> list[Piece]:
-    """Return what the fragments of a message carry, in order."""
+def split_body(body: bytes) -> list[Piece]:
+    """Return the pieces of a message, in order."""
     size = len(body)
     if size <= _PAYLOAD:
         return [(_WHOLE, body, zlib.crc32(body))]
@@ -57,8 +57,8 @@ def pieces_of(body: bytes) -> list[Piece]:
     return pieces
 
 
-def fragment(piece: Piece, sender: int, slot: int, position: int, floods: bool = False) -> bytes:
-    """Return a piece of a message as it is written for one receiver."""
+def encode_fragment(piece: Piece, sender: int, slot: int, position: int, floods: bool = False) -> bytes:
+    """Return the fragment that carries a piece of a message to one receiver."""
     flags, payload, checksum = piece
     fields = _FIELDS.pack(len(payload), flags | _FLOOD if floods else flags, sender, slot, position)
     return _FRONT.pack(MAGIC, zlib.crc32(fields, checksum)) + fields + payload
@@ -71,61 +71,66 @@ class _Unfinished:
     payloads: list[bytes] = field(default_factory=list)
 
 
-class Reader:
-    """The messages in what is read from one pipe, whoever has written into it.
+class FragmentReader:
+    """Reassembles the messages of all senders from the bytes of one pipe.
 
     Args:
-        complain: called with what was left out, and how much or whose.
+        log_rejected: called with what the reader did to invalid input, and details.
 
     Attributes:
-        kept: what may be the beginning of a fragment, the rest of which was left in the pipe.
+        pending: bytes that may be the beginning of a fragment whose rest is still in the pipe.
     """
 
-    def __init__(self, complain: Complain) -> None:
-        self.kept = b""
-        self._complain = complain
+    def __init__(self, log_rejected: Callable[[str, str], None]) -> None:
+        self.pending = b""
+        self._log_rejected = log_rejected
         self._skipped = 0
         self._unfinished: dict[int, _Unfinished] = {}
 
     def read(self, chunk: bytes, *, emptied: bool) -> list[Arrival]:
         """Return the messages that `chunk` completes.
 
-        A fragment is written whole or not at all: where the pipe was `emptied`, the rest of one will never come.
+        Args:
+            chunk: the next bytes from the pipe.
+            emptied: whether the pipe is empty now. Fragments are written atomically, so no rest of one will follow.
         """
-        data, at, arrived = self.kept + chunk, 0, []
+        data, at, arrivals = self.pending + chunk, 0, []
         while at < len(data):
-            found = _fragment_at(data, at)
-            if found is not None:
-                end, flags, sender, slot, position, payload = found
+            parsed = _parse_fragment(data, at)
+            if parsed is not None:
+                end, flags, sender, slot, position, payload = parsed
                 is_whole = flags == _WHOLE and not self._unfinished
-                body = payload if is_whole else self._completed(flags, sender, position, payload)
+                body = payload if is_whole else self._reassemble(flags, sender, position, payload)
                 if body is not None:
-                    arrived.append((sender, slot, position, body, flags & _FLOOD > 0))
+                    arrivals.append((sender, slot, position, body, flags & _FLOOD > 0))
                 if self._skipped:
-                    self._tell_skipped()
-            elif not emptied and _may_go_on(data, at):
+                    self._log_skipped()
+            elif not emptied and _may_be_incomplete(data, at):
                 break
             else:
-                end = _next_magic(data, at + 1)
+                end = _find_magic(data, at + 1)
                 self._skipped += end - at
             at = end
-        self.kept = data[at:]
+        self.pending = data[at:]
         if self._skipped and emptied:
-            self._tell_skipped()
-        return arrived
+            self._log_skipped()
+        return arrivals
 
-    def _tell_skipped(self) -> None:
-        self._complain("skipped what is no message in its queue", f"{self._skipped:,} bytes")
+    def _log_skipped(self) -> None:
+        self._log_rejected("skipped invalid bytes in its queue", f"{self._skipped:,} bytes")
         self._skipped = 0
 
-    def _completed(self, flags: int, sender: int, position: int, payload: bytes) -> bytes | None:
-        """Return the message that this fragment completes; a first one begins anew, since a sender can be cut short."""
+    def _reassemble(self, flags: int, sender: int, position: int, payload: bytes) -> bytes | None:
+        """Return the message that this fragment completes.
+
+        A first fragment discards the sender's unfinished message, since an interrupted send is never continued.
+        """
         if flags & _FIRST:
             if self._unfinished:
                 self._unfinished.pop(sender, None)
             if flags & _LAST:
                 return payload
-            self._make_room()
+            self._limit_unfinished()
             self._unfinished[sender] = _Unfinished(position)
         message = self._unfinished.get(sender)
         if message is None or message.position != position:
@@ -135,24 +140,23 @@ class Reader:
         if message.size > codec.MAX_MESSAGE_BYTES:
             del self._unfinished[sender]
             limit = f"more than {codec.MAX_MESSAGE_BYTES:,} bytes"
-            self._complain("left out a message that is too long", f"{limit} from {id_of_sender(sender)}")
+            self._log_rejected("ignored a message that is too long", f"{limit} from {member_id_of(sender)}")
         elif flags & _LAST:
             del self._unfinished[sender]
             return b"".join(message.payloads)
         return None
 
-    def _make_room(self) -> None:
-        """Drop the oldest of too many messages whose rest has not come."""
-        if len(self._unfinished) >= MOST_UNFINISHED:
+    def _limit_unfinished(self) -> None:
+        """Drop the oldest unfinished message if there are too many."""
+        if len(self._unfinished) >= MAX_UNFINISHED:
             sender = next(iter(self._unfinished))
             del self._unfinished[sender]
-            self._complain(
-                "left out a message whose rest had not come", f"the oldest of too many, {id_of_sender(sender)}'s"
-            )
+            details = f"the oldest of more than {MAX_UNFINISHED:,}, from {member_id_of(sender)}"
+            self._log_rejected("dropped an unfinished message", details)
 
 
-def _fragment_at(data: bytes, at: int) -> tuple[int, int, int, int, int, bytes] | None:
-    """Return the fragment that begins there: its end, flags, sender, slot, position and payload; None without one."""
+def _parse_fragment(data: bytes, at: int) -> tuple[int, int, int, int, int, bytes] | None:
+    """Return end, flags, sender, slot, position and payload of the valid fragment that begins at `at`, or None."""
     start = at + _HEADER.size
     if start > len(data):
         return None
@@ -166,17 +170,78 @@ def _fragment_at(data: bytes, at: int) -> tuple[int, int, int, int, int, bytes] 
     return end, flags, sender, slot, position, payload
 
 
-def _may_go_on(data: bytes, at: int) -> bool:
-    """Tell whether all that is wrong with the fragment that begins there may be that `data` ends."""
+def _may_be_incomplete(data: bytes, at: int) -> bool:
+    """Return whether further bytes could complete a valid fragment that begins at `at`."""
     if len(data) - at < _HEADER.size:
         return MAGIC.startswith(data[at : at + len(MAGIC)])
     magic, _, size, *_ = _HEADER.unpack_from(data, at)
     return magic == MAGIC and size <= _PAYLOAD and at + _HEADER.size + size > len(data)
 
 
-def _next_magic(data: bytes, start: int) -> int:
-    """Return where the next magic begins, or may begin at the very end of `data`; its length where none does."""
-    found = data.find(MAGIC, start)
-    if found < 0:
-        found = data.find(MAGIC[:1], max(start, len(data) - len(MAGIC) + 1))
-    return found if found >= 0 else len(data)
+def _find_magic(data: bytes, start: int) -> int:
+    """Return where the next magic begins, or may begin at the end of `data`; the length of `data` if there is none."""
+    index = data.find(MAGIC, start)
+    if index < 0:
+        index = data.find(MAGIC[:1], max(start, len(data) - len(MAGIC) + 1))
+    return index if index >= 0 else len(data)
+
+
+class FairQueue:
+    """Received messages in order of arrival, except that a flooding sender cannot crowd out the others.
+
+    A flooding sender has `FAIR_SHARE` messages in line. Its other messages wait in a queue of their own; one of them
+    moves into line for each one that is popped. So each sender's messages stay in order, and so do the messages of
+    several senders while none of them floods.
+
+    Attributes:
+        line: the next messages; empty only if no message waits.
+        size: the total bytes of all bodies in the queue.
+    """
+
+    def __init__(self) -> None:
+        self.line: deque[Arrival] = deque()
+        self.size = 0
+        self._waiting: dict[int, deque[Arrival]] = {}
+
+    def push(self, arrival: Arrival) -> None:
+        """Append a message to the line, or to its sender's waiting messages."""
+        sender, _, _, body, floods = arrival
+        self.size += len(body)
+        if sender in self._waiting:
+            self._waiting[sender].append(arrival)
+        else:
+            self.line.append(arrival)
+            if floods and len(self.line) > FAIR_SHARE:
+                self._limit_to_share(sender)
+
+    def _limit_to_share(self, sender: int) -> None:
+        """Move all but `FAIR_SHARE` messages of a sender out of the line."""
+        line, waiting, places = deque[Arrival](), deque[Arrival](), FAIR_SHARE
+        for arrival in self.line:
+            if arrival[0] != sender:
+                line.append(arrival)
+            elif places:
+                line.append(arrival)
+                places -= 1
+            else:
+                waiting.append(arrival)
+        if waiting:
+            self.line, self._waiting[sender] = line, waiting
+
+    def pop(self) -> Arrival:
+        """Remove and return the first message in line."""
+        arrival = self.line.popleft()
+        sender = arrival[0]
+        self.size -= len(arrival[3])
+        if sender in self._waiting:
+            waiting = self._waiting[sender]
+            self.line.append(waiting.popleft())
+            if not waiting:
+                del self._waiting[sender]
+        return arrival
+
+    def last_of_each_sender(self) -> Iterator[Arrival]:
+        """Return the last message of each sender."""
+        last = {arrival[0]: arrival for arrival in self.line}
+        last.update((sender, waiting[-1]) for sender, waiting in self._waiting.items())
+        yield from last.values()

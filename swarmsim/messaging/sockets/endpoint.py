@@ -19,7 +19,7 @@ from itertools import count
 from swarmsim.errors import AddressError, LinkClosed, MessageError, WaitTimeout
 from swarmsim.messaging.endpoint import Address, Endpoint, RejectionLog, format_address
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, validate
-from swarmsim.messaging.process_context import PROCESS, ready_soon
+from swarmsim.messaging.process_context import PROCESS, poll_with_spin
 from swarmsim.messaging.rooms import CHANGES_ROOMS, COMMAND_ROOM, Rooms, apply_command, decode_rooms, receivers
 from swarmsim.messaging.sockets.connection import acknowledge_now, connect_to_server
 from swarmsim.messaging.sockets.handshake import (
@@ -237,7 +237,7 @@ class SocketsEndpoint(Endpoint):
         """Wait at most `seconds` for the server or for events of this process, and handle them."""
         if self._is_lost:
             raise self._lost_error()
-        for source, _ in ready_soon(self._poll, seconds):
+        for source, _ in poll_with_spin(self._poll, seconds):
             if source == self._link.fileno():
                 self._read()
             else:

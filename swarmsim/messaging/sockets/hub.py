@@ -7,12 +7,12 @@ from swarmsim.messaging.message import MESSAGE_TYPE, NAME_LENGTH, Message, valid
 from swarmsim.messaging.rooms import (
     CHANGES_ROOMS,
     COMMAND_ROOM,
-    MIRRORED,
+    MIRRORED_TYPES,
     Member,
     Rooms,
     apply_command,
     encode_rooms,
-    logged,
+    logging_copy,
     receivers,
 )
 from swarmsim.messaging.sockets.handshake import EXTENSION, MEMBER, WELCOME, link_message
@@ -81,7 +81,7 @@ class Hub:
             rooms = apply_command(self.rooms, message, sender)
             message = {**message, MEMBER: sender}
             if kind == _COMMAND.DISCONNECT.id and sender in self.rooms.members:
-                message = {**self.rooms.members[sender].farewell(), **message}
+                message = {**self.rooms.members[sender].disconnect_fields(), **message}
             is_unchanged = False
         else:
             rooms = self.rooms
@@ -90,8 +90,8 @@ class Hub:
         if "SENT_BY" not in message:
             message["SENT_BY"] = (rooms.members.get(sender) or self.rooms.members[sender]).name
         deliveries = self._deliveries(rooms, message, sender, body if is_unchanged else None)
-        if kind in MIRRORED and rooms.logging:
-            deliveries += self._deliveries(rooms, logged(message), sender, None)
+        if kind in MIRRORED_TYPES and rooms.logging:
+            deliveries += self._deliveries(rooms, logging_copy(message), sender, None)
         self.rooms = rooms
         return deliveries
 
@@ -101,7 +101,7 @@ class Hub:
         if member is None:
             return []
         message = {"TYPE": _COMMAND.DISCONNECT.id, "ID": f"{member_id}.farewell", "TO_ROOM": COMMAND_ROOM}
-        return self.handle(member_id, {**message, **member.farewell()}, b"")
+        return self.handle(member_id, {**message, **member.disconnect_fields()}, b"")
 
     def _is_extended_member(self, member_id: str) -> bool:
         return member_id in self.rooms.members and not _is_plain(self.rooms.members[member_id])

@@ -16,7 +16,7 @@ from itertools import count
 from swarmsim.errors import MessageError, StopRequested, WaitTimeout
 from swarmsim.messaging.endpoint import Address, RejectionLog, format_address
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
-from swarmsim.messaging.process_context import PROCESS, ready_soon
+from swarmsim.messaging.process_context import PROCESS, poll_with_spin
 from swarmsim.messaging.rooms import COMMAND_ROOM
 from swarmsim.messaging.sockets.connection import Connection, listen
 from swarmsim.messaging.sockets.handshake import (
@@ -59,7 +59,7 @@ class SocketServer:
         AddressError: the address is in use or invalid, or other machines can reach it and no secret is set.
     """
 
-    takes_a_process = True
+    needs_process = True
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class SocketServer:
         with contextlib.suppress(StopRequested):
             self._loop(handles_process_events=True)
 
-    def serve_beside(self) -> None:
+    def serve_in_background(self) -> None:
         """Serve in a thread of this process until closed."""
         self._thread = threading.Thread(target=self._loop, kwargs={"handles_process_events": False}, daemon=True)
         self._thread.start()
@@ -133,7 +133,7 @@ class SocketServer:
         listener = self._listener.fileno()
         next_check = 0.0
         while not self._closed:
-            for descriptor, events in ready_soon(self._poll, CHECK_SECONDS):
+            for descriptor, events in poll_with_spin(self._poll, CHECK_SECONDS):
                 connection = self._connections.get(descriptor)
                 if connection is not None:
                     self._handle_events(connection, events)

@@ -91,8 +91,8 @@ class Wire:
         Raises:
             MessageError: it holds something that is neither a JSON value nor a numeric array.
         """
-        text, arrays = codec.parts(message)
-        return codec.joined(text, arrays, _ARRAYS) if arrays else self._encode_text(text)
+        text, arrays = codec.encode_parts(message)
+        return codec.join_parts(text, arrays, _ARRAYS) if arrays else self._encode_text(text)
 
     def encode_plain(self, message: Message) -> list[bytes]:
         """Return the bodies of a message for any other program: plain JSON, one body per component.
@@ -100,7 +100,9 @@ class Wire:
         Raises:
             MessageError: it holds something that JSON cannot represent.
         """
-        return [self._encode_text(codec.parts(_arrays_as_lists(part))[0]) for part in split_by_component(message)]
+        return [
+            self._encode_text(codec.encode_parts(_arrays_as_lists(part))[0]) for part in split_by_component(message)
+        ]
 
     def _encode_text(self, text: bytes) -> bytes:
         return text if self.format == "utf-8" else text.decode("utf-8").encode(self.format, "replace")

@@ -1,4 +1,4 @@
-"""What only the link between processes can show."""
+"""The link between processes of one host."""
 
 import fcntl
 import multiprocessing
@@ -19,7 +19,7 @@ from swarmsim.messaging.process_context import PROCESS
 from swarmsim.messaging.queues import directory as directory_module
 from swarmsim.messaging.queues import endpoint as queues
 from swarmsim.messaging.queues.directory import directory_of, is_served_here
-from tests.messaging.test_client import next_data, say
+from tests.messaging.test_client import next_data, to_room
 
 
 @pytest.fixture(autouse=True)
@@ -53,11 +53,11 @@ def echo(address, name="echo"):
                 return
 
 
-def test_a_process_forked_after_the_others_is_reached_like_any_other(queues_address):
+def test_a_process_forked_later_receives_messages(queues_address):
     with Client("ann", *queues_address) as ann:
         process = in_other_process(echo, queues_address)
         ann.await_components("calls", 1, timeout=10)
-        ann.send(say("calls", X=np.arange(5), END=True))
+        ann.send(to_room("calls", X=np.arange(5), END=True))
         assert np.array_equal(next_data(ann)["X"], np.arange(5))
         process.join(10)
 
@@ -68,7 +68,7 @@ def test_messages_of_any_size_arrive_whole(queues_address, size):
         process = in_other_process(echo, queues_address)
         ann.await_components("calls", 1, timeout=10)
         sent = np.random.default_rng(0).integers(0, 255, size, dtype=np.uint8)
-        ann.send(say("calls", X=sent, END=True))
+        ann.send(to_room("calls", X=sent, END=True))
         assert np.array_equal(next_data(ann)["X"], sent)
         process.join(10)
 
@@ -76,10 +76,10 @@ def test_messages_of_any_size_arrive_whole(queues_address, size):
 def flood(address, name, n_messages):
     with Client(name, *address) as client:
         for i in range(n_messages):
-            client.send(say("hall", I=i, X=np.full(3000, i, np.float32)))
+            client.send(to_room("hall", I=i, X=np.full(3000, i, np.float32)))
 
 
-def test_long_messages_of_many_senders_are_not_mixed_up_and_keep_each_senders_order(queues_address):
+def test_long_messages_of_many_senders_arrive_whole_and_in_each_senders_order(queues_address):
     with Client("ann", *queues_address) as ann:
         ann.join_room("hall")
         senders = [in_other_process(flood, queues_address, f"sender{i}", 60) for i in range(4)]
@@ -93,7 +93,7 @@ def test_long_messages_of_many_senders_are_not_mixed_up_and_keep_each_senders_or
             sender.join(10)
 
 
-def test_two_that_flood_each_other_do_not_block_each_other(queues_address, monkeypatch):
+def test_two_clients_that_flood_each_other_do_not_deadlock(queues_address, monkeypatch):
     monkeypatch.setattr(queues, "QUEUE_BYTES", 4096)
 
     def talk(name, other):
@@ -101,7 +101,7 @@ def test_two_that_flood_each_other_do_not_block_each_other(queues_address, monke
             client.join_room(name)
             client.await_components(other, 1, timeout=10)
             for _ in range(50):
-                client.send(say(other, X=np.zeros(2000)))
+                client.send(to_room(other, X=np.zeros(2000)))
             for _ in range(50):
                 next_data(client)
             client.send({"TYPE": CUSTOM.id, "TO": "judge", "DONE": name})
@@ -115,27 +115,27 @@ def test_two_that_flood_each_other_do_not_block_each_other(queues_address, monke
             talker.join(10)
 
 
-def test_a_full_queue_is_an_error_that_names_its_owner_after_a_bound(queues_address, monkeypatch):
+def test_a_queue_that_stays_full_is_an_error_that_names_its_owner(queues_address, monkeypatch):
     monkeypatch.setattr(queues, "QUEUE_BYTES", 4096)
     monkeypatch.setattr(queues, "SEND_TIMEOUT", 0.1)
     with Client("ann", *queues_address) as ann, Client("deaf", *queues_address) as deaf:
         deaf.join_room("hall")
         with pytest.raises(WaitTimeout, match="'ann' waited 0.1 s to send to 'deaf': its queue is full"):
             for _ in range(100):
-                ann.send(say("hall", X=np.zeros(400)))
+                ann.send(to_room("hall", X=np.zeros(400)))
 
 
-def test_a_long_message_that_was_cut_short_does_not_spoil_the_next(queues_address, monkeypatch):
+def test_an_interrupted_message_does_not_damage_the_next(queues_address, monkeypatch):
     monkeypatch.setattr(queues, "QUEUE_BYTES", 8192)
     monkeypatch.setattr(queues, "SEND_TIMEOUT", 0.1)
     with Client("ann", *queues_address) as ann, Client("bob", *queues_address) as bob:
         bob.join_room("hall")
         with pytest.raises(WaitTimeout):
-            ann.send(say("hall", X=np.zeros(100_000)))
+            ann.send(to_room("hall", X=np.zeros(100_000)))
         with pytest.raises(WaitTimeout, match="'bob' waited"):
             next_data(bob) if bob.receive(timeout=0.1) else None
         for n in (10, 700):
-            ann.send(say("hall", X=np.arange(n)))
+            ann.send(to_room("hall", X=np.arange(n)))
             assert np.array_equal(next_data(bob)["X"], np.arange(n))
 
 
@@ -145,18 +145,18 @@ def die(address):
     os._exit(3)
 
 
-def test_a_receiver_that_died_is_taken_out_of_the_rooms_and_all_are_told(queues_address):
+def test_a_dead_receiver_is_removed_and_the_others_receive_disconnect(queues_address):
     with Client("ann", *queues_address) as ann, Client("bob", *queues_address) as bob:
         in_other_process(die, queues_address).join(10)
         assert ann.components_in("hall") == ["mortal1", "mortal2"]
-        ann.send(say("hall"))
+        ann.send(to_room("hall"))
         assert ann.components_in("hall") == []
         for client in (ann, bob):
             while (message := client.receive(timeout=5))["TYPE"] != "COMMAND/DISCONNECT":
                 pass
             assert message["COMPONENTS"] == ["mortal1", "mortal2"]
             assert message["SENT_BY"] == "mortal"
-        ann.send(say("hall"))
+        ann.send(to_room("hall"))
 
 
 def mortal_pair(address):
@@ -165,7 +165,7 @@ def mortal_pair(address):
     os._exit(3)
 
 
-def test_all_clients_of_a_process_that_died_are_taken_out_at_once(queues_address):
+def test_all_clients_of_a_dead_process_are_removed_at_once(queues_address):
     with Client("ann", *queues_address) as ann, Client("bob", *queues_address) as bob:
         process = in_other_process(mortal_pair, queues_address)
         process.join(10)
@@ -174,11 +174,11 @@ def test_all_clients_of_a_process_that_died_are_taken_out_at_once(queues_address
         assert ann.components_in("hall") == []
         assert len(list((directory_of(queues_address) / "inbox").iterdir())) == 2
         for client in (ann, bob):
-            gone = []
-            while len(gone) < 2:
+            names = []
+            while len(names) < 2:
                 message = client.receive(timeout=5)
-                gone += [message["SENT_BY"]] if message["TYPE"] == "COMMAND/DISCONNECT" else []
-            assert gone == ["left", "right"]
+                names += [message["SENT_BY"]] if message["TYPE"] == "COMMAND/DISCONNECT" else []
+            assert names == ["left", "right"]
         for _ in range(2):
             bob.remove_member(process.pid)
             ann.remove_member(1)
@@ -187,54 +187,54 @@ def test_all_clients_of_a_process_that_died_are_taken_out_at_once(queues_address
                 client.receive(timeout=0.01)
 
 
-def test_a_dead_member_that_two_find_at_once_is_told_once(queues_address, monkeypatch):
+def test_a_dead_member_that_two_clients_remove_disconnects_once(queues_address, monkeypatch):
     with Client("ann", *queues_address) as ann, Client("bob", *queues_address) as bob:
         process = in_other_process(die, queues_address)
         process.join(10)
-        first_look = ann.rooms()
+        first_rooms = ann.rooms()
         bob.remove_member(process.pid)
         end = ann._endpoint
-        monkeypatch.setattr(end, "rooms", lambda: first_look)
+        monkeypatch.setattr(end, "rooms", lambda: first_rooms)
         ann.remove_member(process.pid)
         monkeypatch.undo()
-        goodbyes = []
+        disconnects = []
         with pytest.raises(WaitTimeout):
             while True:
                 message = ann.receive(timeout=0.05)
-                goodbyes += [message["SENT_BY"]] if message["TYPE"] == "COMMAND/DISCONNECT" else []
-        assert goodbyes == ["mortal"]
+                disconnects += [message["SENT_BY"]] if message["TYPE"] == "COMMAND/DISCONNECT" else []
+        assert disconnects == ["mortal"]
 
 
-def test_a_swarm_of_this_hosts_queues_has_a_directory_of_its_own_and_others_have_none(address):
+def test_only_a_swarm_on_queues_has_a_private_directory(address):
     directory = private_directory(address)
     assert (directory is not None) == is_served_here(address)
     if directory is not None:
-        (directory / "kept" / "note").write_text("here")
+        (directory / "state" / "note").write_text("here")
         assert directory.stat().st_mode & 0o077 == 0
 
 
-def test_what_is_no_message_is_left_out_with_a_line_in_the_log(queues_address, caplog):
+def test_an_invalid_body_is_logged_and_ignored(queues_address, caplog):
     with Client("ann", *queues_address) as ann, Client("bob", *queues_address) as bob:
         bob.join_room("hall")
         end = ann._endpoint
-        end.deliver(end.rooms(), say("hall"), [bob._endpoint.id], b"\x05\x00\x00\x00nope!")
-        ann.send(say("hall", TEXT="good"))
+        end.deliver(end.rooms(), to_room("hall"), [bob._endpoint.id], b"\x05\x00\x00\x00nope!")
+        ann.send(to_room("hall", TEXT="good"))
         assert next_data(bob)["TEXT"] == "good"
-    assert "bob left out what it got: a body of 9 bytes is no message" in caplog.text
+    assert "bob ignored an invalid message: a body of 9 bytes is not a message" in caplog.text
 
 
 @pytest.mark.parametrize("message", [{"X": 1}, {"TYPE": [1], "TO": "bob"}, {"TYPE": "DATA/NOPE", "TO": "bob"}])
-def test_what_is_no_valid_message_does_not_reach_a_handler(queues_address, caplog, message):
+def test_an_invalid_message_is_logged_and_ignored(queues_address, caplog, message):
     with Client("ann", *queues_address) as ann, Client("bob", *queues_address) as bob:
         bob.join_room("hall")
         end = ann._endpoint
-        end.deliver(end.rooms(), say("hall"), [bob._endpoint.id], encode(message))
-        ann.send(say("hall", TEXT="good"))
+        end.deliver(end.rooms(), to_room("hall"), [bob._endpoint.id], encode(message))
+        ann.send(to_room("hall", TEXT="good"))
         assert next_data(bob)["TEXT"] == "good"
-    assert "bob left out what it got" in caplog.text
+    assert "bob ignored an invalid message" in caplog.text
 
 
-def test_a_member_that_holds_the_rooms_for_good_is_an_error_after_a_bound(queues_address, monkeypatch):
+def test_a_lock_that_is_never_released_is_an_error_after_a_time_limit(queues_address, monkeypatch):
     monkeypatch.setattr(directory_module, "LOCK_SECONDS", 0.1)
     with Client("ann", *queues_address) as ann, (directory_of(queues_address) / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -251,17 +251,17 @@ def test_an_address_is_served_once_at_a_time():
         pass
 
 
-def test_localhost_is_one_address_by_either_name():
+def test_localhost_and_127_0_0_1_are_one_address():
     with Server("localhost", 8078), Client("ann", "127.0.0.1", 8078) as ann:
         assert [member.name for member in ann.rooms().members.values()] == ["ann"]
 
 
-def test_swarms_of_two_addresses_do_not_hear_each_other():
+def test_swarms_at_two_addresses_are_separate():
     with Server("tests", 1), Server("tests", 2), Client("ann", "tests", 1) as ann, Client("ann", "tests", 2) as other:
         for client in (ann, other):
             client.join_room("hall")
         assert len(ann.rooms().members) == 1
-        other.send(say("hall"))
+        other.send(to_room("hall"))
         with pytest.raises(WaitTimeout):
             ann.receive(timeout=0.05)
 
@@ -277,7 +277,7 @@ server.start()
 """
 
 
-def test_a_client_of_another_program_finds_the_swarm_and_notices_when_its_server_is_killed():
+def test_a_client_finds_another_programs_server_and_notices_when_it_is_killed():
     server = subprocess.Popen([sys.executable, "-c", SERVER_PROGRAM], stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout.readline() == "serves\n"
@@ -295,7 +295,7 @@ def test_a_client_of_another_program_finds_the_swarm_and_notices_when_its_server
         server.wait(10)
         server.stdout.close()
     with Server("tests", 3), Client("bob", "tests", 3):
-        pass  # what a killed server left is taken over
+        pass  # a new server replaces what a killed one left
 
 
 def test_a_stopped_server_closes_its_clients_links():
@@ -305,30 +305,30 @@ def test_a_stopped_server_closes_its_clients_links():
     with pytest.raises(LinkClosed):
         client.receive(timeout=5)
     with pytest.raises(LinkClosed):
-        client.send(say("_command"))
+        client.send(to_room("_command"))
     client.close()
 
 
 def test_deliveries_are_counted_by_room(queues_address):
     with Client("ann", *queues_address) as ann, Client("bob", *queues_address) as bob:
         bob.join_room("hall")
-        before = queues.deliveries(queues_address)
+        before = queues.delivery_counts(queues_address)
         for _ in range(3):
-            ann.send(say("hall"))
+            ann.send(to_room("hall"))
         ann.send({"TYPE": CUSTOM.id, "TO": "bob"})
-        after = queues.deliveries(queues_address)
+        after = queues.delivery_counts(queues_address)
     assert after["hall"] - before.get("hall", 0) == 3
     assert after[""] - before[""] == 1
     assert after["_command"] == before["_command"]
 
 
-def test_nothing_is_left_of_a_client_and_an_address_but_what_was_there_before():
+def test_clients_and_servers_leave_no_files_or_descriptors():
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
         served = serve_any("tests")
         with Client("ann", *served.address) as ann, Client("bob", *served.address) as bob:
             bob.add_eventHandler(lambda m: None, CUSTOM, trigger=Trigger(CUSTOM, "hall"))
-            ann.send(say("hall"))
+            ann.send(to_room("hall"))
         directory = directory_of(served.address)
         assert not list((directory / "inbox").iterdir())
         served.close()

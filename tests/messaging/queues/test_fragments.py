@@ -1,4 +1,4 @@
-"""Whatever lies in a pipe, the valid messages come out of it, whole and in order, and nothing else does."""
+"""Exactly the valid messages are read from a pipe, whole and in order, whatever else is in it."""
 
 import zlib
 
@@ -8,26 +8,33 @@ from hypothesis import strategies as st
 
 from swarmsim.messaging import codec
 from swarmsim.messaging.queues import fragments
-from swarmsim.messaging.queues.fragments import MAGIC, Reader, fragment, id_of_sender, pieces_of, sender_number
+from swarmsim.messaging.queues.fragments import (
+    MAGIC,
+    FragmentReader,
+    encode_fragment,
+    member_id_of,
+    sender_number,
+    split_body,
+)
 
 ANN, BOB = sender_number(7, 0), sender_number(4_000_000, 3)
 
 
 def written(body, sender=ANN, position=0):
-    return [fragment(piece, sender, 5, position or len(body)) for piece in pieces_of(body)]
+    return [encode_fragment(piece, sender, 5, position or len(body)) for piece in split_body(body)]
 
 
 def body_of(length):
-    """Return a body that holds the magic, so that it is no help to look for that alone."""
+    """Return a body that contains the magic, so that finding the magic is not enough."""
     return (MAGIC + length.to_bytes(4, "little")) * (length // 8) + b"." * (length % 8)
 
 
-class Heard:
-    """A reader, and what it has told."""
+class Received:
+    """A reader, its messages, and its rejections."""
 
     def __init__(self):
         self.rejections = []
-        self.reader = Reader(lambda *complaint: self.rejections.append(complaint))
+        self.reader = FragmentReader(lambda *rejection: self.rejections.append(rejection))
         self.arrived = []
 
     def read(self, data, emptied=True):
@@ -35,22 +42,22 @@ class Heard:
         return self
 
 
-def test_a_sender_has_one_number_for_its_process_and_its_place_there():
-    assert [id_of_sender(sender) for sender in (ANN, BOB)] == ["7-0", "4000000-3"]
+def test_a_sender_number_holds_process_and_count():
+    assert [member_id_of(sender) for sender in (ANN, BOB)] == ["7-0", "4000000-3"]
     assert sender_number(7, 1 << 16) == ANN
 
 
 @pytest.mark.parametrize("length", [1, 4066, 4067, 4068, 8134, 8135, 100_000])
-def test_a_message_is_written_in_pieces_that_a_pipe_keeps_whole(length):
+def test_a_message_is_written_in_atomic_fragments(length):
     pieces = written(body_of(length))
     assert max(map(len, pieces)) <= 4096
-    assert Heard().read(b"".join(pieces)).arrived == [(ANN, body_of(length))]
+    assert Received().read(b"".join(pieces)).arrived == [(ANN, body_of(length))]
 
 
-def test_what_comes_with_a_message_is_what_its_sender_has_said_of_it():
+def test_header_fields_arrive_with_the_message():
     for floods in (False, True):
-        data = fragment(pieces_of(b"x")[0], BOB, 65_535, 1 << 40, floods)
-        assert Heard().reader.read(data, emptied=True) == [(BOB, 65_535, 1 << 40, b"x", floods)]
+        data = encode_fragment(split_body(b"x")[0], BOB, 65_535, 1 << 40, floods)
+        assert Received().reader.read(data, emptied=True) == [(BOB, 65_535, 1 << 40, b"x", floods)]
 
 
 GARBAGE = {
@@ -68,71 +75,71 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
-def test_garbage_neither_swallows_nor_delays_the_message_behind_it(garbage):
-    heard = Heard().read(written(b"before")[0] + garbage + written(b"behind")[0])
-    assert heard.arrived == [(ANN, b"before"), (ANN, b"behind")]
-    assert heard.rejections == [("skipped what is no message in its queue", f"{len(garbage):,} bytes")]
-    assert not heard.reader.kept
+def test_the_reader_resynchronises_after_garbage(garbage):
+    received = Received().read(written(b"before")[0] + garbage + written(b"behind")[0])
+    assert received.arrived == [(ANN, b"before"), (ANN, b"behind")]
+    assert received.rejections == [("skipped invalid bytes in its queue", f"{len(garbage):,} bytes")]
+    assert not received.reader.pending
 
 
-def test_the_end_of_a_full_read_waits_for_the_next_one_and_no_longer():
+def test_an_incomplete_fragment_waits_for_the_next_read_only():
     whole = written(body_of(3000))[0]
-    heard = Heard().read(whole + whole[:500], emptied=False)
-    assert heard.reader.kept
-    heard.read(whole[500:])
-    assert heard.arrived == [(ANN, body_of(3000))] * 2
-    heard.read(whole[:500], emptied=False).read(b"").read(whole)
-    assert len(heard.arrived) == 3
-    assert heard.rejections == [("skipped what is no message in its queue", "500 bytes")]
+    received = Received().read(whole + whole[:500], emptied=False)
+    assert received.reader.pending
+    received.read(whole[500:])
+    assert received.arrived == [(ANN, body_of(3000))] * 2
+    received.read(whole[:500], emptied=False).read(b"").read(whole)
+    assert len(received.arrived) == 3
+    assert received.rejections == [("skipped invalid bytes in its queue", "500 bytes")]
 
 
-def test_a_stretch_of_garbage_over_several_reads_is_told_once():
-    heard = Heard()
+def test_garbage_over_several_reads_is_logged_once():
+    received = Received()
     for _ in range(3):
-        heard.read(b"x" * 1000, emptied=False)
-    assert not heard.rejections
-    heard.read(written(b"y")[0])
-    assert heard.rejections == [("skipped what is no message in its queue", "3,000 bytes")]
+        received.read(b"x" * 1000, emptied=False)
+    assert not received.rejections
+    received.read(written(b"y")[0])
+    assert received.rejections == [("skipped invalid bytes in its queue", "3,000 bytes")]
 
 
-def test_a_first_fragment_begins_anew_and_a_later_one_continues_its_own_message_only():
-    heard = Heard()
+def test_a_first_fragment_discards_an_unfinished_message_and_later_ones_continue_only_their_own():
+    received = Received()
     cut_short, message = written(body_of(9000)), written(body_of(8500))
-    heard.read(b"".join([*cut_short[:2], *message]))
-    assert heard.arrived == [(ANN, body_of(8500))]
-    heard.read(b"".join([message[0], cut_short[1], cut_short[2]]))
-    heard.read(b"".join(message[1:]))
-    assert heard.arrived[1:] == [(ANN, body_of(8500))]
-    heard.read(cut_short[0] + written(b"short")[0] + b"".join(cut_short[1:]))
-    assert heard.arrived[2:] == [(ANN, b"short")]
-    assert not heard.rejections
+    received.read(b"".join([*cut_short[:2], *message]))
+    assert received.arrived == [(ANN, body_of(8500))]
+    received.read(b"".join([message[0], cut_short[1], cut_short[2]]))
+    received.read(b"".join(message[1:]))
+    assert received.arrived[1:] == [(ANN, body_of(8500))]
+    received.read(cut_short[0] + written(b"short")[0] + b"".join(cut_short[1:]))
+    assert received.arrived[2:] == [(ANN, b"short")]
+    assert not received.rejections
 
 
-def test_a_message_that_is_too_long_is_left_out_with_all_its_rest(monkeypatch):
+def test_a_message_that_is_too_long_is_ignored_as_a_whole(monkeypatch):
     monkeypatch.setattr(codec, "MAX_MESSAGE_BYTES", 10_000)
-    heard = Heard().read(b"".join(written(body_of(30_000)) + written(body_of(10_000))))
-    assert heard.arrived == [(ANN, body_of(10_000))]
-    assert heard.rejections == [("left out a message that is too long", "more than 10,000 bytes from 7-0")]
+    received = Received().read(b"".join(written(body_of(30_000)) + written(body_of(10_000))))
+    assert received.arrived == [(ANN, body_of(10_000))]
+    assert received.rejections == [("ignored a message that is too long", "more than 10,000 bytes from 7-0")]
 
 
-def test_of_too_many_unfinished_messages_the_oldest_is_left_out(monkeypatch):
-    monkeypatch.setattr(fragments, "MOST_UNFINISHED", 2)
-    heard = Heard()
+def test_the_oldest_of_too_many_unfinished_messages_is_dropped(monkeypatch):
+    monkeypatch.setattr(fragments, "MAX_UNFINISHED", 2)
+    received = Received()
     messages = [written(body_of(5000), sender_number(1, number)) for number in range(3)]
     for first, _ in messages:
-        heard.read(first)
+        received.read(first)
     for _, last in messages:
-        heard.read(last)
-    assert heard.arrived == [(sender_number(1, number), body_of(5000)) for number in (1, 2)]
-    assert heard.rejections == [("left out a message whose rest had not come", "the oldest of too many, 1-0's")]
+        received.read(last)
+    assert received.arrived == [(sender_number(1, number), body_of(5000)) for number in (1, 2)]
+    assert received.rejections == [("dropped an unfinished message", "the oldest of more than 2, from 1-0")]
 
 
-# --- any bytes at all
+# --- arbitrary bytes
 
 
 @st.composite
 def pipes(draw):
-    """Return what is written, each whole, into a pipe: messages of several senders and garbage; and those messages."""
+    """Draw atomic writes into a pipe, of messages and garbage, and return them and the messages by sender."""
     queues = {}
     for sender in draw(st.lists(st.sampled_from([ANN, BOB, sender_number(9, 9)]), unique=True)):
         lengths = draw(st.lists(st.integers(1, 9000), max_size=4))
@@ -153,7 +160,7 @@ def pipes(draw):
 
 @st.composite
 def garbage(draw):
-    """Return bytes, and fragments that were cut off or changed; never a whole one."""
+    """Draw random bytes, or a truncated or changed fragment."""
     bytes_at_random = st.lists(st.one_of(st.binary(max_size=50), st.just(MAGIC), st.just(MAGIC[:2]))).map(b"".join)
     if draw(st.booleans()):
         return draw(bytes_at_random)
@@ -166,14 +173,14 @@ def garbage(draw):
 
 @settings(deadline=None, max_examples=200)
 @given(pipes(), st.data())
-def test_all_valid_messages_come_out_of_any_pipe_and_nothing_else(pipe, data):
+def test_exactly_the_valid_messages_are_read_from_any_pipe(pipe, data):
     writes, sent = pipe
-    heard, lying = Heard(), b""
+    received, lying = Received(), b""
 
     def read(size):
         nonlocal lying
         chunk, lying = lying[:size], lying[size:]
-        heard.read(chunk, emptied=len(chunk) < size)
+        received.read(chunk, emptied=len(chunk) < size)
 
     for write in writes:
         lying += write
@@ -181,25 +188,25 @@ def test_all_valid_messages_come_out_of_any_pipe_and_nothing_else(pipe, data):
             read(size)
     read(1 << 20)
     for sender, messages in sent.items():
-        assert [body for its, body in heard.arrived if its == sender] == messages
-    assert len(heard.arrived) == sum(map(len, sent.values()))
-    assert not heard.reader.kept
+        assert [body for other, body in received.arrived if other == sender] == messages
+    assert len(received.arrived) == sum(map(len, sent.values()))
+    assert not received.reader.pending
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.binary(max_size=300), st.booleans())))
-def test_bytes_at_random_are_no_message(chunks):
-    heard = Heard()
+def test_random_bytes_are_no_message(chunks):
+    received = Received()
     for chunk, emptied in chunks:
-        heard.read(chunk, emptied=emptied)
-        assert len(heard.reader.kept) < 4096
-    assert not heard.arrived
+        received.read(chunk, emptied=emptied)
+        assert len(received.reader.pending) < 4096
+    assert not received.arrived
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=60), st.integers(0, (1 << 64) - 1))
 def test_a_checksum_covers_header_and_payload(payload, sender):
-    data = fragment((3, payload, zlib.crc32(payload)), sender, 1, 2)
+    data = encode_fragment((3, payload, zlib.crc32(payload)), sender, 1, 2)
     for place in range(4, len(data)):
         changed = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
-        assert not Heard().read(changed).arrived
+        assert not Received().read(changed).arrived
