@@ -249,7 +249,7 @@ class QueuesEndpoint(HostEndpoint):
         table = self.update_rooms(without_member)
         (self._directory / "inbox" / member_id).unlink(missing_ok=True)
         for member in removed:
-            message = {**disconnect, "ID": f"{self.id}.farewell.{member_id}", **member.disconnect_fields()}
+            message = {**disconnect, "ID": f"{self.id}.disconnect.{member_id}", **member.disconnect_fields()}
             self.deliver(table, message, receivers(table, message, member_id), encode(message))
 
     def _close_outlet(self, receiver: str) -> None:

@@ -179,7 +179,7 @@ def _may_be_incomplete(data: bytes, at: int) -> bool:
 
 
 def _find_magic(data: bytes, start: int) -> int:
-    """Return where the next magic begins, or may begin at the end of `data`; the length of `data` if there is none."""
+    """Return where the next magic begins, or may begin at the end of `data`; otherwise the length of `data`."""
     index = data.find(MAGIC, start)
     if index < 0:
         index = data.find(MAGIC[:1], max(start, len(data) - len(MAGIC) + 1))

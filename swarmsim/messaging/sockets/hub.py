@@ -100,7 +100,7 @@ class Hub:
         member = self.rooms.members.get(member_id)
         if member is None:
             return []
-        message = {"TYPE": _COMMAND.DISCONNECT.id, "ID": f"{member_id}.farewell", "TO_ROOM": COMMAND_ROOM}
+        message = {"TYPE": _COMMAND.DISCONNECT.id, "ID": f"{member_id}.disconnect", "TO_ROOM": COMMAND_ROOM}
         return self.handle(member_id, {**message, **member.disconnect_fields()}, b"")
 
     def _is_extended_member(self, member_id: str) -> bool:
