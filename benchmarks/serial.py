@@ -1,7 +1,7 @@
-"""The main job's training without its swarm: the same learning, step by step in one process, with no messages.
+"""The whole loop in one process, without messages: observe, act, record, learn.
 
-It draws from the same generators in the same order, so it gives the very returns that a swarm of the same
-settings gives; a test holds that.
+A swarm runs this loop with each part in a process of its own. This version draws from the same random generators in
+the same order, so it gets exactly the returns of a swarm with the same settings (tests/test_benchmarks.py).
 """
 
 import time
@@ -16,41 +16,57 @@ from swarmsim.config import Config
 from swarmsim.envs.episodes import Episodes
 from swarmsim.envs.make import make_env, shape_of
 from swarmsim.learning.decision import decide
+from swarmsim.learning.learner import Transition
 from swarmsim.learning.networks import Architecture
-from swarmsim.learning.rollout import Transition
 from swarmsim.learning.rules import RULES
 from swarmsim.learning.seeding import generator
 
 
-def serial_steps_per_second(config: Config) -> float:
-    """Return the steps per second of `train`."""
-    return train(config)[1]
-
-
 def train(config: Config) -> tuple[list[float], float]:
-    """Return the returns of a first round's training episodes, and the steps per second that they took."""
+    """Return the returns of the first round's training episodes, and the steps per second."""
+    # Models: a population of actor-critic networks. Each has its own generator, so its weights depend on no other.
     names = tuple(f"model{i}" for i in range(config.population))
     shape = shape_of(config.env)
     architecture = Architecture(shape.n_inputs, shape.n_actions, config.learning.hidden, shape.continuous)
     generators = [generator(config.seed, "weights", name) for name in names]
     learner = LEARNERS[type(config.learning)](architecture, config.learning, generators)
+
+    # Aggregation: draws the swarm's actions, and tracks who contributed to them, which evolution later selects by.
     rng = generator(config.seed, "aggregation")
-    ledger = ContributionTracker()
+    tracker = ContributionTracker()
+
+    # Environment: several episodes side by side, each with its own seed.
     envs = [make_env(config.env) for _ in range(config.envs)]
-    with threadpool_limits(1):
-        began = time.perf_counter()
-        episodes = Episodes(envs, [episode_seed(config.seed, "train", i) for i in range(config.episodes)])
+    seeds = [episode_seed(config.seed, "train", i) for i in range(config.episodes)]
+
+    with threadpool_limits(1):  # the matrices are too small to be worth a second thread
+        start = time.perf_counter()
+        episodes = Episodes(envs, seeds)
         while not episodes.done:
-            active = episodes.active.copy()
+            active = episodes.active.copy()  # near the end, some environments have no episode left to play
+
+            # Act: every model answers with logits, and the aggregation makes one action of them.
             outputs = learner.act(episodes.observations).astype(float)
             decision = decide(outputs, shape.distribution, RULES["sum"], rng)
-            ledger.add(names, decision.opinions[:, active], decision.given[:, active])
-            ledger.update_if_due()
-            came = episodes.step(decision.actions)
-            final = came.final_observations if came.truncated.any() else None
-            outcome = decision.actions, came.rewards, came.terminated, came.truncated, final, active
-            learner.record(Transition(*outcome, decision.log_probs.astype(np.float32)))
+            tracker.add(names, decision.probabilities[:, active], decision.support[:, active])
+            tracker.update_if_due()
+
+            # Step: the environment takes the swarm's action.
+            step = episodes.step(decision.actions)
+
+            # Learn: every model gets the swarm's transition, and updates once enough of them are new. The action's
+            # probability goes with it, since a model learns from actions that it would not have taken itself.
+            final = step.final_observations if step.truncated.any() else None
+            log_probs = decision.log_probs.astype(np.float32)
+            learner.record(
+                Transition(decision.actions, step.rewards, step.terminated, step.truncated, final, active, log_probs)
+            )
         learner.finish(episodes.observations)
-        ledger.contribution()
-        elapsed = time.perf_counter() - began
-    return episodes.returns, episodes.n_steps / elapsed
+        tracker.contribution()
+        seconds = time.perf_counter() - start
+    return episodes.returns, episodes.n_steps / seconds
+
+
+def serial_steps_per_second(config: Config) -> float:
+    """Return the steps per second of `train`."""
+    return train(config)[1]

@@ -1,4 +1,4 @@
-"""A trained swarm outside of a run: its policy as a torch module that acts as Stable-Baselines3's models do."""
+"""A trained swarm outside of a run: a torch module with the `predict` of Stable-Baselines3's models."""
 
 import io
 import warnings
@@ -31,26 +31,26 @@ from swarmsim.results.snapshot import FILE, Snapshot, snapshot
 FORMAT = 1
 
 _FORMAT = "swarmsim policy"
-_ITS_OWN = "sum"  # of a single model's opinions, which makes them the decision
+_SINGLE_MODEL_RULE = "sum"  # makes a single model's action distribution the swarm's
 
 
 class SwarmPolicy(torch.nn.Module):
-    """P models that act as one, or one of them alone.
+    """P models that act as one, or a single model.
 
     Args:
-        weights: of each model, by its name, (G,).
-        action_space: the environment's own.
-        observation_shape: that of the environment's own space, where it is a Box; by default that of a vector.
-        aggregation: the rule by which opinions become one action.
-        normalizer: by which the run had its models see observations.
-        seed: of the draws of `predict`.
+        weights: each model's weights (G,), by name.
+        action_space: the environment's action space.
+        observation_shape: the shape of the environment's observation space if it is a Box; by default (n_inputs,).
+        aggregation: the rule that makes one action of the models' action distributions.
+        normalizer: the run's observation normaliser, if it had one.
+        seed: of the actions that `predict` draws.
 
     Attributes:
-        names: of the models.
-        weights: (P, G), the one parameter: each model's actor, then its critic, layer by layer.
+        names: the models' names.
+        weights: (P, G), the only parameter: each model's actor, then its critic, layer by layer.
 
     Raises:
-        SettingsError: weights do not fit the architecture, or there is no such rule.
+        SettingsError: weights do not fit the architecture, or the rule is unknown.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class SwarmPolicy(torch.nn.Module):
         action_space: actions.Space,
         *,
         observation_shape: tuple[int, ...] | None = None,
-        aggregation: str = _ITS_OWN,
+        aggregation: str = _SINGLE_MODEL_RULE,
         normalizer: Normalizer | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         for name, genome in weights.items():
             if genome.shape != (architecture.n_weights,):
-                raise SettingsError(f"{name} has {genome.size} weights, where its layers have {architecture.n_weights}")
+                raise SettingsError(f"{name} has {genome.size} weights, but its layers need {architecture.n_weights}")
         self.names = list(weights)
         self.architecture = architecture
         self.action_space = action_space
@@ -76,26 +76,26 @@ class SwarmPolicy(torch.nn.Module):
         self.weights = torch.nn.Parameter(torch.from_numpy(np.stack(list(weights.values())).astype(np.float32)))
         self._rule = load_rule(aggregation)
         self._normalizer = normalizer
-        _, self._to_own = actions.simplified(action_space)
+        _, self._to_env_action = actions.simplified(action_space)
         self.set_seed(seed)
 
     def set_seed(self, seed: int) -> None:
-        """Have what `predict` draws from now on depend on `seed` alone."""
+        """Seed the actions that `predict` draws from now on."""
         self._rng = generator(seed, "policy")
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Return the models' outputs (P, B, n_outputs), logits or what their distribution makes of them.
+        """Return the models' outputs (P, B, n_outputs): logits, or means and log standard deviations.
 
         Args:
-            observations: (B, n_inputs), as the models see them.
+            observations: (B, n_inputs), as `as_seen` returns them.
         """
-        return self._through(self.architecture.actor, observations)
+        return self._apply_layers(self.architecture.actor, observations)
 
     def values(self, observations: Tensor) -> Tensor:
-        """Return the critics' values (P, B) of `observations` (B, n_inputs)."""
-        return self._through(self.architecture.critic, observations)[..., 0]
+        """Return the critics' values (P, B) of `observations` (B, n_inputs), as `as_seen` returns them."""
+        return self._apply_layers(self.architecture.critic, observations)[..., 0]
 
-    def _through(self, layers: tuple[Layer, ...], signal: Tensor) -> Tensor:
+    def _apply_layers(self, layers: tuple[Layer, ...], signal: Tensor) -> Tensor:
         for layer in layers:
             matrices = self.weights[:, layer.start : layer.end].reshape(-1, layer.n_inputs + 1, layer.n_outputs)
             signal = signal @ matrices[:, :-1] + matrices[:, -1:]
@@ -104,12 +104,12 @@ class SwarmPolicy(torch.nn.Module):
         return signal
 
     def as_seen(self, observations: NDArray[Any]) -> Floats:
-        """Return (B, n_inputs), what models see of one observation of the environment, or of a batch of B."""
+        """Return the models' inputs (B, n_inputs) for one observation of the environment, or a batch of B."""
         rows = np.asarray(observations, np.float32)
         n_inputs = self.architecture.n_inputs
-        own, flat = self.observation_shape, (n_inputs,)
-        if not {rows.shape, rows.shape[1:]} & {own, flat}:
-            raise SettingsError(f"an observation has the shape {own}, or (n, …) in a batch of n, not {rows.shape}")
+        shape, flat = self.observation_shape, (n_inputs,)
+        if not {rows.shape, rows.shape[1:]} & {shape, flat}:
+            raise SettingsError(f"an observation has the shape {shape}, or (n, …) in a batch of n, not {rows.shape}")
         rows = rows.reshape(-1, n_inputs)
         return rows if self._normalizer is None else self._normalizer.normalized(rows)
 
@@ -120,15 +120,16 @@ class SwarmPolicy(torch.nn.Module):
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[Any], Any]:
-        """Return the swarm's action for an observation, or its actions for a batch, and `state`, as it has none.
+        """Return the swarm's action for an observation, or its actions for a batch, and `state` unchanged.
 
         Args:
-            observation: of the environment's own Box space; else as `gymnasium.wrappers.FlattenObservation` gives it.
-            episode_start: is not looked at.
-            deterministic: whether to take the best action, in the place of drawing it.
+            observation: from a Box space; from another space, as `gymnasium.wrappers.FlattenObservation` returns it.
+            state: not used, since the policy is not recurrent.
+            episode_start: not used.
+            deterministic: whether to take the most probable action instead of drawing one.
 
         Returns:
-            What the environment's own `step` takes.
+            Actions that the environment's `step` accepts, and `state`.
 
         Raises:
             SettingsError: observations have another shape.
@@ -136,12 +137,12 @@ class SwarmPolicy(torch.nn.Module):
         outputs = self._outputs(self.as_seen(observation)).astype(np.float64)
         rng = None if deterministic else self._rng
         decision = decide(outputs, self.architecture.distribution, self._rule, rng)
-        taken = [self._to_own(action) for action in decision.actions]
-        is_one = np.shape(observation) in (self.observation_shape, (self.architecture.n_inputs,))
-        return (taken[0] if is_one else np.stack(taken)), state
+        env_actions = [self._to_env_action(action) for action in decision.actions]
+        is_single = np.shape(observation) in (self.observation_shape, (self.architecture.n_inputs,))
+        return (env_actions[0] if is_single else np.stack(env_actions)), state
 
     def _outputs(self, observations: Floats) -> Floats:
-        """Return what `forward` does, to the last bit as within a run."""
+        """Return the outputs of `forward`, bit-identical to those in a run."""
         genomes = self.weights.detach().to("cpu", torch.float32).contiguous().numpy()
         activations = Activations.empty(self.architecture, len(genomes), len(observations))
         activations.outputs[0][:] = observations
@@ -149,10 +150,10 @@ class SwarmPolicy(torch.nn.Module):
         return activations.logits
 
     def member(self, which: str | int) -> "SwarmPolicy":
-        """Return one model, by its name or its number, which decides alone.
+        """Return the policy of a single model, given its name or number.
 
         Raises:
-            SettingsError: there is none of that name or number.
+            SettingsError: there is no such model.
         """
         row = self.names.index(which) if which in self.names else None if isinstance(which, str) else index(which)
         if row is None or not 0 <= row < len(self.names):
@@ -169,15 +170,15 @@ class SwarmPolicy(torch.nn.Module):
         return self.weights.detach().to("cpu", torch.float32).numpy().copy()
 
     def save(self, path: str | Path) -> None:
-        """Put all of it into one file, of which `load_policy` makes it again; a rule of one's own goes by its name.
+        """Write the policy to one file for `load_policy`; a user's aggregation rule is stored by its name only.
 
         Raises:
-            SettingsError: it cannot be written.
+            SettingsError: the file cannot be written.
         """
         architecture = self.architecture
         content = io.BytesIO()
         normalizer = None if self._normalizer is None else self._normalizer.state()
-        whole = {
+        fields = {
             _FORMAT: FORMAT,
             "names": self.names,
             "weights": torch.from_numpy(self._genomes()),
@@ -190,25 +191,25 @@ class SwarmPolicy(torch.nn.Module):
             "aggregation": self.aggregation,
             "normalizer": normalizer and {key: np.asarray(value).tolist() for key, value in normalizer.items()},
         }
-        torch.save(whole, content)
+        torch.save(fields, content)
         write_whole(Path(path), content.getvalue())
 
 
 def load_policy(path: str | Path, *, seed: int = 0, modules: str | Path | None = None) -> SwarmPolicy:
-    """Return the policy of a file that `save` wrote, or of a run; no code in the file is run.
+    """Return the policy of a file that `save` wrote, or of a run; code in a file is never executed.
 
     Args:
-        path: a file, a run directory, whose newest sound checkpoint counts, or one checkpoint in it.
-        seed: of the draws of `predict`.
-        modules: the folder of a rule of one's own; by default that which the run had, or else the current one.
+        path: a file, a checkpoint of a run, or a run directory, of which the newest sound checkpoint is read.
+        seed: of the actions that `predict` draws.
+        modules: the folder of the user's aggregation rule; by default the run's, for a file the current folder.
 
     Raises:
-        SettingsError: there is nothing at `path`, it is damaged or no policy, or a rule of one's own is not found.
+        SettingsError: `path` is missing, damaged or no policy, or the user's rule is not found.
     """
     path = Path(path)
     if path.is_dir() or path.suffix == FILE:
-        found = snapshot(path, lambda damaged: warnings.warn(f"{damaged}; the one before it is used", stacklevel=4))
-        return policy_of(found, seed=seed, modules=modules)
+        newest = snapshot(path, lambda damaged: warnings.warn(f"{damaged}; the one before it is used", stacklevel=4))
+        return policy_of(newest, seed=seed, modules=modules)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -216,32 +217,33 @@ def load_policy(path: str | Path, *, seed: int = 0, modules: str | Path | None =
     return _read(content, path, seed, modules)
 
 
-def policy_of(found: Snapshot, *, seed: int = 0, modules: str | Path | None = None) -> SwarmPolicy:
-    """Return the policy that a run had at one of its checkpoints; arguments and errors are those of `load_policy`."""
-    config = resumed_config(found.run, {})
+def policy_of(loaded: Snapshot, *, seed: int = 0, modules: str | Path | None = None) -> SwarmPolicy:
+    """Return the policy of one checkpoint; arguments and errors are those of `load_policy`."""
+    config = resumed_config(loaded.run, {})
     add_modules_of(config, modules)
     env = raw_env(config.env)
     env.close()
     architecture = architecture_of(config, shape_of(config.env))
-    known = found.environment.get("normalizer")
     space = env.observation_space
     return SwarmPolicy(
-        weights_in(found.state, found.checkpoint),
+        weights_in(loaded.state, loaded.checkpoint),
         architecture,
         env.action_space,
         observation_shape=space.shape if isinstance(space, spaces.Box) else None,
         aggregation=config.aggregation,
-        normalizer=None if known is None else _normalizer(architecture, known),
+        normalizer=_normalizer(architecture, loaded.environment.get("normalizer")),
         seed=seed,
     )
 
 
 def add_modules_of(config: Config, modules: str | Path | None = None) -> None:
-    """Have the modules found that a run's settings name, in `modules` or where the run had them."""
+    """Make a run's own modules importable, from the folder `modules` or from where the run had them."""
     add_module_path(config.modules if modules is None else str(modules), (config.env, config.aggregation))
 
 
-def _normalizer(architecture: Architecture, state: Mapping[str, Any]) -> Normalizer:
+def _normalizer(architecture: Architecture, state: Mapping[str, Any] | None) -> Normalizer | None:
+    if state is None:
+        return None
     normalizer = Normalizer(architecture.n_inputs)
     normalizer.restore(state)
     return normalizer
@@ -250,38 +252,37 @@ def _normalizer(architecture: Architecture, state: Mapping[str, Any]) -> Normali
 def _read(content: bytes, path: Path, seed: int, modules: str | Path | None) -> SwarmPolicy:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a foreign file's problems are told in one sentence
-            is_sound = ZipFile(io.BytesIO(content)).testzip() is None  # torch itself looks at no checksum
-            whole = torch.load(io.BytesIO(content), weights_only=True) if is_sound else {}
-        number = whole[_FORMAT]
-    except Exception:  # torch raises whatever it will
+            warnings.simplefilter("ignore")  # any problem of the file becomes one error below
+            is_sound = ZipFile(io.BytesIO(content)).testzip() is None  # torch itself verifies no checksum
+            fields = torch.load(io.BytesIO(content), weights_only=True) if is_sound else {}
+        number = fields[_FORMAT]
+    except Exception:  # torch documents no exception types
         raise SettingsError(f"{path} is damaged, or no policy that swarmsim wrote") from None
     if number != FORMAT:
-        raise SettingsError(f"{path} is of format {number}: this version of swarmsim knows format {FORMAT} alone")
-    rule = str(whole.get("aggregation"))
+        raise SettingsError(f"{path} has format {number}: this version of swarmsim reads only format {FORMAT}")
+    rule = str(fields.get("aggregation"))
     add_module_path(None if modules is None else str(modules), [rule])
     try:
         load_rule(rule)
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}; load_policy(…, modules=FOLDER) says where it is") from None
     try:
-        return _made(whole, seed)
-    except Exception as error:  # whatever is missing, or of another kind than it was written
+        return _decode(fields, seed)
+    except Exception as error:  # any missing or mistyped field
         raise SettingsError(f"{path} is damaged: {' '.join(str(error).split())}") from None
 
 
-def _made(whole: Mapping[str, Any], seed: int) -> SwarmPolicy:
-    """Return the policy that was saved."""
+def _decode(fields: Mapping[str, Any], seed: int) -> SwarmPolicy:
+    """Return the policy whose fields `save` wrote."""
     architecture = Architecture(
-        whole["n_inputs"], whole["n_actions"], tuple(whole["hidden"]), continuous=whole["continuous"]
+        fields["n_inputs"], fields["n_actions"], tuple(fields["hidden"]), continuous=fields["continuous"]
     )
-    known = whole["normalizer"]
     return SwarmPolicy(
-        dict(zip(whole["names"], whole["weights"].numpy(), strict=True)),
+        dict(zip(fields["names"], fields["weights"].numpy(), strict=True)),
         architecture,
-        actions.read(whole["action_space"]),
-        observation_shape=tuple(whole["observation_shape"]),
-        aggregation=whole["aggregation"],
-        normalizer=None if known is None else _normalizer(architecture, known),
+        actions.read(fields["action_space"]),
+        observation_shape=tuple(fields["observation_shape"]),
+        aggregation=fields["aggregation"],
+        normalizer=_normalizer(architecture, fields["normalizer"]),
         seed=seed,
     )

@@ -277,8 +277,8 @@ def _changed(content: bytes, place: int) -> bytes:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"swarmsim policy": 2}, "is of format 2: this version of swarmsim knows format 1 alone"),
-        ({"hidden": [5]}, "is damaged: model0 has 2531 weights, where its layers have "),
+        ({"swarmsim policy": 2}, "has format 2: this version of swarmsim reads only format 1"),
+        ({"hidden": [5]}, "is damaged: model0 has 2531 weights, but its layers need "),
         ({"names": ["model0"]}, "is damaged: zip"),
         ({"action_space": {"space": "Moods"}}, "is damaged: 'Moods'"),
         ({"aggregation": "summ"}, "unknown aggregation 'summ'; .* did you mean 'sum'"),

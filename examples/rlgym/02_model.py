@@ -8,8 +8,8 @@ import numpy as np
 from swarmsim import MESSAGE_TYPE, Client, Trigger
 from swarmsim.learning.a2c import A2C
 from swarmsim.learning.hyperparameters import A2CSettings
+from swarmsim.learning.learner import Transition
 from swarmsim.learning.networks import Architecture
-from swarmsim.learning.rollout import Transition
 from swarmsim.learning.seeding import generator
 
 NAME = sys.argv[1] if len(sys.argv) > 1 else "model"  # a swarm tells each of its scripts its name

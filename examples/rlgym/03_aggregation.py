@@ -31,7 +31,7 @@ def aggregate(message):
     draws = None if message["DETERMINISTIC"] else rng
     decision = decide(outputs, Categorical(outputs.shape[2]), RULES["sum"], draws)
     if not message["DETERMINISTIC"]:
-        shares.update(dict(zip(names, contributions(decision.given)[:, 0], strict=True)))
+        shares.update(dict(zip(names, contributions(decision.support)[:, 0], strict=True)))
     return {"ACTION": int(decision.actions[0])}
 
 

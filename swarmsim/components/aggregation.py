@@ -15,10 +15,9 @@ from swarmsim.components.persistence import StateStore
 from swarmsim.components.protocol import Action, Contribution, Fields, GetRequest, JobDone, JobRequest, Logits
 from swarmsim.components.quorum import Quorum
 from swarmsim.components.requests import RequestQueue
-from swarmsim.learning.decision import NO_LEADER, decide
+from swarmsim.learning.decision import NO_LEADER, decide, leader
 from swarmsim.learning.distributions import Categorical, Gaussian
-from swarmsim.learning.leaders import leader
-from swarmsim.learning.seeding import generator, restore, saved
+from swarmsim.learning.seeding import generator, restore_rng, rng_state
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import Message, root_id
 from swarmsim.plugins import load_rule
@@ -79,7 +78,7 @@ class Aggregation:
     def state(self) -> dict[str, Any]:
         """Return its state between two steps."""
         return {
-            "rng": saved(self.rng),
+            "rng": rng_state(self.rng),
             "ledger": self.contributions.state(),
             "returns": self._returns,
             "reported": [self._reports.last, self._reports.last_answer],
@@ -91,7 +90,7 @@ class Aggregation:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from a state."""
-        restore(self.rng, state["rng"])
+        restore_rng(self.rng, state["rng"])
         self.contributions.restore(state["ledger"])
         self._returns = {name: list(returns) for name, returns in state["returns"].items()}
         self._reports.restore((), *state["reported"])
@@ -161,7 +160,7 @@ class Aggregation:
         decision = decide(outputs, distribution, self.rule, rng, self._leaders(asked))
         if not asked.deterministic:
             active = slice(None) if asked.active is None else asked.active
-            self.contributions.add(self._quorum.names, decision.opinions[:, active], decision.given[:, active])
+            self.contributions.add(self._quorum.names, decision.probabilities[:, active], decision.support[:, active])
         self._decided_step = step
         repeated: Fields = {key: message[key] for key in ("ROOT_ID", "MODEL_STATUS") if key in message}
         return {**Action(decision.actions, decision.log_probs, step).fields(), **repeated}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from swarmsim.components.fields import component_order
 from swarmsim.components.quorum import Names
-from swarmsim.learning.aggregate import Opinions, contributions, diversity
+from swarmsim.learning.aggregate import ActionProbabilities, contributions, diversity
 
 
 class ContributionTracker:
@@ -19,7 +19,7 @@ class ContributionTracker:
 
     def __init__(self) -> None:
         self._names: Names = ()
-        self._block: list[tuple[Opinions, NDArray[np.float64]]] = []
+        self._block: list[tuple[ActionProbabilities, NDArray[np.float64]]] = []
         self._block_size = 0
         self._sums: NDArray[np.float64] = np.zeros(0)
         self._totals: defaultdict[str, float] = defaultdict(float)
@@ -48,7 +48,7 @@ class ContributionTracker:
             self._block.append((np.asarray(state["opinions"]), np.asarray(state["given"])))
             self._block_size = np.size(state["given"])
 
-    def add(self, names: Names, distributions: Opinions, support: NDArray[np.float64]) -> None:
+    def add(self, names: Names, distributions: ActionProbabilities, support: NDArray[np.float64]) -> None:
         """Add decisions in N environments.
 
         Args:

@@ -25,9 +25,9 @@ from swarmsim.components.requests import RequestQueue
 from swarmsim.components.results import JobResult
 from swarmsim.envs.episodes import Episodes
 from swarmsim.envs.make import make_env, shape_of_spaces
+from swarmsim.learning.learner import Transition
 from swarmsim.learning.networks import Floats
 from swarmsim.learning.normalize import Normalizer
-from swarmsim.learning.rollout import Transition
 from swarmsim.learning.seeding import generator
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, root_id

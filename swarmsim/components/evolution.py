@@ -23,10 +23,10 @@ from swarmsim.components.protocol import (
 )
 from swarmsim.components.requests import RequestQueue
 from swarmsim.components.results import EvolutionResult
-from swarmsim.learning.genetic import adapted, evolved
+from swarmsim.learning.genetic import adapt_sigma, next_generation
 from swarmsim.learning.hyperparameters import GeneticSettings
 from swarmsim.learning.networks import Architecture, Layer
-from swarmsim.learning.seeding import generator, restore, saved
+from swarmsim.learning.seeding import generator, restore_rng, rng_state
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, root_id
 
@@ -82,11 +82,11 @@ class Evolution:
         """Return its state between two evolutions."""
         offspring = sorted(self._offspring, key=component_order)
         done = self._requests.last_answer
-        return {"rng": saved(self.rng), "done": done, "sigma": self.sigma, "offspring": offspring}
+        return {"rng": rng_state(self.rng), "done": done, "sigma": self.sigma, "offspring": offspring}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from a state."""
-        restore(self.rng, state["rng"])
+        restore_rng(self.rng, state["rng"])
         self._requests.restore((), state["done"].get("ROOT_ID"), state["done"])
         self.sigma, self._offspring = state["sigma"], frozenset(state["offspring"])
 
@@ -178,10 +178,12 @@ class Evolution:
         """Make the next generation, and hand it out."""
         names = evolution_round.names
         fitness = evolution_round.fitness(self.genetic.fitness)
-        self.sigma = adapted(self.sigma, self.genetic, fitness, np.array([name in self._offspring for name in names]))
+        self.sigma = adapt_sigma(
+            self.sigma, self.genetic, fitness, np.array([name in self._offspring for name in names])
+        )
         moments = evolution_round.all_moments if self.genetic.inherit_moments else None
         is_too_alike = evolution_round.diversity < self.genetic.min_diversity
-        generation = evolved(
+        generation = next_generation(
             np.stack([evolution_round.genomes[name] for name in names]),
             fitness,
             self.genetic,

@@ -22,9 +22,8 @@ from swarmsim.components.protocol import (
 )
 from swarmsim.components.requests import RequestQueue
 from swarmsim.learning.a2c import A2C
-from swarmsim.learning.adam import TrainingState
 from swarmsim.learning.hyperparameters import A2CSettings, LearningSettings, PPOSettings
-from swarmsim.learning.learner import Learner
+from swarmsim.learning.learner import Learner, TrainingState
 from swarmsim.learning.networks import Architecture, Floats
 from swarmsim.learning.ppo import PPO
 from swarmsim.learning.seeding import generator
@@ -164,7 +163,7 @@ class Models:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the learning statistics since the last snapshot."""
-        sums, number = self.learner.figures.told()
+        sums, number = self.learner.stats.pop_sums()
         return {"learning": sums, "n_learning": number}
 
     def weights(self) -> dict[str, Floats]:

@@ -32,8 +32,8 @@ from swarmsim.components.fields import (
 from swarmsim.components.results import ComponentSnapshot, EvolutionResult, JobResult
 from swarmsim.learning.distributions import Categorical, Distribution
 from swarmsim.learning.genetic import GeneticCounts
+from swarmsim.learning.learner import Transition
 from swarmsim.learning.networks import Floats
-from swarmsim.learning.rollout import Transition
 from swarmsim.messaging.message import MODEL_STATUS, Message
 
 Fields = dict[str, Any]

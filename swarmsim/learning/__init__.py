@@ -1,1 +1,1 @@
-"""Pure maths, arrays in and arrays out: a population of policies, its update, aggregation and evolution."""
+"""Arrays in, arrays out: networks, learners, aggregation and evolution of a population of policies."""

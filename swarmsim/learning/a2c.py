@@ -1,20 +1,21 @@
-"""Advantage actor-critic (A2C) for a whole population: returns, gradients, the update.
+"""Advantage actor-critic (A2C) for a whole population; read `A2C` from `act` through `record` to `_update`.
 
-Mnih et al. 2016, "Asynchronous Methods for Deep Reinforcement Learning" (arXiv 1602.01783), in its
-synchronous form; the arithmetic is that of Stable-Baselines3's `A2C` with Adam. All models learn from
-the same transitions; each has its own values, so its own returns and advantages.
+Mnih et al. 2016, "Asynchronous Methods for Deep Reinforcement Learning" (arXiv 1602.01783), section 4, in its
+synchronous form; the arithmetic is that of Stable-Baselines3's `A2C` with Adam. All models learn from the same
+transitions; each has its own critic, and so its own returns and advantages.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from swarmsim.learning.adam import TrainingState
+from swarmsim.learning.advantages import gae
 from swarmsim.learning.distributions import Distribution
 from swarmsim.learning.hyperparameters import A2CSettings
-from swarmsim.learning.learner import Learner
+from swarmsim.learning.learner import Learner, Losses, TrainingState, Transition, clip
 from swarmsim.learning.networks import (
     ACTORS,
     CRITICS,
@@ -25,61 +26,97 @@ from swarmsim.learning.networks import (
     backward,
     forward,
 )
-from swarmsim.learning.rollout import Batch, Rollout, Transition
-from swarmsim.learning.stats import Losses
 
-CLIP_EPS = 1e-6
-LOOKED_AT_EVERY = 16  # updates: they are small, and losses cost a part of them
-MODELS_AT_ONCE = 128  # updated together: few enough for their numbers to stay in a core's cache, enough to fill a call
+UPDATES_PER_MEASUREMENT = 16  # updates are small, and measuring the losses costs a part of one
 
 
-def loss_gradient(
-    networks: Networks, activations: Activations, batch: Batch, settings: A2CSettings, gradient: Networks
-) -> None:
-    """Write into `gradient` each model's own, of its own loss, given its `activations` for the batch's rows.
+class Rollout:
+    """Up to T steps of N environments in which P models have acted since their last update.
 
-    loss = Σ_b w_b (−A_b log π(a_b) − ent_coef H_b + vf_coef (R_b − V_b)²), with w the row weights.
+    Attributes:
+        steps: each step's activations, and those of the step after the last, whose values bootstrap the returns.
+        actions: (T, N), or (T, N, D).
+        rewards, dones, active: (T, N).
+        bootstraps: (P, N) by step: γ V of the final states of episodes that were truncated in it, else 0.
     """
-    distribution = networks.architecture.distribution
-    _, towards_actions = distribution.log_prob_gradient(activations.logits, batch.actions)
-    logits_gradient = np.multiply(-(batch.row_weights * batch.advantages)[:, :, None], towards_actions, order="C")
-    if settings.ent_coef:
-        bonus = np.float32(settings.ent_coef) * batch.row_weights[:, None]
-        logits_gradient -= bonus * distribution.entropy_gradient(activations.logits)
-    error = activations.values - batch.returns[:, :, None]
-    values_gradient = (np.float32(2 * settings.vf_coef) * batch.row_weights)[:, None] * error
-    backward(networks, activations, logits_gradient, values_gradient, gradient)
 
+    def __init__(self, architecture: Architecture, n_models: int, n_steps: int, n_envs: int) -> None:
+        self.n_envs = n_envs
+        self.n_steps = n_steps
+        self.length = 0
+        self._activations = Activations.empty(architecture, n_models, (n_steps + 1) * n_envs)
+        self.steps = [self._activations.rows(t * n_envs, (t + 1) * n_envs) for t in range(n_steps + 1)]
+        distribution = architecture.distribution
+        self.actions = np.empty((n_steps, n_envs, *distribution.action_shape), distribution.action_type)
+        self.rewards = np.empty((n_steps, n_envs), np.float32)
+        self.dones = np.empty((n_steps, n_envs), np.bool_)
+        self.active = np.empty((n_steps, n_envs), np.bool_)
+        self.bootstraps: dict[int, Floats] = {}
 
-def losses(distribution: Distribution, activations: Activations, batch: Batch) -> Losses:
-    """Return what each model's loss, of which `loss_gradient` is the gradient, is made of."""
-    log_probs = distribution.log_prob(activations.logits, batch.actions)
-    errors = np.square(batch.returns - activations.values[:, :, 0])
-    return Losses(
-        policy_loss=-(batch.advantages * log_probs) @ batch.row_weights,
-        value_loss=errors @ batch.row_weights,
-        entropy=distribution.entropy(activations.logits) @ batch.row_weights,
-    )
+    @property
+    def is_complete(self) -> bool:
+        return self.length == self.n_steps
 
+    @property
+    def next_step(self) -> Activations:
+        """Room for the step that is acted in next."""
+        return self.steps[self.length]
 
-def clip(gradient: Floats, max_norm: float) -> None:
-    """Scale each model's gradient, a row of (P, G), down to `max_norm` where its norm is larger."""
-    norms = np.sqrt(np.einsum("pg,pg->p", gradient, gradient))
-    gradient *= np.minimum(np.float32(1), np.float32(max_norm) / (norms + np.float32(CLIP_EPS)))[:, None]
+    def first_steps(self, number: int) -> Activations:
+        """Return the activations of the first `number` steps as rows, environment by environment within each step."""
+        return self._activations.rows(0, number * self.n_envs)
+
+    def add(self, transition: Transition) -> None:
+        """Append the transition of the step that was acted in last."""
+        self.actions[self.length] = transition.actions
+        self.rewards[self.length] = transition.rewards
+        np.logical_or(transition.terminated, transition.truncated, out=self.dones[self.length])
+        self.active[self.length] = transition.active
+        self.length += 1
+
+    def clear(self) -> None:
+        self.length = 0
+        self.bootstraps.clear()
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {"actions": self.actions, "rewards": self.rewards, "dones": self.dones, "active": self.active}
+
+    def state(self, n_acted: int) -> dict[str, Any]:
+        """Return the recorded steps, and the observations of the `n_acted` steps that were acted in."""
+        return {
+            "n_envs": self.n_envs,
+            "observations": self.first_steps(n_acted).outputs[0].copy(),
+            **{name: array[: self.length].copy() for name, array in self._arrays().items()},
+            "bootstraps": [[step, values] for step, values in self.bootstraps.items()],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state`; the activations but for the observations are to be computed again."""
+        self.length = len(state["actions"])
+        self._activations.outputs[0][: len(state["observations"])] = state["observations"]
+        for name, array in self._arrays().items():
+            array[: self.length] = state[name]
+        self.bootstraps = {step: np.asarray(values) for step, values in state["bootstraps"]}
 
 
 @dataclass(frozen=True)
-class Block:
-    """Some of the models, which are updated at once: their weights, and room for their gradient."""
+class Batch:
+    """B rows that P models learn from: actions (B,) or (B, D), row weights (B,) that sum to 1, and each model's own
+    advantages and returns, both (P, B).
+    """
 
-    models: slice
-    networks: Networks
-    gradient: Floats
-    gradient_networks: Networks
+    actions: NDArray[Any]
+    row_weights: Floats
+    advantages: Floats
+    returns: Floats
+
+    def models(self, some: slice) -> "Batch":
+        """Return the same rows for some of the models."""
+        return Batch(self.actions, self.row_weights, self.advantages[some], self.returns[some])
 
 
 class A2C(Learner):
-    """P models that learn from every rollout of `n_steps` once, and from no other."""
+    """P models that learn from every rollout of `n_steps` exactly once."""
 
     settings: A2CSettings
 
@@ -88,11 +125,9 @@ class A2C(Learner):
         architecture: Architecture,
         settings: A2CSettings,
         generators: Sequence[np.random.Generator],
-        keep: Callable[[TrainingState], TrainingState] = lambda memory: memory,
+        store: Callable[[TrainingState], TrainingState] = lambda initial: initial,
     ) -> None:
-        super().__init__(architecture, settings, generators, keep)
-        self.settings = settings
-        self._blocks = list(blocks(architecture, self.weights))
+        super().__init__(architecture, settings, generators, store)
         self._rollout = self._empty_rollout(n_envs=1)
 
     def _empty_rollout(self, n_envs: int) -> Rollout:
@@ -103,23 +138,6 @@ class A2C(Learner):
         """Steps recorded since the last update."""
         return self._rollout.length
 
-    def state(self) -> dict[str, Any]:
-        n_rows = self.rollout_length + self.awaits_outcome
-        return super().state() | {"rollout": self._rollout.state(n_rows), "awaits_outcome": self.awaits_outcome}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        super().restore(state)
-        self._rollout = self._empty_rollout(state["rollout"]["n_envs"])
-        self._rollout.restore(state["rollout"])
-        self.awaits_outcome = state["awaits_outcome"]
-        for step in self._rollout.steps[: self.rollout_length + self.awaits_outcome]:
-            forward(ACTORS, self._networks, step)
-
-    def break_off(self) -> None:
-        """Drop the steps that no update has used yet: what follows them is not known."""
-        self._rollout.clear()
-        self.awaits_outcome = False
-
     def act(self, observations: Floats) -> Floats:
         if len(observations) != self._rollout.n_envs:
             self._rollout = self._empty_rollout(len(observations))
@@ -128,6 +146,15 @@ class A2C(Learner):
         forward(ACTORS, self._networks, step)
         self.awaits_outcome = True
         return step.logits
+
+    def record(self, transition: Transition) -> None:
+        self.learn()
+        if transition.final_observations is not None:
+            cut_off = transition.truncated & ~transition.terminated
+            final_values = self.evaluate(transition.final_observations).values[:, :, 0]
+            self._rollout.bootstraps[self.rollout_length] = np.float32(self.settings.gamma) * final_values * cut_off
+        self._rollout.add(transition)
+        self.awaits_outcome = False
 
     @property
     def update_is_due(self) -> bool:
@@ -139,15 +166,6 @@ class A2C(Learner):
             self._update()
             self.act(observations)
 
-    def record(self, transition: Transition) -> None:
-        self.learn()
-        if transition.final_observations is not None:
-            cut_off = transition.truncated & ~transition.terminated
-            final_values = self.evaluate(transition.final_observations).values[:, :, 0]
-            self._rollout.bootstraps[self.rollout_length] = np.float32(self.settings.gamma) * final_values * cut_off
-        self._rollout.add(transition)
-        self.awaits_outcome = False
-
     def finish(self, observations: Floats) -> None:
         if self.rollout_length > 0:
             self._rollout.next_step.outputs[0][:] = observations
@@ -155,30 +173,94 @@ class A2C(Learner):
         self.break_off()
 
     def _update(self) -> None:
-        """Learn from the rollout; its next step holds the observations after it.
-
-        The critics see it only now, all steps at once: nobody waits for values, and their weights are read once.
-        """
-        forward(CRITICS, self._networks, self._rollout.seen)
-        learnt = self._rollout.learnt_from(self.settings)
-        if learnt is not None:
-            activations, batch = learnt
+        """Learn from the rollout, whose next step holds the observations after it."""
+        rollout = self._rollout
+        # The critics run only here: acting needs no values, and one pass over all steps reads their weights once.
+        forward(CRITICS, self._networks, rollout.first_steps(rollout.length + 1))
+        activations = rollout.first_steps(rollout.length)
+        batch = self._batch(activations.values)
+        if batch is not None:
             self._adam.begin_update()
-            is_looked_at = self.training_state.n_updates[0] % LOOKED_AT_EVERY == 0
+            is_measured = self.training_state.n_updates[0] % UPDATES_PER_MEASUREMENT == 0
             for block in self._blocks:
-                some = activations.models(block.models), batch.models(block.models)
-                loss_gradient(block.networks, *some, self.settings, block.gradient_networks)
-                if is_looked_at:
-                    self.figures.add(losses(self.architecture.distribution, *some), block.gradient)
+                part = activations.models(block.models), batch.models(block.models)
+                loss_gradient(block.networks, *part, self.settings, block.gradient_networks)
+                if is_measured:
+                    self.stats.add(losses(self.architecture.distribution, *part), block.gradient)
                 clip(block.gradient, self.settings.max_grad_norm)
                 self._adam.step(block.models, block.gradient)
+        rollout.clear()
+
+    def _batch(self, values: Floats) -> Batch | None:
+        """Return the recorded steps with advantages and returns, given their `values`; None if no row was active."""
+        rollout, n_steps, n_models = self._rollout, self.rollout_length, len(self.weights)
+        active = rollout.active[:n_steps].ravel()
+        n_active = np.count_nonzero(active)
+        if n_active == 0:
+            return None
+        rewards = rollout.rewards[:n_steps]
+        if rollout.bootstraps:
+            rewards = np.repeat(rewards[None], n_models, axis=0)
+            for t, bootstraps in rollout.bootstraps.items():
+                rewards[:, t] += bootstraps
+        advantages, returns = gae(
+            rewards,
+            values=values.reshape(n_models, n_steps, rollout.n_envs),
+            dones=rollout.dones[:n_steps],
+            last_values=rollout.next_step.values[:, :, 0],
+            gamma=self.settings.gamma,
+            gae_lambda=self.settings.gae_lambda,
+        )
+        return Batch(
+            actions=rollout.actions[:n_steps].reshape(n_steps * rollout.n_envs, *rollout.actions.shape[2:]),
+            row_weights=active.astype(np.float32) / np.float32(n_active),
+            advantages=advantages.reshape(n_models, -1),
+            returns=returns.reshape(n_models, -1),
+        )
+
+    def break_off(self) -> None:
+        """Drop the steps that no update has used yet: the values of the states after them are not known."""
         self._rollout.clear()
+        self.awaits_outcome = False
+
+    def state(self) -> dict[str, Any]:
+        n_acted = self.rollout_length + self.awaits_outcome
+        return super().state() | {"rollout": self._rollout.state(n_acted), "awaits_outcome": self.awaits_outcome}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self._rollout = self._empty_rollout(state["rollout"]["n_envs"])
+        self._rollout.restore(state["rollout"])
+        self.awaits_outcome = state["awaits_outcome"]
+        for step in self._rollout.steps[: self.rollout_length + self.awaits_outcome]:
+            forward(ACTORS, self._networks, step)
 
 
-def blocks(architecture: Architecture, weights: Floats) -> Iterator[Block]:
-    """Return the models whose `weights` (P, G) these are, as many at once as are updated together."""
-    room = np.empty_like(weights[:MODELS_AT_ONCE])
-    for start in range(0, len(weights), MODELS_AT_ONCE):
-        models = slice(start, min(start + MODELS_AT_ONCE, len(weights)))
-        gradient = room[: models.stop - models.start]
-        yield Block(models, Networks(architecture, weights[models]), gradient, Networks(architecture, gradient))
+def loss_gradient(
+    networks: Networks, activations: Activations, batch: Batch, settings: A2CSettings, gradient: Networks
+) -> None:
+    """Write each model's gradient of its own loss into `gradient`, given the `activations` for the batch's rows.
+
+    loss = Σ_b w_b (−A_b log π(a_b) − ent_coef H_b + vf_coef (R_b − V_b)²), with the row weights w (Mnih et al. 2016,
+    algorithm S3, with the entropy term of section 4).
+    """
+    distribution = networks.architecture.distribution
+    _, log_prob_gradient = distribution.log_prob_gradient(activations.logits, batch.actions)
+    logits_gradient = np.multiply(-(batch.row_weights * batch.advantages)[:, :, None], log_prob_gradient, order="C")
+    if settings.ent_coef:
+        bonus = np.float32(settings.ent_coef) * batch.row_weights[:, None]
+        logits_gradient -= bonus * distribution.entropy_gradient(activations.logits)
+    error = activations.values - batch.returns[:, :, None]
+    values_gradient = (np.float32(2 * settings.vf_coef) * batch.row_weights)[:, None] * error
+    backward(networks, activations, logits_gradient, values_gradient, gradient)
+
+
+def losses(distribution: Distribution, activations: Activations, batch: Batch) -> Losses:
+    """Return the terms of the loss whose gradient `loss_gradient` writes."""
+    log_probs = distribution.log_prob(activations.logits, batch.actions)
+    errors = np.square(batch.returns - activations.values[:, :, 0])
+    return Losses(
+        policy_loss=-(batch.advantages * log_probs) @ batch.row_weights,
+        value_loss=errors @ batch.row_weights,
+        entropy=distribution.entropy(activations.logits) @ batch.row_weights,
+    )

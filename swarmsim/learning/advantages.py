@@ -1,9 +1,38 @@
-"""V-trace: advantages and value targets from experience that another policy made."""
+"""Advantages and value targets: GAE for on-policy rollouts, V-trace for another policy's experience."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.learning.networks import Floats
+
+
+def gae(
+    rewards: Floats,
+    values: Floats,
+    dones: NDArray[np.bool_],
+    last_values: Floats,
+    gamma: float,
+    gae_lambda: float,
+) -> tuple[Floats, Floats]:
+    """Return advantages and returns, both (P, T, N), of P models over T steps of N environments.
+
+    Generalised advantage estimation (Schulman et al. 2015, arXiv 1506.02438, eq. 16):
+    A_t = δ_t + γλ A_{t+1}, with δ_t = r_t + γ V(s_{t+1}) − V(s_t), both cut where an episode ended.
+    The return is A_t + V(s_t), the TD(λ) target.
+
+    Args:
+        rewards: (T, N), or (P, T, N) where they differ by model.
+        values: (P, T, N), V(s_t).
+        dones: (T, N), whether step t ended its episode.
+        last_values: (P, N), the values of the states after the last step.
+    """
+    discount = np.where(dones, np.float32(0), np.float32(gamma))
+    next_values = np.concatenate((values[:, 1:], last_values[:, None]), axis=1)
+    advantages = discount * next_values + rewards - values
+    carried = discount * np.float32(gae_lambda)
+    for t in range(len(dones) - 2, -1, -1):
+        advantages[:, t] += carried[t] * advantages[:, t + 1]
+    return advantages, advantages + values
 
 
 def vtrace(
@@ -18,31 +47,31 @@ def vtrace(
 ) -> tuple[Floats, Floats]:
     """Return advantages and value targets, both (P, T, N), of P models over T steps of N environments.
 
-    Espeholt et al. 2018, "IMPALA" (arXiv 1802.01561), section 4.1: v_t = V_t + Σ_k γ^k (Π c_i) ρ_k δ_k, with
+    V-trace (Espeholt et al. 2018, "IMPALA", arXiv 1802.01561, eq. 1): v_t = V_t + Σ_k γ^k (Π c_i) ρ_k δ_k, with
     δ_t = r_t + γ V_{t+1} − V_t, ρ = min(ρ̄, π/μ) and c = λ min(1, π/μ). The advantage is r_t + γ v'_{t+1} − V_t, where
-    v' lies between V and v by λ, which makes it that of Schulman et al. 2015 (arXiv 1506.02438) where π = μ.
+    v' = V + λ (v − V), so that it equals GAE (Schulman et al. 2015, arXiv 1506.02438, eq. 16) if π = μ.
 
     Args:
         rewards: (T, N).
-        values: (P, T, N), of the states acted in.
-        next_values: (P, T, N), of the states that followed; 0 where the episode was over by its task's own rule.
-        ends: (T, N), whether what follows step t is of another episode, or not known.
-        ratios: (P, T, N), how much more probable a model finds the action than those who took it.
+        values: (P, T, N), V(s_t).
+        next_values: (P, T, N), V(s_{t+1}); 0 where the episode terminated.
+        ends: (T, N), whether the trajectory ends at step t.
+        ratios: (P, T, N), importance weights π/μ of the actions: each model's probability over the swarm's.
         rho_clip: ρ̄.
     """
-    goes_on = (~ends).astype(np.float32)
+    continues = (~ends).astype(np.float32)
     errors = rewards + np.float32(gamma) * next_values - values
-    traces = np.float32(gamma * gae_lambda) * np.minimum(ratios, np.float32(1)) * goes_on
+    traces = np.float32(gamma * gae_lambda) * np.minimum(ratios, np.float32(1)) * continues
     corrections = discounted_sums(np.minimum(ratios, np.float32(rho_clip)) * errors, traces)
     advantages = errors
-    advantages[:, :-1] += np.float32(gamma * gae_lambda) * goes_on[:-1] * corrections[:, 1:]
+    advantages[:, :-1] += np.float32(gamma * gae_lambda) * continues[:-1] * corrections[:, 1:]
     return advantages, values + corrections
 
 
 def discounted_sums(terms: Floats, discounts: Floats) -> Floats:
     """Return x with x_t = terms_t + discounts_t x_{t+1}, along the second axis of (P, T, N).
 
-    By doubling (Hillis and Steele 1986): as many passes as T has binary digits, in the place of T steps.
+    A parallel suffix sum by doubling (Hillis and Steele 1986, "Data Parallel Algorithms"): log₂ T passes, not T.
     """
     sums, reach = terms.copy(), discounts.copy()
     distance = 1

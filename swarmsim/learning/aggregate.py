@@ -1,4 +1,4 @@
-"""What a rule is, by which many opinions become those of the swarm; who gave how much; how far opinions differ."""
+"""Aggregation rules: action distributions of P models become the swarm's; also contributions and diversity."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,56 +6,58 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Opinions = NDArray[np.float64]  # (P, B, A): of each model, in each environment, a probability for each action
+ActionProbabilities = NDArray[np.float64]  # (P, B, A): each model's probability of each action, in each of B states
 
 
-def themselves(opinions: Opinions) -> Opinions:
-    """Return the opinions: what each model gives each action is its probability."""
-    return opinions
+def identity(probabilities: ActionProbabilities) -> ActionProbabilities:
+    return probabilities
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How opinions (P, B, A) become the swarm's distribution (B, A), and what each model gave each action (P, B, A).
+    """How action distributions (P, B, A) become the swarm's (B, A), and how much each model supports each action.
 
-    A model's contribution to an action is its part of what all gave: Σ over the models is 1.
+    Attributes:
+        distribution: from the models' action distributions to the swarm's.
+        support: from the models' action distributions to non-negative numbers (P, B, A); a model's contribution to
+            an action is its share of all models' support for it.
     """
 
-    distribution: Callable[[Opinions], NDArray[np.float64]]
-    given: Callable[[Opinions], Opinions] = themselves
+    distribution: Callable[[ActionProbabilities], NDArray[np.float64]]
+    support: Callable[[ActionProbabilities], ActionProbabilities] = identity
 
 
-def proportional(given: Callable[[Opinions], Opinions]) -> Rule:
-    """Return the rule by which an action has the part of all that it is `given` (P, B, A)."""
+def proportional(support: Callable[[ActionProbabilities], ActionProbabilities]) -> Rule:
+    """Return the rule under which the swarm's probability of an action is its share of all `support` (P, B, A)."""
 
-    def distribution(opinions: Opinions) -> NDArray[np.float64]:
-        totals = np.add.reduce(given(opinions))
+    def distribution(probabilities: ActionProbabilities) -> NDArray[np.float64]:
+        totals = np.add.reduce(support(probabilities))
         return totals / totals.sum(axis=-1, keepdims=True)
 
-    return Rule(distribution, given)
+    return Rule(distribution, support)
 
 
-def logarithms(opinions: Opinions) -> Opinions:
-    """Return those of all probabilities, which are finite also where one is 0."""
-    return np.log(np.maximum(opinions, np.finfo(np.float64).tiny))
+def log_probabilities(probabilities: ActionProbabilities) -> ActionProbabilities:
+    """Return the logarithms, which stay finite where a probability is 0."""
+    return np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
 
 
-def contributions(given: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return each model's share (P, B) of what all `given` (P, B) to B actions; equal ones where nobody gave any."""
-    totals = np.add.reduce(given)
-    nothing = totals <= 0
-    return np.where(nothing, 1 / len(given), given / np.where(nothing, 1.0, totals))
+def contributions(support: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each model's share (P, B) of the `support` (P, B) for B actions; equal shares if all is 0."""
+    totals = np.add.reduce(support)
+    is_unsupported = totals <= 0
+    return np.where(is_unsupported, 1 / len(support), support / np.where(is_unsupported, 1.0, totals))
 
 
-def diversity(opinions: Opinions) -> NDArray[np.float64]:
-    """Return (B,): the mean total variation distance of all pairs of P distributions, `opinions` (P, B, A).
+def diversity(probabilities: ActionProbabilities) -> NDArray[np.float64]:
+    """Return (B,), the mean pairwise total variation distance of P distributions; 0 for a single model.
 
-    ½ Σ_a |p_i(a) − p_j(a)|, averaged over the pairs; 0 for a single model. Sorted values give the
-    sum over all pairs at once: the k-th smallest of P counts 2k + 1 − P times.
+    Total variation is ½ Σ_a |p_i(a) − p_j(a)|. The sum over all pairs is computed from sorted values at once: the k-th
+    smallest of P (from 0) counts 2k + 1 − P times.
     """
-    n_models = len(opinions)
+    n_models = len(probabilities)
     if n_models == 1:
-        return np.zeros(opinions.shape[1])
+        return np.zeros(probabilities.shape[1])
     counts = 2 * np.arange(n_models) + 1 - n_models
-    differences = (counts[:, None, None] * np.sort(opinions, axis=0)).sum(axis=0)
+    differences = (counts[:, None, None] * np.sort(probabilities, axis=0)).sum(axis=0)
     return differences.sum(axis=-1) / (n_models * (n_models - 1))

@@ -1,33 +1,49 @@
-"""The swarm's decision: what its models say of B observations becomes an action for each."""
+"""The swarm's decision: the models' outputs for B observations become one action for each."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from swarmsim.learning.aggregate import Opinions, Rule
+from swarmsim.learning.aggregate import ActionProbabilities, Rule
 from swarmsim.learning.distributions import Distribution, Gaussian, softmax
+from swarmsim.learning.seeding import generator
 
 NO_LEADER = -1
-LEAST_STD_OF_OPINIONS = 0.3  # in half ranges; models that are sure of themselves would else know none but their own
+MIN_COMPARED_STD = 0.3  # in half ranges of an action; narrower models would give each other's means a density of 0
+
+
+@lru_cache(maxsize=1024)
+def leader(seed: int, episode: int, n_models: int, led_fraction: float) -> int:
+    """Return which of `n_models` decides alone in a training episode, or NO_LEADER.
+
+    Its return then tells what the model is worth, as each head of Bootstrapped DQN plays its own episodes (Osband
+    et al. 2016, arXiv 1602.04621, algorithm 1). Models lead in turn, in an order that is drawn for each turn.
+    """
+    if generator(seed, "led", episode).random() >= led_fraction:
+        return NO_LEADER
+    turn, place = divmod(episode, n_models)
+    return int(generator(seed, "leaders", turn).permutation(n_models)[place])
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What the swarm does, and what its models thought of it.
+    """The swarm's actions, and its models' action distributions.
 
     Attributes:
-        actions: (B,) of a discrete space, (B, D) of a continuous one.
-        log_probs: (B,), how probable they were.
-        opinions: (P, B, A), of each model on each action, or on each model's mean action (A = P).
-        given: (P, B), what each model gave to the action that was taken.
+        actions: (B,) in a discrete space, (B, D) in a continuous one.
+        log_probs: (B,), log-probabilities (or log-densities) of the actions under the swarm's distribution.
+        probabilities: (P, B, A), each model's probability of each action; in a continuous space, of each model's mean
+            action (A = P).
+        support: (P, B), each model's support for the action that was taken.
     """
 
     actions: NDArray[Any]
     log_probs: NDArray[np.float64]
-    opinions: Opinions
-    given: NDArray[np.float64]
+    probabilities: ActionProbabilities
+    support: NDArray[np.float64]
 
 
 def decide(
@@ -37,69 +53,73 @@ def decide(
     rng: np.random.Generator | None,
     leaders: NDArray[np.int64] | None = None,
 ) -> Decision:
-    """Return the swarm's decision on the models' `outputs` (P, B, n_outputs).
+    """Return the swarm's decision from the models' `outputs` (P, B, n_outputs).
 
     Args:
-        rng: draws the actions; None takes the best ones.
-        leaders: (B,), which model decides alone, or NO_LEADER; None where none does anywhere.
+        rng: draws the actions; None takes the most probable ones.
+        leaders: (B,), the model that decides alone, or NO_LEADER; None if no observation has a leader.
     """
     if isinstance(distribution, Gaussian):
-        return _decide_numbers(outputs, distribution, rule, rng, leaders)
-    opinions = softmax(outputs)
-    swarm = _led(rule.distribution(opinions), opinions, leaders)
-    actions = chosen(swarm, rng)
+        return _decide_continuous(outputs, distribution, rule, rng, leaders)
+    probabilities = softmax(outputs)
+    swarm = _with_leaders(rule.distribution(probabilities), probabilities, leaders)
+    actions = select_actions(swarm, rng)
     rows = np.arange(actions.size)
-    given = rule.given(opinions)[:, rows, actions]
-    return Decision(actions, np.log(np.maximum(swarm[rows, actions], np.finfo(np.float64).tiny)), opinions, given)
+    log_probs = np.log(np.maximum(swarm[rows, actions], np.finfo(np.float64).tiny))
+    return Decision(actions, log_probs, probabilities, rule.support(probabilities)[:, rows, actions])
 
 
-def chosen(distribution: NDArray[np.float64], rng: np.random.Generator | None) -> NDArray[np.int64]:
-    """Return actions (B,): drawn from each row of `distribution` (B, A), or without `rng` the most probable."""
+def select_actions(distribution: NDArray[np.float64], rng: np.random.Generator | None) -> NDArray[np.int64]:
+    """Return actions (B,) drawn from the rows of `distribution` (B, A); without `rng`, the most probable ones."""
     if rng is None:
         return distribution.argmax(axis=-1)
-    below = np.add.accumulate(distribution, axis=-1)
-    below[:, -1] = 1.0  # a row's sum can fall short of it by rounding
-    return (below > rng.random(len(distribution))[:, None]).argmax(axis=-1)
+    cumulative = np.add.accumulate(distribution, axis=-1)
+    cumulative[:, -1] = 1.0  # rounding can leave the sum of a row below 1
+    return (cumulative > rng.random(len(distribution))[:, None]).argmax(axis=-1)
 
 
-def _led(swarm: NDArray[np.float64], opinions: Opinions, leaders: NDArray[np.int64] | None) -> NDArray[np.float64]:
-    """Return the swarm's distribution, in the place of which a leader's own counts where there is one."""
+def _with_leaders(
+    swarm: NDArray[np.float64], probabilities: ActionProbabilities, leaders: NDArray[np.int64] | None
+) -> NDArray[np.float64]:
+    """Return the swarm's distribution (B, A), replaced by the leader's own in rows that have a leader."""
     if leaders is None:
         return swarm
-    own = opinions[np.maximum(leaders, 0), np.arange(len(leaders))]
+    own = probabilities[np.maximum(leaders, 0), np.arange(len(leaders))]
     return np.where((leaders != NO_LEADER)[:, None], own, swarm)
 
 
-def _decide_numbers(
+def _decide_continuous(
     outputs: NDArray[np.float64],
     gaussian: Gaussian,
     rule: Rule,
     rng: np.random.Generator | None,
     leaders: NDArray[np.int64] | None,
 ) -> Decision:
-    """Decide on vectors: the swarm draws from the mixture of its models' Gaussians, in which all weigh alike.
+    """Return the decision in a continuous space, where the swarm is the equally weighted mixture of its Gaussians.
 
-    So each model's own proposals are tried, which it learns most from. The best action is one that is proposed, since
-    the mean of the means may be what nobody proposes: the rule is asked as if the models' means were actions to choose
-    from, and each model's opinion on one its density there, as a part of its highest (the choice by density among the
-    proposals of an ensemble: Duell and Udluft 2013, "Ensembles for Continuous Actions in Reinforcement Learning"). A
-    model gave to an action what of the mixture's density there is its own.
+    With `rng`, actions are drawn from the mixture, so every model's proposals are tried, from which it learns most.
+    Without, the action is one of the models' means, since the mean of the means may be what no model proposes. The rule
+    chooses among the means as among discrete actions, where a model's preference is its density at each mean, relative
+    to its maximum (choice by density among the proposals of an ensemble: Duell and Udluft 2013, "Ensembles for
+    Continuous Actions in Reinforcement Learning"). A model's support is its part of the mixture's density there.
     """
     means, stds = gaussian.means_and_stds(outputs)
     n_models, n_rows, _ = means.shape
-    of_means = gaussian.log_prob(outputs[:, :, None], means.swapaxes(0, 1), least_std=LEAST_STD_OF_OPINIONS)
+    log_densities_of_means = gaussian.log_prob(outputs[:, :, None], means.swapaxes(0, 1), min_std=MIN_COMPARED_STD)
     if rng is None:
         each = np.arange(n_models)
-        weights = rule.distribution(np.exp(of_means - of_means[each, :, each][:, :, None]))
+        own = log_densities_of_means[each, :, each][:, :, None]
+        weights = rule.distribution(np.exp(log_densities_of_means - own))
     else:
         weights = np.full((n_rows, n_models), 1 / n_models)
-    weights = _led(weights, np.eye(n_models)[:, None].repeat(n_rows, axis=1), leaders)
-    drawn, rows = chosen(weights, rng), np.arange(n_rows)
-    actions = means[drawn, rows]
+    weights = _with_leaders(weights, np.eye(n_models)[:, None].repeat(n_rows, axis=1), leaders)
+    selected, rows = select_actions(weights, rng), np.arange(n_rows)
+    actions = means[selected, rows]
     if rng is not None:
-        actions = actions + stds[drawn, rows] * rng.standard_normal(actions.shape)
+        actions = actions + stds[selected, rows] * rng.standard_normal(actions.shape)
     with np.errstate(divide="ignore"):
-        densities = np.log(weights.T) + gaussian.log_prob(outputs, actions)
-    top = densities.max(axis=0)
-    parts = np.exp(densities - top)
-    return Decision(actions.astype(np.float32), top + np.log(parts.sum(axis=0)), softmax(of_means), parts)
+        log_densities = np.log(weights.T) + gaussian.log_prob(outputs, actions)
+    top = log_densities.max(axis=0)
+    support = np.exp(log_densities - top)  # relative to the largest, so that none underflows
+    log_probs = top + np.log(support.sum(axis=0))
+    return Decision(actions.astype(np.float32), log_probs, softmax(log_densities_of_means), support)

@@ -1,8 +1,8 @@
-"""The genetic step: selection, crossover and mutation on genomes, the rows of (P, G) weights.
+"""The genetic step on genomes, the rows of (P, G) weights: elitism, tournament selection, crossover, mutation.
 
-With no elite, the operators are those that DEAP calls `selTournament`, `cxTwoPoint` and `mutGaussian`, in the order
-of its simplest algorithm: select P parents, cross neighbours, mutate. An elite lives on unchanged, and only the others
-give way to offspring (De Jong 1975); what an optimiser remembers of a gene goes wherever the gene goes.
+Without an elite, the operators are DEAP's `selTournament`, `cxTwoPoint` and `mutGaussian`, in the order of its
+`eaSimple`: select P parents, cross neighbours, mutate. With elitism (De Jong 1975), the fittest genomes survive
+unchanged, and offspring replace only the others. The optimiser's moments of a gene go wherever the gene goes.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from swarmsim.learning.hyperparameters import GeneticSettings
 from swarmsim.learning.networks import Floats, Layer
 
-SUCCESS_RATE, GROWTH = 1 / 5, 1.5  # Rechenberg 1973, "Evolutionsstrategie": the 1/5 success rule
-SIGMA_BOUNDS = 0.25, 4.0  # of an adapted sigma, in parts of the setting
+SUCCESS_RATE, GROWTH = 1 / 5, 1.5  # the 1/5 success rule: Rechenberg 1973, "Evolutionsstrategie"
+SIGMA_BOUNDS = 0.25, 4.0  # of an adapted sigma, relative to `mutation_sigma`
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GeneticCounts:
     """What a genetic step did.
 
@@ -37,16 +37,23 @@ class GeneticCounts:
         return {field.name: getattr(self, field.name) for field in fields(GeneticCounts)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Generation(GeneticCounts):
-    """The next generation, and what produced it."""
+    """The next generation, and what produced it.
+
+    Attributes:
+        genomes: (P, G).
+        moments: (P, K, G), the optimiser's moments of each gene, inherited with it also if it mutated: an optimiser
+            without them would take steps that undo what was inherited.
+        is_offspring: (P,) booleans, False for genomes that survived unchanged.
+    """
 
     genomes: Floats
     moments: Floats
     is_offspring: NDArray[np.bool_]
 
 
-def evolved(
+def next_generation(
     genomes: Floats,
     fitness: NDArray[np.float64],
     settings: GeneticSettings,
@@ -56,12 +63,12 @@ def evolved(
     layers: Sequence[Layer] = (),
     sigma: float | None = None,
 ) -> Generation:
-    """Return the generation after `genomes` (P, G), whose `fitness` (P,) is the higher the better.
+    """Return the generation that follows `genomes` (P, G) with their `fitness` (P,), higher being better.
 
     Args:
-        moments: (P, K, G), what optimisers remember of each gene; it goes where the gene goes.
-        layers: where the genes of each layer lie; without them all genes are one layer.
-        sigma: in the place of the settings' own.
+        moments: (P, K, G), the optimiser's moments of each gene.
+        layers: where each layer's genes lie; by default all genes are one layer.
+        sigma: standard deviation of the mutation; by default `mutation_sigma`.
     """
     n_models, n_genes = genomes.shape
     layers = layers or (Layer(n_genes - 1, 1, 1.0, 0),)
@@ -70,34 +77,40 @@ def evolved(
     is_offspring = np.ones(n_models, np.bool_)
     is_offspring[np.argsort(-fitness, kind="stable")[:n_elite]] = False
 
-    parents = tournaments(fitness, n_models - n_elite, settings.tournament_size, rng)
-    source = np.repeat(parents[:, None], n_genes, axis=1)
+    parents = tournament_selection(fitness, n_models - n_elite, settings.tournament_size, rng)
+    source = np.repeat(parents[:, None], n_genes, axis=1)  # the parent that each gene of each offspring comes from
     crossovers = 0
     for first in range(0, len(parents) - 1, 2):
         if rng.random() < settings.crossover_probability:
-            exchanged = _EXCHANGES[settings.crossover](n_genes, layers, rng)
+            exchanged = _CROSSOVERS[settings.crossover](n_genes, layers, rng)
             source[first : first + 2, exchanged] = source[first : first + 2, exchanged][::-1]
             crossovers += 1
 
     genes = np.arange(n_genes)
     offspring = genomes[source, genes]
-    remembered = np.zeros((n_models, 0, n_genes), np.float32) if moments is None else moments.copy()
-    remembered[is_offspring] = remembered.swapaxes(1, 2)[source, genes].swapaxes(1, 2)
+    new_moments = np.zeros((n_models, 0, n_genes), np.float32) if moments is None else moments.copy()
+    new_moments[is_offspring] = new_moments.swapaxes(1, 2)[source, genes].swapaxes(1, 2)
     mutations = 0
     for genome in offspring:
         if rng.random() < settings.mutation_probability:
-            sigmas = sigma * _spread(genome, layers) if settings.relative_sigma else sigma
-            mutate_gaussian(genome, settings.gene_probability, sigmas, rng)
+            sigmas = sigma * _layer_stds(genome, layers) if settings.relative_sigma else sigma
+            gaussian_mutation(genome, settings.gene_probability, sigmas, rng)
             mutations += 1
 
-    following = genomes.copy()
-    following[is_offspring] = offspring
-    lives_on = np.flatnonzero(~is_offspring)
-    parents_kept = len(np.union1d(parents, lives_on))
-    return Generation(parents_kept, crossovers, mutations, following, remembered, is_offspring)
+    new_genomes = genomes.copy()
+    new_genomes[is_offspring] = offspring
+    survivors = np.flatnonzero(~is_offspring)
+    return Generation(
+        genomes=new_genomes,
+        moments=new_moments,
+        is_offspring=is_offspring,
+        parents_kept=len(np.union1d(parents, survivors)),
+        crossovers=crossovers,
+        mutations=mutations,
+    )
 
 
-def tournaments(
+def tournament_selection(
     fitness: NDArray[np.float64], n_winners: int, tournament_size: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Return the winners' indices (n_winners,): each the fittest of `tournament_size` drawn with replacement."""
@@ -105,27 +118,27 @@ def tournaments(
     return entrants[np.arange(n_winners), fitness[entrants].argmax(axis=1)]
 
 
-def two_points(n_genes: int, _: Sequence[Layer], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Return which genes two genomes exchange: those between two distinct points drawn from 1 … G."""
+def two_point_crossover(n_genes: int, _: Sequence[Layer], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return which genes (G,) a pair exchanges: those between two distinct points drawn from 1 … G."""
     low, high = np.sort(rng.choice(np.arange(1, n_genes + 1), size=2, replace=False))
     exchanged = np.zeros(n_genes, np.bool_)
     exchanged[low:high] = True
     return exchanged
 
 
-def whole_layers(n_genes: int, layers: Sequence[Layer], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Return which genes two genomes exchange: those of each layer, or none of it, at even chances."""
+def layer_crossover(n_genes: int, layers: Sequence[Layer], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return which genes (G,) a pair exchanges: each layer as a whole, with probability ½."""
     exchanged = np.zeros(n_genes, np.bool_)
     for layer in layers:
         exchanged[layer.start : layer.end] = rng.random() < 0.5
     return exchanged
 
 
-def whole_neurons(n_genes: int, layers: Sequence[Layer], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Return which genes two genomes exchange: those that lead into a neuron, or none of them, at even chances.
+def neuron_crossover(n_genes: int, layers: Sequence[Layer], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return which genes (G,) a pair exchanges: all that lead into a neuron together, with probability ½.
 
-    After Montana and Davis 1989, "Training Feedforward Neural Networks Using Genetic Algorithms", section 4.2
-    (crossover-nodes).
+    Crossover-nodes of Montana and Davis 1989, "Training Feedforward Neural Networks Using Genetic Algorithms",
+    section 4.2.
     """
     exchanged = np.zeros(n_genes, np.bool_)
     for layer in layers:
@@ -134,39 +147,35 @@ def whole_neurons(n_genes: int, layers: Sequence[Layer], rng: np.random.Generato
     return exchanged
 
 
-_EXCHANGES = {"two_point": two_points, "layer": whole_layers, "neuron": whole_neurons}
+_CROSSOVERS = {"two_point": two_point_crossover, "layer": layer_crossover, "neuron": neuron_crossover}
 
 
-def mutate_gaussian(genome: Floats, gene_probability: float, sigma: float | Floats, rng: np.random.Generator) -> None:
-    """Add, in place, N(0, sigma²) to each gene of `genome` (G,) with the given probability.
-
-    Args:
-        sigma: of all genes, or of each, (G,).
-    """
-    changes = rng.random(len(genome)) < gene_probability
-    drawn = rng.normal(0.0, 1.0, int(changes.sum()))
-    genome[changes] += (drawn * np.broadcast_to(sigma, genome.shape)[changes]).astype(np.float32)
+def gaussian_mutation(genome: Floats, gene_probability: float, sigma: float | Floats, rng: np.random.Generator) -> None:
+    """Add N(0, sigma²), in place, to each gene of `genome` (G,) with the given probability; `sigma` may be (G,)."""
+    mutates = rng.random(len(genome)) < gene_probability
+    drawn = rng.normal(0.0, 1.0, int(mutates.sum()))
+    genome[mutates] += (drawn * np.broadcast_to(sigma, genome.shape)[mutates]).astype(np.float32)
 
 
-def _spread(genome: Floats, layers: Sequence[Layer]) -> Floats:
-    """Return of each gene the standard deviation of its layer's, (G,)."""
-    spread = np.zeros_like(genome)
+def _layer_stds(genome: Floats, layers: Sequence[Layer]) -> Floats:
+    """Return, for each gene, the standard deviation of its layer's genes, (G,)."""
+    stds = np.zeros_like(genome)
     for layer in layers:
-        spread[layer.start : layer.end] = genome[layer.start : layer.end].std()
-    return spread
+        stds[layer.start : layer.end] = genome[layer.start : layer.end].std()
+    return stds
 
 
-def adapted(
+def adapt_sigma(
     sigma: float, settings: GeneticSettings, fitness: NDArray[np.float64], was_offspring: NDArray[np.bool_]
 ) -> float:
-    """Return the sigma of the next generation, given how the last one's offspring did among the others.
+    """Return the next generation's sigma by the 1/5 success rule (Rechenberg 1973).
 
-    The 1/5 success rule (Rechenberg 1973): where more than a fifth of them are fitter than the median of those that
-    lived on, mutations may be stronger; else they are too strong already.
+    An offspring is a success if it is fitter than the survivors' median. Sigma grows if more than a fifth of the
+    offspring are successes, and else shrinks.
 
     Args:
         fitness: (P,), of the models as they are now.
-        was_offspring: (P,) booleans, which of them came by the last generation.
+        was_offspring: (P,) booleans, which of them are offspring of the last genetic step.
     """
     if not settings.adaptive_sigma or not was_offspring.any() or was_offspring.all():
         return sigma

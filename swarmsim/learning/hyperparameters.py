@@ -1,36 +1,50 @@
-"""The numbers that learning and evolution are tuned by, with those of the preset `default` as defaults."""
+"""Settings of learning and evolution; the defaults are those of the preset `default`."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from swarmsim.settings import setting
 
-LEAST_STEPS = 8  # between two updates that replay, however little there is to learn from
+MIN_STEPS_BETWEEN_UPDATES = 8  # of PPO, however few steps there have been
 SHORT_TRAINING = 10_000  # steps
 
 Fitness = Literal["contribution", "advantage", "return"]
 Crossover = Literal["two_point", "layer", "neuron"]
 
+HIDDEN = "units of each hidden layer, in the actor and in the critic, each"
+LEARNING_RATE = "Adam's step size α (Kingma and Ba 2014)"
+GAE_LAMBDA = "GAE λ, bias (0) against variance (1) of the advantage (Schulman et al. 2015, eq. 16)"
+
+
+def at_least_0(default: float, help: str) -> Any:
+    return setting(default, f"{help}, ≥ 0", minimum=0)
+
+
+def at_least_1(default: int | tuple[int, ...], help: str) -> Any:
+    return setting(default, f"{help}, ≥ 1", minimum=1)
+
+
+def fraction(default: float, help: str) -> Any:
+    return setting(default, f"{help}, 0 to 1", minimum=0, maximum=1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LearningSettings:
-    """What every way of learning has, named as in Stable-Baselines3."""
+    """Settings of every learner, named as in Stable-Baselines3."""
 
-    hidden: tuple[int, ...] = setting((16, 16), "units of each hidden layer, of the actor and of the critic", minimum=1)
-    learning_rate: float = setting(7e-4, "step size of Adam", minimum=0)
-    adam_eps: float = setting(1e-5, "epsilon of Adam, as Stable-Baselines3 sets it", minimum=0)
-    n_steps: int = setting(5, "steps of each environment between two updates", minimum=1)
-    gamma: float = setting(0.99, "discount of the return", minimum=0, maximum=1)
-    gae_lambda: float = setting(
-        1.0, "trade-off of bias and variance of the advantage; 1 is the n-step return", minimum=0, maximum=1
-    )
-    vf_coef: float = setting(0.5, "weight of the value loss", minimum=0)
-    ent_coef: float = setting(0.0, "weight of the entropy bonus", minimum=0)
-    max_grad_norm: float = setting(0.5, "largest norm of each model's gradient", minimum=0)
+    hidden: tuple[int, ...] = at_least_1((16, 16), HIDDEN)
+    learning_rate: float = at_least_0(7e-4, LEARNING_RATE)
+    adam_eps: float = at_least_0(1e-5, "Adam's ε (Kingma and Ba 2014)")
+    n_steps: int = at_least_1(5, "rollout length T, steps of each environment per update")
+    gamma: float = fraction(0.99, "discount γ per step")
+    gae_lambda: float = fraction(1.0, f"{GAE_LAMBDA}; 1 is the n-step return")
+    vf_coef: float = at_least_0(0.5, "value loss coefficient")
+    ent_coef: float = at_least_0(0.0, "entropy bonus coefficient β")
+    max_grad_norm: float = at_least_0(0.5, "gradient norm clip, of each model (a2c) or of each actor and critic (ppo)")
 
     @property
     def replayed_per_step(self) -> float:
-        """Transitions that each model learns from once more for each step of its environments, in a short training."""
+        """Transitions that a model replays for each step of its environments, after SHORT_TRAINING steps."""
         return 0.0
 
 
@@ -43,26 +57,24 @@ class A2CSettings(LearningSettings):
 class PPOSettings(LearningSettings):
     """Proximal policy optimisation (Schulman et al. 2017) on replayed experience, corrected by V-trace."""
 
-    hidden: tuple[int, ...] = setting((32, 32), "units of each hidden layer, of the actor and of the critic", minimum=1)
-    learning_rate: float = setting(2e-3, "step size of Adam", minimum=0)
-    n_steps: int = setting(1024, "most steps of each environment between two updates", minimum=1)
-    gae_lambda: float = setting(0.98, "trade-off of bias and variance of the advantage", minimum=0, maximum=1)
-    replay_size: int = setting(8192, "latest transitions that are learnt from, all environments together", minimum=1)
-    new_fraction: float = setting(
-        0.008, "part of all steps so far that is new at an update: updates are the rarer the more is known", minimum=0
+    hidden: tuple[int, ...] = at_least_1((32, 32), HIDDEN)
+    learning_rate: float = at_least_0(2e-3, LEARNING_RATE)
+    n_steps: int = at_least_1(1024, "maximum steps of each environment between two updates")
+    gae_lambda: float = fraction(0.98, GAE_LAMBDA)
+    replay_size: int = at_least_1(8192, "replay buffer size, transitions of all environments together")
+    new_fraction: float = at_least_0(0.008, "new steps that make an update due, as a fraction of all steps so far")
+    n_batches: int = at_least_1(32, "minibatches per update, drawn anew for each model")
+    batch_size: int = at_least_1(128, "minibatch size, transitions drawn with replacement")
+    clip_range: float = at_least_0(0.2, "clip range ε of the probability ratio (Schulman et al. 2017, eq. 7)")
+    rho_clip: float = at_least_0(1.0, "importance-weight clip ρ̄ (Espeholt et al. 2018, eq. 1)")
+    min_advantage_std: float = fraction(
+        0.1, "minimum divisor of normalised advantages, relative to their largest standard deviation so far"
     )
-    n_batches: int = setting(32, "minibatches of an update, each drawn anew for each model", minimum=1)
-    batch_size: int = setting(128, "transitions of a minibatch, drawn with replacement", minimum=1)
-    clip_range: float = setting(0.2, "how far an update may move an action's probability, as a part of it", minimum=0)
-    rho_clip: float = setting(1.0, "most that an action counts which the model likes better than the swarm", minimum=0)
-    min_advantage_std: float = setting(
-        0.1, "least deviation that advantages are divided by, as a part of the largest so far", minimum=0, maximum=1
-    )
-    normalize_rewards: bool = setting(True, "whether values are counted in units of the rewards' root mean square")
+    normalize_rewards: bool = setting(True, "whether rewards are divided by their root mean square so far")
 
     def steps_between_updates(self, n_seen: float) -> int:
-        """Return how many steps of each environment are new at an update, once it has seen `n_seen` in all."""
-        return min(self.n_steps, max(round(self.new_fraction * n_seen), LEAST_STEPS))
+        """Return the new steps of each environment that make an update due after `n_seen` steps in all."""
+        return min(self.n_steps, max(round(self.new_fraction * n_seen), MIN_STEPS_BETWEEN_UPDATES))
 
     @property
     def replayed_per_step(self) -> float:
@@ -71,26 +83,24 @@ class PPOSettings(LearningSettings):
 
 @dataclass(frozen=True)
 class GeneticSettings:
-    """The genetic step, named as DEAP's operators are described."""
+    """Settings of the genetic step, in DEAP's words."""
 
     fitness: Fitness = setting(
-        "advantage", "what models are selected by: contribution, advantage-weighted contribution, or return"
+        "advantage",
+        "fitness of a model: contribution (share of decisions), advantage (sum of the actions' normalised advantages "
+        "by its critic, weighted by ρ), or return (mean return of the episodes that it led)",
     )
-    led_fraction: float = setting(
-        0.5, "part of the training episodes that one model leads, where fitness is return", minimum=0, maximum=1
+    led_fraction: float = fraction(0.5, "fraction of training episodes that one model leads, if fitness is return")
+    elite_fraction: float = fraction(0.9, "elitism: fraction of models, the fittest, that survive unchanged")
+    tournament_size: int = at_least_1(3, "models drawn for each tournament selection")
+    crossover: Crossover = setting(
+        "neuron", "crossover operator: two_point, or whole layers (layer) or neurons (neuron)"
     )
-    elite_fraction: float = setting(
-        0.9, "part of the models, the fittest, that live on unchanged; the others are replaced", minimum=0, maximum=1
-    )
-    tournament_size: int = setting(3, "models drawn for each tournament, of which the fittest wins", minimum=1)
-    crossover: Crossover = setting("neuron", "what pairs exchange: genes between two_point, whole layers, or neurons")
-    crossover_probability: float = setting(0.0, "chance of a pair to exchange genes", minimum=0, maximum=1)
-    mutation_probability: float = setting(1.0, "chance of a genome to mutate", minimum=0, maximum=1)
-    gene_probability: float = setting(1.0, "chance of each gene of a mutating genome to change", minimum=0, maximum=1)
-    mutation_sigma: float = setting(0.02, "standard deviation of what is added to a changing gene", minimum=0)
-    inherit_moments: bool = setting(True, "whether what the optimiser remembers of a gene goes where the gene goes")
-    relative_sigma: bool = setting(True, "whether sigma counts in standard deviations of the gene's own layer")
-    adaptive_sigma: bool = setting(True, "whether sigma grows where mutants do well, and shrinks where they do not")
-    min_diversity: float = setting(
-        0.02, "below it sigma is doubled; 0 is agreement in all, 1 is none", minimum=0, maximum=1
-    )
+    crossover_probability: float = fraction(0.0, "probability that a pair is crossed (DEAP's cxpb)")
+    mutation_probability: float = fraction(1.0, "probability that an offspring mutates (DEAP's mutpb)")
+    gene_probability: float = fraction(1.0, "probability that a gene of a mutating genome changes (DEAP's indpb)")
+    mutation_sigma: float = at_least_0(0.02, "standard deviation σ of the Gaussian mutation")
+    inherit_moments: bool = setting(True, "whether genes are inherited with Adam's moments")
+    relative_sigma: bool = setting(True, "whether σ is relative to the standard deviation of the gene's layer")
+    adaptive_sigma: bool = setting(True, "whether σ follows the 1/5 success rule (Rechenberg 1973)")
+    min_diversity: float = fraction(0.02, "diversity (mean pairwise total variation distance) below which σ is doubled")

@@ -1,12 +1,14 @@
-"""What any way of learning of a population is, seen from the component that hosts it."""
+"""What all learners share: transitions, the training state, clipping, Adam, statistics, and the interface `Learner`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import sqrt
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from swarmsim.learning.adam import Adam, TrainingState
 from swarmsim.learning.hyperparameters import LearningSettings
 from swarmsim.learning.networks import (
     ACTORS,
@@ -18,27 +20,183 @@ from swarmsim.learning.networks import (
     forward,
     initial_weights,
 )
-from swarmsim.learning.rollout import Transition
-from swarmsim.learning.stats import LearningStats
+
+BETA1, BETA2 = 0.9, 0.999
+CLIP_EPS = 1e-6
+MODELS_PER_BLOCK = 128  # few enough for their arrays to stay in a core's cache, enough to make a numpy call worthwhile
+STAT_NAMES = "policy_loss", "value_loss", "entropy", "gradient_norm"
+
+# Checkpoints of earlier versions use these names, and stay readable.
+_CHECKPOINT_NAMES = {
+    "reward_count_and_squares": "rewards",
+    "largest_advantage_std": "spreads",
+    "cumulative_advantage": "merits",
+}
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One step of N environments: the action, the reward, and how the episode continued.
+
+    Attributes:
+        actions: (N,) integers, or (N, D) numbers.
+        rewards: (N,).
+        terminated: (N,) booleans: the episode ended by the task's own rule.
+        truncated: (N,) booleans: the episode was cut off, so the value of its last state still counts.
+        final_observations: (N, n_inputs), used in the rows of ended episodes; None where no episode was truncated.
+        active: (N,) booleans: False where an environment had no episode left to play.
+        log_probs: (N,), log-probabilities of the actions under the swarm's distribution; None if unknown.
+    """
+
+    actions: NDArray[Any]
+    rewards: Floats
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    final_observations: Floats | None
+    active: NDArray[np.bool_]
+    log_probs: NDArray[np.floating[Any]] | None = None
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """All that P models have learned, as arrays that are changed in place.
+
+    Attributes:
+        weights, first_moment, second_moment: (P, G).
+        n_updates: (1,), the number of Adam's updates.
+        reward_count_and_squares: (2,), the number of rewards so far, and the sum of their squares.
+        largest_advantage_std: (P,), the largest standard deviation of each model's advantages so far.
+        cumulative_advantage: (P,), the sum of each model's normalised, importance-weighted advantages.
+    """
+
+    weights: Floats
+    first_moment: Floats
+    second_moment: Floats
+    n_updates: NDArray[np.int64]
+    reward_count_and_squares: NDArray[np.float64]
+    largest_advantage_std: NDArray[np.float32]
+    cumulative_advantage: NDArray[np.float64]
+
+    @classmethod
+    def initial(cls, weights: Floats) -> "TrainingState":
+        """Return the state of models with these `weights` before their first update."""
+        n = len(weights)
+        moments = np.zeros_like(weights), np.zeros_like(weights)
+        return cls(weights, *moments, np.zeros(1, np.int64), np.zeros(2), np.zeros(n, np.float32), np.zeros(n))
+
+    def checkpoint_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays by their names in a checkpoint; views, not copies."""
+        return {_CHECKPOINT_NAMES.get(name, name): array for name, array in vars(self).items()}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Models that are updated at once: their networks, and a buffer for their gradient."""
+
+    models: slice
+    networks: Networks
+    gradient: Floats
+    gradient_networks: Networks
+
+
+def blocks(architecture: Architecture, weights: Floats) -> Iterator[Block]:
+    """Return the models with these `weights` (P, G) in blocks of at most MODELS_PER_BLOCK, which share one buffer."""
+    buffer = np.empty_like(weights[:MODELS_PER_BLOCK])
+    for start in range(0, len(weights), MODELS_PER_BLOCK):
+        models = slice(start, min(start + MODELS_PER_BLOCK, len(weights)))
+        gradient = buffer[: models.stop - models.start]
+        yield Block(models, Networks(architecture, weights[models]), gradient, Networks(architecture, gradient))
+
+
+def clip(gradient: Floats, max_norm: float) -> None:
+    """Scale each row of `gradient` (P, G) down to the norm `max_norm` if it is longer (Pascanu et al. 2013, alg. 1)."""
+    norms = np.sqrt(np.einsum("pg,pg->p", gradient, gradient))
+    gradient *= np.minimum(np.float32(1), np.float32(max_norm) / (norms + np.float32(CLIP_EPS)))[:, None]
+
+
+class Adam:
+    """Adam (Kingma and Ba 2014, arXiv 1412.6980, algorithm 1), in place, with moments for each model.
+
+    The moments are stored without their constant factors 1 − β, which are folded into the step size and ε instead:
+    this saves two passes over all weights.
+    """
+
+    def __init__(self, training_state: TrainingState, learning_rate: float, eps: float) -> None:
+        self.training_state = training_state
+        self.learning_rate = learning_rate
+        self.eps = eps
+
+    def begin_update(self) -> None:
+        """Count an update; call `step` once for each model after it."""
+        self.training_state.n_updates[0] += 1
+        n_updates = int(self.training_state.n_updates[0])
+        root = sqrt((1 - BETA2) / (1 - BETA2**n_updates))
+        self._step_size = np.float32(self.learning_rate * (1 - BETA1) / (1 - BETA1**n_updates) / root)
+        self._eps = np.float32(self.eps / root)
+
+    def step(self, models: slice, gradient: Floats) -> None:
+        """Move the weights of `models` against their `gradient`, which is overwritten."""
+        first, second = self.training_state.first_moment[models], self.training_state.second_moment[models]
+        first *= np.float32(BETA1)
+        first += gradient
+        second *= np.float32(BETA2)
+        second += np.multiply(gradient, gradient, out=gradient)
+        root = np.sqrt(second, out=gradient)
+        root += self._eps
+        move = np.divide(first, root, out=gradient)
+        move *= self._step_size
+        self.training_state.weights[models] -= move
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The terms of P models' loss before their coefficients, each a mean over the batch, (P,)."""
+
+    policy_loss: Floats
+    value_loss: Floats
+    entropy: Floats
+
+
+class LearningStats:
+    """Sums of losses, entropy and gradient norm, over models and updates, since they were last read."""
+
+    def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
+        self._sums = np.zeros(len(STAT_NAMES))
+        self._number = 0
+
+    def add(self, losses: Losses, gradient: Floats) -> None:
+        """Add the losses of P models, and the norms of their `gradient` (P, G) before it is clipped."""
+        norms = np.sqrt(np.einsum("pg,pg->p", gradient, gradient))
+        arrays = losses.policy_loss, losses.value_loss, losses.entropy, norms
+        self._sums += [array.sum(dtype=float) for array in arrays]
+        self._number += len(norms)
+
+    def pop_sums(self) -> tuple[dict[str, float], int]:
+        """Return the sums by name and the number of their terms, and start again from zero."""
+        sums = dict(zip(STAT_NAMES, self._sums.tolist(), strict=True)), self._number
+        self._clear()
+        return sums
 
 
 class Learner(ABC):
-    """P models that act on the same observations, and learn from what came of the swarm's action.
+    """P models that act on the same observations and learn from the transitions that the swarm's actions lead to.
 
-    `act`, then `record` what came of it, in turn. Once `n_steps` are recorded, the models act once more, on the
-    observation after them, and only then are they updated: so nobody waits for an update who waits for an
-    action. That action is of the weights before the update; what is learnt from it later is of those after it.
+    Call `act` and `record` in turn. An update that is due waits until the models have acted once more, so that an
+    answer never waits for learning; that action comes from the weights before the update.
 
     Args:
-        generators: of each model, for its first weights, and all that is drawn for it later.
-        keep: gets the models' memory as it is at first, and returns the one to use: another place, perhaps, in
-            which it has been kept since an earlier time.
+        generators: one for each model; they draw its initial weights, and later its minibatches.
+        store: receives the initial training state and returns the one to use, for example in shared memory, where
+            it may hold what an earlier process has learned.
 
     Attributes:
-        has_cumulative_advantage: whether that memory tells each model's merit.
-        memory: all that they have learnt.
-        weights: (P, G), of that memory; to be changed in place only.
-        figures: losses and the like, of updates since they were told last.
+        has_cumulative_advantage: whether the training state counts each model's cumulative advantage.
+        training_state: all that the models have learned.
+        weights: (P, G), of the training state; change them in place only.
+        stats: losses, entropy and gradient norm of updates since they were last read.
         awaits_outcome: whether the last `act` still waits for its `record`.
     """
 
@@ -49,33 +207,34 @@ class Learner(ABC):
         architecture: Architecture,
         settings: LearningSettings,
         generators: Sequence[np.random.Generator],
-        keep: Callable[[TrainingState], TrainingState] = lambda memory: memory,
+        store: Callable[[TrainingState], TrainingState] = lambda initial: initial,
     ) -> None:
         self.architecture = architecture
         self.settings = settings
-        self.training_state = keep(TrainingState.of(initial_weights(architecture, generators)))
+        self.training_state = store(TrainingState.initial(initial_weights(architecture, generators)))
         self.weights = self.training_state.weights
-        self.figures = LearningStats()
+        self.stats = LearningStats()
         self.awaits_outcome = False
         self._networks = Networks(architecture, self.weights)
+        self._blocks = list(blocks(architecture, self.weights))
         self._adam = Adam(self.training_state, settings.learning_rate, settings.adam_eps)
-        self._looked_at = Activations.empty(architecture, len(self.weights), n_rows=1)
+        self._evaluated = Activations.empty(architecture, len(self.weights), n_rows=1)
 
     def evaluate(self, observations: Floats) -> Activations:
-        """Return what the models say to `observations` (N, n_inputs), until asked again; nothing changes by it."""
-        if len(observations) != len(self._looked_at.inputs[0]):
-            self._looked_at = Activations.empty(self.architecture, len(self.weights), len(observations))
-        self._looked_at.outputs[0][:] = observations
-        for who in (ACTORS, CRITICS):
-            forward(who, self._networks, self._looked_at)
-        return self._looked_at
+        """Return logits and values for `observations` (N, n_inputs), valid until the next call; learn nothing."""
+        if len(observations) != len(self._evaluated.inputs[0]):
+            self._evaluated = Activations.empty(self.architecture, len(self.weights), len(observations))
+        self._evaluated.outputs[0][:] = observations
+        for part in (ACTORS, CRITICS):
+            forward(part, self._networks, self._evaluated)
+        return self._evaluated
 
     def state(self) -> dict[str, Any]:
-        """Return all that the models are, so that `restore` makes others of the same shape go on as these would."""
+        """Return a copy of all that the models are, from which `restore` makes others continue as these would."""
         return {name: array.copy() for name, array in self.training_state.checkpoint_arrays().items()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Become what `state` told."""
+        """Continue from a `state` of models of the same shape."""
         for name, array in self.training_state.checkpoint_arrays().items():
             array[:] = state[name]
 
@@ -86,23 +245,23 @@ class Learner(ABC):
 
     @abstractmethod
     def act(self, observations: Floats) -> Floats:
-        """Return outputs (P, N, n_outputs) for `observations` (N, n_inputs) that the next `record` completes.
+        """Return outputs (P, N, n_outputs) for `observations` (N, n_inputs), whose transition the next `record` gets.
 
-        They are a view, which holds until the models act or learn again. An action that was never taken taught nothing.
+        They are a view, valid until the models act or learn again. Another `act` without `record` replaces this one.
         """
 
     @abstractmethod
-    def learn(self) -> None:
-        """Update the models if that is due; `record` sees to it at the latest, but it need not wait so long."""
+    def record(self, transition: Transition) -> None:
+        """Record the transition that followed the last `act`."""
 
     @abstractmethod
-    def record(self, transition: Transition) -> None:
-        """Take in what came of the last `act`."""
+    def learn(self) -> None:
+        """Update the models if an update is due; otherwise the next `record` does it."""
 
     @abstractmethod
     def finish(self, observations: Floats) -> None:
-        """Learn from the steps recorded since the last update; `observations` (N, n_inputs) are those after them."""
+        """Learn from the steps since the last update; `observations` (N, n_inputs) are the ones that follow them."""
 
     @abstractmethod
     def break_off(self) -> None:
-        """Have what is recorded so far not followed by what is recorded next: somebody else acted in between."""
+        """End the current trajectories: what is recorded next does not follow from what is recorded so far."""

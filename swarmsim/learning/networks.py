@@ -1,10 +1,9 @@
 """A population of actor-critic networks as stacked weights: P models, each one row of G genes.
 
-Every model has its own actor and critic, two separate tanh networks, which differ in their last layer
-alone: so the gradient of the layers before it is computed for both, and for all models, by one product of
-stacked matrices each. Every product is its own, so what a model computes does not depend on how many others
-share its array. The gradient is written out, since for networks this small the bookkeeping of an
-automatic one costs several times the arithmetic.
+Every model has its own actor and critic, two tanh networks that differ only in their last layer. So one product
+of stacked matrices computes a layer for both, and for all models. A stack multiplies each matrix separately, so a
+model's results do not depend on how many others share its array. Backpropagation is written out, since for networks
+this small automatic differentiation costs several times the arithmetic.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,7 @@ HIDDEN_GAIN, ACTION_GAIN, VALUE_GAIN = sqrt(2), 0.01, 1.0
 
 @dataclass(frozen=True)
 class Layer:
-    """Where one layer's genes lie in a genome: its matrix, row by row, then its bias, which thus is one row more."""
+    """Where a layer's genes lie in a genome: its matrix, row by row, then its bias as one more row."""
 
     n_inputs: int
     n_outputs: int
@@ -36,16 +35,16 @@ class Layer:
         return self.start + (self.n_inputs + 1) * self.n_outputs
 
     def matrices(self, weights: Floats) -> Floats:
-        """Return a view on the matrices of `weights` (P, G), their biases as last row: (P, n_inputs + 1, n_outputs)."""
+        """Return the layer's matrices in `weights` (P, G) as a view (P, n_inputs + 1, n_outputs), biases last."""
         return weights[:, self.start : self.end].reshape(-1, self.n_inputs + 1, self.n_outputs)
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """The shape of every model of a population: an observation vector in, a policy's outputs and a value out.
+    """The shape of every model of a population: from an observation vector to a policy's outputs and a value.
 
     Attributes:
-        n_actions: to choose from; or, of a `continuous` space, the numbers that make up one action.
+        n_actions: the number of discrete actions, or the dimension of a `continuous` action.
     """
 
     n_inputs: int
@@ -63,17 +62,17 @@ class Architecture:
 
     @property
     def distribution(self) -> Distribution:
-        """What the outputs of the actors mean."""
+        """The action distribution that the actors' outputs parametrise."""
         return Gaussian(self.n_actions) if self.continuous else Categorical(self.n_actions)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """All layers, in the order of their genes."""
+        """All layers in the order of their genes."""
         return *self.actor, *self.critic
 
     @property
     def n_weights(self) -> int:
-        """G, the number of genes of a model."""
+        """G, the number of genes in a genome."""
         return self.critic[-1].end
 
 
@@ -86,10 +85,7 @@ def _layers(n_inputs: int, hidden: Sequence[int], n_outputs: int, gain: float, s
 
 
 def initial_weights(architecture: Architecture, generators: Sequence[np.random.Generator]) -> Floats:
-    """Return weights (P, G), one model per generator: orthogonal matrices and zero biases.
-
-    Orthogonal initialisation after Saxe et al. 2013 (arXiv 1312.6120).
-    """
+    """Return weights (P, G), one model per generator: orthogonal (Saxe et al. 2013, arXiv 1312.6120), biases 0."""
     weights = np.zeros((len(generators), architecture.n_weights), np.float32)
     for layer in (*architecture.actor, *architecture.critic):
         for matrix, rng in zip(layer.matrices(weights), generators, strict=True):
@@ -105,24 +101,24 @@ def _orthogonal(rows: int, columns: int, rng: np.random.Generator) -> NDArray[np
 
 
 class Networks:
-    """The matrices of P models as views on an array of genomes (P, G), which may be weights or a gradient.
+    """The matrices of P models as views of an array of genomes (P, G), which may be weights or a gradient.
 
     Attributes:
-        hidden: of each hidden layer (P, 2, n_inputs + 1, n_outputs), the actors' at 0 and the critics' at 1.
-        heads: of the last layer, the actors' (P, n_inputs + 1, A) and the critics' (P, n_inputs + 1, 1).
-        layers: of the actors and of the critics, all their layers, (P, n_inputs + 1, n_outputs) each.
+        hidden: (P, 2, n_inputs + 1, n_outputs) for each hidden layer, the ACTORS at 0 and the CRITICS at 1.
+        heads: the last layers, the actors' (P, n_inputs + 1, n_outputs) and the critics' (P, n_inputs + 1, 1).
+        layers: all layers of the actors and of the critics, (P, n_inputs + 1, n_outputs) each.
     """
 
     def __init__(self, architecture: Architecture, genomes: Floats) -> None:
         self.architecture = architecture
-        twins = zip(architecture.actor[:-1], architecture.critic[:-1], strict=True)
-        self.hidden = [_side_by_side(genomes, actor, critic.start - actor.start) for actor, critic in twins]
+        pairs = zip(architecture.actor[:-1], architecture.critic[:-1], strict=True)
+        self.hidden = [_pair_view(genomes, actor, critic.start - actor.start) for actor, critic in pairs]
         self.heads = architecture.actor[-1].matrices(genomes), architecture.critic[-1].matrices(genomes)
-        self.layers = [[*(hidden[:, who] for hidden in self.hidden), self.heads[who]] for who in (ACTORS, CRITICS)]
+        self.layers = [[*(hidden[:, part] for hidden in self.hidden), self.heads[part]] for part in (ACTORS, CRITICS)]
 
 
-def _side_by_side(genomes: Floats, layer: Layer, distance: int) -> Floats:
-    """Return the matrices of `layer`, and of the one that lies `distance` genes behind it, as one view."""
+def _pair_view(genomes: Floats, layer: Layer, distance: int) -> Floats:
+    """Return the matrices of `layer` and of the layer `distance` genes after it as one view."""
     gene = genomes.itemsize
     return np.ndarray(
         shape=(len(genomes), 2, layer.n_inputs + 1, layer.n_outputs),
@@ -134,18 +130,17 @@ def _side_by_side(genomes: Floats, layer: Layer, distance: int) -> Floats:
 
 
 class Activations:
-    """What went into each layer of P models for B rows, and what came out at last: what a backward pass needs.
+    """Each layer's inputs of P models for B rows, and their results: what a backward pass needs.
 
     Args and attributes:
-        inputs: (B, n_inputs + 1), or (P, 1, B, n_inputs + 1) where each model sees rows of its own; then
-            (P, 2, B, n + 1) for each hidden layer's output. The last column is 1, so that a bias is a weight like
-            any other.
-        logits: (P, B, n_outputs), of the actors: logits, or whatever their distribution makes of them.
-        values: (P, B, 1), of the critics.
+        inputs: (B, n_inputs + 1), or (P, 1, B, n_inputs + 1) if each model has its own rows; then (P, 2, B, n + 1) for
+            each hidden layer's output. The last column is 1, so that a bias is a weight like any other.
+        logits: (P, B, n_outputs), the actors' outputs, which parametrise their distribution.
+        values: (P, B, 1), the critics' outputs.
 
     Attributes:
-        outputs: views on the inputs without that last column: the observations, then each hidden layer's output.
-        layers: of the actors and of the critics, each layer's input and output.
+        outputs: views of `inputs` without the last column: the observations, then each hidden layer's output.
+        layers: each layer's input and output, for the actors and for the critics.
     """
 
     def __init__(self, inputs: Sequence[Floats], logits: Floats, values: Floats) -> None:
@@ -155,20 +150,18 @@ class Activations:
         self.layers = [
             list(
                 zip(
-                    (first if first.ndim == 2 else first[:, 0], *(layer[:, who] for layer in hidden)),
-                    (*(layer[:, who] for layer in self.outputs[1:]), results),
+                    (first if first.ndim == 2 else first[:, 0], *(layer[:, part] for layer in hidden)),
+                    (*(layer[:, part] for layer in self.outputs[1:]), results),
                     strict=True,
                 )
             )
-            for who, results in ((ACTORS, logits), (CRITICS, values))
+            for part, results in ((ACTORS, logits), (CRITICS, values))
         ]
 
     @classmethod
-    def empty(
-        cls, architecture: Architecture, n_models: int, n_rows: int, *, of_its_own: bool = False
-    ) -> "Activations":
-        """Return room for `n_rows` (B) rows, which all models share, or of which each has others, `of_its_own`."""
-        first = (n_models, 1, n_rows) if of_its_own else (n_rows,)
+    def empty(cls, architecture: Architecture, n_models: int, n_rows: int, *, per_model: bool = False) -> "Activations":
+        """Return room for `n_rows` (B) rows that all models share, or for as many of each model's own (`per_model`)."""
+        first = (n_models, 1, n_rows) if per_model else (n_rows,)
         hidden = (np.ones((n_models, 2, n_rows, size + 1), np.float32) for size in architecture.hidden)
         return cls(
             (np.ones((*first, architecture.n_inputs + 1), np.float32), *hidden),
@@ -177,7 +170,7 @@ class Activations:
         )
 
     def rows(self, start: int, stop: int) -> "Activations":
-        """Return a view on some of the rows."""
+        """Return a view of some of the rows."""
         first, *hidden = self.inputs
         return Activations(
             (first[..., start:stop, :], *(layer[:, :, start:stop] for layer in hidden)),
@@ -186,15 +179,15 @@ class Activations:
         )
 
     def models(self, some: slice) -> "Activations":
-        """Return a view on some of the models."""
+        """Return a view of some of the models."""
         first, *hidden = self.inputs
         first = first if first.ndim == 2 else first[some]
         return Activations((first, *(layer[some] for layer in hidden)), self.logits[some], self.values[some])
 
 
-def forward(who: int, networks: Networks, activations: Activations) -> None:
-    """Have the ACTORS or the CRITICS of P models see the observations in `activations`, and keep there all of it."""
-    *hidden, head = zip(networks.layers[who], activations.layers[who], strict=True)
+def forward(part: int, networks: Networks, activations: Activations) -> None:
+    """Compute the ACTORS' or the CRITICS' results from the observations in `activations`, and write all of it there."""
+    *hidden, head = zip(networks.layers[part], activations.layers[part], strict=True)
     for matrices, (signal, output) in hidden:
         np.tanh(np.matmul(signal, matrices), out=output)
     matrices, (signal, output) = head
@@ -204,16 +197,16 @@ def forward(who: int, networks: Networks, activations: Activations) -> None:
 def backward(
     networks: Networks, activations: Activations, logits_gradient: Floats, values_gradient: Floats, gradient: Networks
 ) -> None:
-    """Write into `gradient` that of a loss, given its gradient by the outputs (P, B, n_outputs) and values (P, B, 1).
+    """Write a loss's gradient into `gradient`, given those by the logits (P, B, n_outputs) and values (P, B, 1).
 
     Backpropagation, from the last layer to the first (Rumelhart et al. 1986).
     """
     signal = np.empty(activations.outputs[-1].shape, np.float32)
-    for who, results_gradient in ((ACTORS, logits_gradient), (CRITICS, values_gradient)):
-        head_input, _ = activations.layers[who][-1]
-        np.matmul(head_input.swapaxes(-1, -2), results_gradient, out=gradient.heads[who])
+    for part, results_gradient in ((ACTORS, logits_gradient), (CRITICS, values_gradient)):
+        head_input, _ = activations.layers[part][-1]
+        np.matmul(head_input.swapaxes(-1, -2), results_gradient, out=gradient.heads[part])
         if networks.hidden:
-            np.matmul(results_gradient, networks.heads[who][:, :-1].swapaxes(-1, -2), out=signal[:, who])
+            np.matmul(results_gradient, networks.heads[part][:, :-1].swapaxes(-1, -2), out=signal[:, part])
     for k in reversed(range(len(networks.hidden))):
         tanh = activations.outputs[k + 1]
         signal *= 1 - tanh * tanh

@@ -1,4 +1,4 @@
-"""Running normalisation: observations in standard deviations from their mean, as far as both are known."""
+"""Observation normalisation by a running mean and variance."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,12 +7,12 @@ import numpy as np
 
 from swarmsim.learning.networks import Floats
 
-MOST_DEVIATIONS = 10.0  # as Stable-Baselines3's VecNormalize clips observations
-LEAST_VARIANCE = 1e-8
+MAX_DEVIATIONS = 10.0  # the clip of Stable-Baselines3's VecNormalize
+MIN_VARIANCE = 1e-8
 
 
 class Normalizer:
-    """Mean and variance of all observations that were counted (Welford 1962, as in Chan, Golub and LeVeque 1979)."""
+    """Running mean and variance of observations (Welford 1962; see Chan, Golub and LeVeque 1979)."""
 
     def __init__(self, n_inputs: int) -> None:
         self._count = 0
@@ -20,7 +20,7 @@ class Normalizer:
         self._squares = np.zeros(n_inputs)  # the sum of squared distances from the mean
 
     def count(self, observations: Floats) -> None:
-        """Take `observations` (B, n_inputs) into account."""
+        """Add `observations` (B, n_inputs) to the mean and variance."""
         for observation in observations.astype(np.float64):
             self._count += 1
             distance = observation - self._mean
@@ -28,11 +28,11 @@ class Normalizer:
             self._squares += distance * (observation - self._mean)
 
     def normalized(self, observations: Floats) -> Floats:
-        """Return `observations` (…, n_inputs) less their mean, in standard deviations; as they are, before any two."""
+        """Return `observations` (…, n_inputs) minus the mean, in standard deviations; unchanged before the second."""
         if self._count < 2:
             return observations
-        deviation = np.sqrt(self._squares / self._count + LEAST_VARIANCE)
-        return np.clip((observations - self._mean) / deviation, -MOST_DEVIATIONS, MOST_DEVIATIONS).astype(np.float32)
+        deviation = np.sqrt(self._squares / self._count + MIN_VARIANCE)
+        return np.clip((observations - self._mean) / deviation, -MAX_DEVIATIONS, MAX_DEVIATIONS).astype(np.float32)
 
     def state(self) -> dict[str, Any]:
         return {"count": self._count, "mean": self._mean.copy(), "squares": self._squares.copy()}

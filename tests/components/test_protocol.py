@@ -32,7 +32,7 @@ from swarmsim.components.protocol import (
 from swarmsim.components.results import ComponentSnapshot, EvolutionResult, JobResult
 from swarmsim.errors import MessageRefused
 from swarmsim.learning.distributions import Categorical, Gaussian
-from swarmsim.learning.rollout import Transition
+from swarmsim.learning.learner import Transition
 from tests.conftest import ROOT
 
 N_INPUTS, N_WEIGHTS = 4, 6

@@ -10,12 +10,12 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 
-from swarmsim.learning import a2c
-from swarmsim.learning.a2c import A2C, clip, loss_gradient, losses
-from swarmsim.learning.adam import Adam, TrainingState
+from swarmsim.learning import learner as learner_module
+from swarmsim.learning.a2c import A2C, Batch, loss_gradient, losses
+from swarmsim.learning.advantages import gae
 from swarmsim.learning.hyperparameters import A2CSettings
+from swarmsim.learning.learner import Adam, TrainingState, Transition, clip
 from swarmsim.learning.networks import ACTORS, CRITICS, Activations, Architecture, Networks, forward
-from swarmsim.learning.rollout import Batch, Transition, advantages_and_returns
 from swarmsim.learning.seeding import generator
 from tests.learning.test_networks import CARTPOLE, as_torch, flat_gradient, population
 
@@ -32,7 +32,7 @@ def test_advantages_and_returns_are_those_of_the_rollout_buffer(gae_lambda, n_en
     last_values = rng.standard_normal((n_models, n_envs)).astype(np.float32)
     dones = rng.random((n_steps, n_envs)) < 0.3
 
-    advantages, returns = advantages_and_returns(rewards, values, dones, last_values, 0.99, gae_lambda)
+    advantages, returns = gae(rewards, values, dones, last_values, 0.99, gae_lambda)
 
     for i in range(n_models):
         box, discrete = spaces.Box(-1, 1, (1,)), spaces.Discrete(2)
@@ -116,8 +116,8 @@ def test_the_loss_and_its_gradient_are_torchs_of_the_loss_as_written():
     forward(ACTORS, networks, activations)
     forward(CRITICS, networks, activations)
     loss_gradient(networks, activations, batch, settings, Networks(CARTPOLE, gradient))
-    told = losses(CARTPOLE.distribution, activations, batch)
-    reckoned = told.policy_loss - settings.ent_coef * told.entropy + settings.vf_coef * told.value_loss
+    terms = losses(CARTPOLE.distribution, activations, batch)
+    total = terms.policy_loss - settings.ent_coef * terms.entropy + settings.vf_coef * terms.value_loss
     for i in range(3):
         actor, critic = as_torch(CARTPOLE, weights[i])
         observations = torch.tensor(seen)
@@ -131,14 +131,14 @@ def test_the_loss_and_its_gradient_are_torchs_of_the_loss_as_written():
             )
         ).sum()
         loss.backward()
-        assert np.isclose(reckoned[i], loss.item(), rtol=1e-4)
+        assert np.isclose(total[i], loss.item(), rtol=1e-4)
         assert np.allclose(gradient[i], flat_gradient((actor, critic)), rtol=1e-4, atol=1e-6)
 
 
 def test_adam_and_clipping_are_torchs():
     rng = np.random.default_rng(0)
     weights = rng.standard_normal((2, 30)).astype(np.float32)
-    adam = Adam(TrainingState.of(weights), 0.01, 1e-5)
+    adam = Adam(TrainingState.initial(weights), 0.01, 1e-5)
     theirs = [torch.nn.Parameter(torch.tensor(w)) for w in weights]
     optimizers = [torch.optim.Adam([w], lr=0.01, eps=1e-5) for w in theirs]
     for size in (0.01, 1.0, 10.0, 0.1):
@@ -196,7 +196,7 @@ def test_a_population_learns_as_each_of_its_models_would_alone(monkeypatch, kwar
     names = [f"model{i}" for i in range(7)]
     alone = np.concatenate([trained([name], **kwargs) for name in names])
     assert np.allclose(trained(names, **kwargs), alone, atol=1e-5)
-    monkeypatch.setattr(a2c, "MODELS_AT_ONCE", 3)
+    monkeypatch.setattr(learner_module, "MODELS_PER_BLOCK", 3)
     assert np.array_equal(trained(names, **kwargs), alone)
 
 
@@ -206,9 +206,10 @@ def test_a_truncated_episodes_last_reward_carries_the_value_of_its_last_state():
     learner.act(observations)
     learner.record(transition)
     values = learner.evaluate(transition.final_observations).values[..., 0].copy()
-    forward(CRITICS, learner._networks, learner._rollout.seen)
+    forward(CRITICS, learner._networks, learner._rollout.first_steps(2))
     acted = learner.evaluate(observations).values[..., 0].copy()
-    _, batch = learner._rollout.learnt_from(replace(SETTINGS, gae_lambda=0.0))
+    learner.settings = replace(SETTINGS, gae_lambda=0.0)
+    batch = learner._batch(learner._rollout.first_steps(1).values)
     assert np.allclose(batch.advantages, transition.rewards + SETTINGS.gamma * values - acted, atol=1e-6)
     assert values.std() > 0
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from swarmsim.learning.aggregate import contributions, diversity
-from swarmsim.learning.decision import chosen
+from swarmsim.learning.decision import select_actions
 from swarmsim.learning.distributions import softmax
 from swarmsim.learning.rules import RULES
 
@@ -27,20 +27,20 @@ def test_deterministic_takes_the_most_probable_and_draws_nothing(probabilities):
     rng = np.random.default_rng(0)
     state = rng.bit_generator.state
     distribution = RULES["sum"].distribution(probabilities)
-    assert np.array_equal(chosen(distribution, None), distribution.argmax(axis=1))
+    assert np.array_equal(select_actions(distribution, None), distribution.argmax(axis=1))
     assert rng.bit_generator.state == state
 
 
 def test_actions_are_drawn_as_often_as_the_distribution_says():
     rng = np.random.default_rng(0)
     distribution = np.array([0.2, 0.5, 0.3])
-    actions = chosen(np.tile(distribution, (20_000, 1)), rng)
+    actions = select_actions(np.tile(distribution, (20_000, 1)), rng)
     shares = np.bincount(actions, minlength=3) / 20_000
     assert np.abs(shares - distribution).max() < 4 * np.sqrt(0.25 / 20_000)
 
 
 def test_an_impossible_action_is_never_drawn():
-    actions = chosen(np.tile([0.0, 1.0, 0.0], (1000, 1)), np.random.default_rng(0))
+    actions = select_actions(np.tile([0.0, 1.0, 0.0], (1000, 1)), np.random.default_rng(0))
     assert set(actions) == {1}
 
 

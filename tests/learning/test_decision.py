@@ -1,4 +1,4 @@
-"""What the swarm does: by every rule, by one leader, and with numbers in the place of choices."""
+"""What the swarm does: by every rule, by one leader, and with numbers instead of choices."""
 
 import numpy as np
 import pytest
@@ -7,47 +7,46 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmsim.learning.aggregate import contributions
-from swarmsim.learning.decision import NO_LEADER, decide
+from swarmsim.learning.decision import NO_LEADER, decide, leader
 from swarmsim.learning.distributions import Categorical, Gaussian
-from swarmsim.learning.leaders import leader
 from swarmsim.learning.rules import RULES
 
 CERTAIN = 50.0  # a logit by which no other action has a chance
 
 
-def opinions_of(seed, n_models=4, n_rows=3, n_actions=5):
+def random_probabilities(seed, n_models=4, n_rows=3, n_actions=5):
     return np.random.default_rng(seed).dirichlet(np.ones(n_actions), (n_models, n_rows))
 
 
 @pytest.mark.parametrize("name", RULES)
 @given(seed=st.integers(0, 1000), n_models=st.integers(1, 6), n_actions=st.integers(2, 6))
 def test_every_rule_gives_a_distribution_and_shares_that_sum_to_one(name, seed, n_models, n_actions):
-    rule, opinions = RULES[name], opinions_of(seed, n_models, 3, n_actions)
-    swarm = rule.distribution(opinions)
+    rule, probabilities = RULES[name], random_probabilities(seed, n_models, 3, n_actions)
+    swarm = rule.distribution(probabilities)
     assert swarm.shape == (3, n_actions)
     np.testing.assert_allclose(swarm.sum(axis=-1), 1)
     assert (swarm > 0).all()
     for action in range(n_actions):
-        given_to_it = rule.given(opinions)[:, :, action]
-        assert (given_to_it >= 0).all()
-        np.testing.assert_allclose(contributions(given_to_it).sum(axis=0), 1)
+        support = rule.support(probabilities)[:, :, action]
+        assert (support >= 0).all()
+        np.testing.assert_allclose(contributions(support).sum(axis=0), 1)
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_what_all_models_like_best_the_swarm_likes_best(name):
-    opinions = opinions_of(3)
-    opinions[:, :, 2] += 1
-    opinions /= opinions.sum(axis=-1, keepdims=True)
-    assert (RULES[name].distribution(opinions).argmax(axis=-1) == 2).all()
+    probabilities = random_probabilities(3)
+    probabilities[:, :, 2] += 1
+    probabilities /= probabilities.sum(axis=-1, keepdims=True)
+    assert (RULES[name].distribution(probabilities).argmax(axis=-1) == 2).all()
 
 
 def test_rules_differ_in_what_they_make_of_the_same_opinions():
-    opinions = np.array([[[0.9, 0.1, 0.0]], [[0.05, 0.5, 0.45]], [[0.05, 0.5, 0.45]]])
+    probabilities = np.array([[[0.9, 0.1, 0.0]], [[0.05, 0.5, 0.45]], [[0.05, 0.5, 0.45]]])
     for name, best in {"sum": 1, "product": 1, "majority": 1, "rank": 1, "weighted": 0}.items():
-        assert RULES[name].distribution(opinions).argmax() == best, name
-    opinions = np.array([[[0.98, 0.02]], [[0.4, 0.6]], [[0.4, 0.6]]])
+        assert RULES[name].distribution(probabilities).argmax() == best, name
+    probabilities = np.array([[[0.98, 0.02]], [[0.4, 0.6]], [[0.4, 0.6]]])
     for name, best in {"sum": 0, "product": 0, "majority": 1, "rank": 1, "weighted": 0}.items():
-        assert RULES[name].distribution(opinions).argmax() == best, name
+        assert RULES[name].distribution(probabilities).argmax() == best, name
 
 
 def test_the_built_in_rules_are_there_by_the_names_of_their_files():
@@ -55,10 +54,10 @@ def test_the_built_in_rules_are_there_by_the_names_of_their_files():
 
 
 def test_a_product_is_the_geometric_mean():
-    opinions = opinions_of(1)
-    geometric = np.exp(np.log(opinions).mean(axis=0))
+    probabilities = random_probabilities(1)
+    geometric = np.exp(np.log(probabilities).mean(axis=0))
     expected = geometric / geometric.sum(axis=-1, keepdims=True)
-    np.testing.assert_allclose(RULES["product"].distribution(opinions), expected)
+    np.testing.assert_allclose(RULES["product"].distribution(probabilities), expected)
 
 
 def test_where_nobody_gave_anything_all_gave_alike():

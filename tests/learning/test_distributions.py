@@ -58,5 +58,5 @@ def test_a_least_deviation_makes_narrow_densities_wider_and_leaves_wide_ones():
     outputs = np.array([[[0.0, np.log(0.1)]], [[0.0, np.log(2.0)]]])
     wide = np.array([[[0.0, np.log(0.5)]], [[0.0, np.log(2.0)]]])
     actions = np.array([[0.7]])
-    found = Gaussian(1).log_prob(outputs, actions, least_std=0.5)
+    found = Gaussian(1).log_prob(outputs, actions, min_std=0.5)
     np.testing.assert_allclose(found, Gaussian(1).log_prob(wide, actions))

@@ -8,7 +8,14 @@ import pytest
 from deap import base, creator, tools
 
 from swarmsim.config import make_config
-from swarmsim.learning.genetic import SIGMA_BOUNDS, adapted, evolved, mutate_gaussian, tournaments, two_points
+from swarmsim.learning.genetic import (
+    SIGMA_BOUNDS,
+    adapt_sigma,
+    gaussian_mutation,
+    next_generation,
+    tournament_selection,
+    two_point_crossover,
+)
 from swarmsim.learning.hyperparameters import GeneticSettings
 from swarmsim.learning.networks import Layer
 
@@ -33,7 +40,7 @@ def same_distribution(ours: np.ndarray, theirs: np.ndarray) -> bool:
 
 def test_tournaments_choose_as_deap_does():
     fitness = np.array([0.3, 0.1, 0.9, 0.5, 0.7])
-    ours = np.bincount(tournaments(fitness, N, 3, np.random.default_rng(0)), minlength=5)
+    ours = np.bincount(tournament_selection(fitness, N, 3, np.random.default_rng(0)), minlength=5)
 
     random.seed(0)
     population = [creator.Individual([i]) for i in range(5)]
@@ -60,7 +67,7 @@ def test_two_point_crossover_exchanges_as_deap_does():
     random.seed(0)
 
     def ours():
-        exchanged = two_points(8, (), rng)
+        exchanged = two_point_crossover(8, (), rng)
         return np.where(exchanged, 1.0, 0.0), np.where(exchanged, 0.0, 1.0)
 
     our_genes, our_lengths = swapped_genes(ours)
@@ -73,7 +80,7 @@ def test_gaussian_mutation_changes_as_deap_does():
     rng = np.random.default_rng(0)
     random.seed(0)
     ours, theirs = np.zeros(N, np.float32), [0.0] * N
-    mutate_gaussian(ours, 0.1, 2.0, rng)
+    gaussian_mutation(ours, 0.1, 2.0, rng)
     tools.mutGaussian(theirs, mu=0.0, sigma=2.0, indpb=0.1)
     bins = np.array([-100, -4, -2, -1, -0.5, -1e-9, 1e-9, 0.5, 1, 2, 4, 100])
     assert same_distribution(np.histogram(ours, bins)[0], np.histogram(theirs, bins)[0])
@@ -84,11 +91,11 @@ def test_a_generation_counts_what_was_done_to_it():
     genomes = rng.standard_normal((20, 50)).astype(np.float32)
     before = genomes.copy()
     settings = replace(REFERENCE, crossover_probability=0.0, mutation_probability=0.0)
-    generation = evolved(genomes, np.arange(20.0), settings, rng)
+    generation = next_generation(genomes, np.arange(20.0), settings, rng)
     kept = {tuple(genome) for genome in generation.genomes}
     assert generation.parents_kept == len(kept) < 20
     assert kept <= {tuple(genome) for genome in genomes}
-    assert (generation.crossovers, generation.mutations) == (0, 0)
+    assert generation.counts() == {"parents_kept": len(kept), "crossovers": 0, "mutations": 0}
     assert np.array_equal(genomes, before)
 
 
@@ -96,21 +103,23 @@ def test_every_pair_crosses_and_every_genome_mutates_where_that_is_certain():
     rng = np.random.default_rng(0)
     genomes = rng.standard_normal((7, 50)).astype(np.float32)
     settings = replace(REFERENCE, crossover_probability=1.0, mutation_probability=1.0, gene_probability=1.0)
-    generation = evolved(genomes, np.zeros(7), settings, rng)
+    generation = next_generation(genomes, np.zeros(7), settings, rng)
     assert (generation.crossovers, generation.mutations) == (3, 7)
     assert not np.isin(generation.genomes, genomes).any()
 
 
 def test_the_fittest_spread_and_a_generation_is_the_same_twice():
     genomes = np.arange(20, dtype=np.float32)[:, None] * np.ones((1, 10), np.float32)
-    runs = [evolved(genomes, np.arange(20.0), REFERENCE, np.random.default_rng(3)) for _ in range(2)]
+    runs = [next_generation(genomes, np.arange(20.0), REFERENCE, np.random.default_rng(3)) for _ in range(2)]
     assert np.array_equal(runs[0].genomes, runs[1].genomes)
     assert runs[0].genomes.mean() > genomes.mean()
 
 
 def test_a_population_of_one_is_its_own_descendant():
     genome = np.ones((1, 5), np.float32)
-    generation = evolved(genome, np.zeros(1), replace(REFERENCE, mutation_probability=0.0), np.random.default_rng(0))
+    generation = next_generation(
+        genome, np.zeros(1), replace(REFERENCE, mutation_probability=0.0), np.random.default_rng(0)
+    )
     assert np.array_equal(generation.genomes, genome)
 
 
@@ -123,7 +132,7 @@ def generation(seed=0, **settings):
     genomes = rng.normal(size=(10, N_GENES)).astype(np.float32)
     moments = np.stack((genomes * 2, genomes * 3), axis=1)
     fitness = rng.permutation(10).astype(float)
-    made = evolved(genomes, fitness, GeneticSettings(**settings), rng, moments=moments, layers=LAYERS)
+    made = next_generation(genomes, fitness, GeneticSettings(**settings), rng, moments=moments, layers=LAYERS)
     return genomes, fitness, made
 
 
@@ -177,7 +186,7 @@ def test_a_relative_mutation_is_as_strong_as_its_layers_genes_are_spread():
     layers = Layer(99, 100, 1.0, 0), Layer(99, 100, 1.0, 10_000)
     genome = np.concatenate((rng.normal(0, 5, 10_000), rng.normal(0, 0.1, 10_000))).astype(np.float32)
     settings = GeneticSettings(elite_fraction=0.0, mutation_sigma=0.2)
-    moved = evolved(genome[None], np.zeros(1), settings, rng, layers=layers).genomes[0] - genome
+    moved = next_generation(genome[None], np.zeros(1), settings, rng, layers=layers).genomes[0] - genome
     assert moved[:10_000].std() == pytest.approx(1.0, rel=0.05)
     assert moved[10_000:].std() == pytest.approx(0.02, rel=0.05)
 
@@ -186,11 +195,11 @@ def test_sigma_grows_where_offspring_do_well_and_shrinks_where_they_do_not():
     settings = GeneticSettings(mutation_sigma=0.1)
     was_offspring = np.arange(10) < 2
     best, worst = np.where(was_offspring, 1.0, 0.0), np.where(was_offspring, 0.0, 1.0)
-    assert adapted(0.1, settings, best, was_offspring) > 0.1
-    assert adapted(0.1, settings, worst, was_offspring) < 0.1
-    assert adapted(0.1, settings, best, np.zeros(10, bool)) == 0.1
-    assert adapted(0.1, GeneticSettings(mutation_sigma=0.1, adaptive_sigma=False), best, was_offspring) == 0.1
+    assert adapt_sigma(0.1, settings, best, was_offspring) > 0.1
+    assert adapt_sigma(0.1, settings, worst, was_offspring) < 0.1
+    assert adapt_sigma(0.1, settings, best, np.zeros(10, bool)) == 0.1
+    assert adapt_sigma(0.1, GeneticSettings(mutation_sigma=0.1, adaptive_sigma=False), best, was_offspring) == 0.1
     sigma = 0.1
     for _ in range(200):
-        sigma = adapted(sigma, settings, best, was_offspring)
+        sigma = adapt_sigma(sigma, settings, best, was_offspring)
     assert sigma == pytest.approx(SIGMA_BOUNDS[1] * 0.1)

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from swarmsim.learning import ppo
-from swarmsim.learning.advantages import vtrace
+from swarmsim.learning.advantages import gae, vtrace
 from swarmsim.learning.distributions import LOG_STD_BOUNDS
-from swarmsim.learning.hyperparameters import LEAST_STEPS, PPOSettings
+from swarmsim.learning.hyperparameters import MIN_STEPS_BETWEEN_UPDATES, PPOSettings
+from swarmsim.learning.learner import Transition
 from swarmsim.learning.networks import ACTORS, CRITICS, Activations, Architecture, Networks, forward
 from swarmsim.learning.ppo import DUAL_CLIP, PPO, Minibatch, loss_gradient, losses
-from swarmsim.learning.rollout import Transition, advantages_and_returns
 from swarmsim.learning.seeding import generator
 
 CARTPOLE = Architecture(n_inputs=4, n_actions=2, hidden=(8, 8))
@@ -60,7 +60,7 @@ def test_models_go_on_exactly_where_they_were_saved(step):
 
 def test_what_is_learnt_does_not_depend_on_how_much_of_the_replay_is_seen_at_once(monkeypatch):
     whole = played(learner(), 60)["weights"]
-    monkeypatch.setattr(ppo, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(ppo, "ROWS_PER_PASS", 7)
     np.testing.assert_allclose(played(learner(), 60)["weights"], whole, atol=1e-3)
 
 
@@ -68,22 +68,24 @@ def test_updates_are_the_rarer_the_more_has_been_seen():
     models = learner(n_steps=40, new_fraction=0.1, n_batches=1)
     steps = [step for step in range(1, 800) if counts_an_update(models)]
     gaps = np.diff(steps)
-    assert gaps[0] == LEAST_STEPS
+    assert gaps[0] == MIN_STEPS_BETWEEN_UPDATES
     assert (np.diff(gaps) >= 0).all()
-    assert all(gap <= max(LEAST_STEPS, round(0.1 * step)) for gap, step in zip(gaps, steps[1:], strict=True))
+    assert all(
+        gap <= max(MIN_STEPS_BETWEEN_UPDATES, round(0.1 * step)) for gap, step in zip(gaps, steps[1:], strict=True)
+    )
     assert gaps[-1] == 40
 
 
 def test_each_update_is_looked_at_once_and_telling_of_it_changes_nothing():
     models, unseen = learner(), learner()
-    models.figures.told()
+    models.stats.pop_sums()
     played(models, 60)
     n_updates = models.training_state.n_updates[0] // models.settings.n_batches
-    sums, number = models.figures.told()
+    sums, number = models.stats.pop_sums()
     assert number == n_updates * len(NAMES)
     assert 0 < sums["entropy"] / number < np.log(2) + 1e-6
     assert min(sums["value_loss"], sums["gradient_norm"]) > 0
-    assert models.figures.told() == (dict.fromkeys(sums, 0.0), 0)
+    assert models.stats.pop_sums() == (dict.fromkeys(sums, 0.0), 0)
     assert np.array_equal(played(unseen, 60)["weights"], models.weights)
 
 
@@ -114,7 +116,7 @@ def test_on_policy_vtrace_is_generalised_advantage_estimation(experience):
     (rewards, values, next_values), ends = experience
     ratios = np.ones_like(values)
     advantages, targets = vtrace(rewards, values, next_values, ends, ratios, 0.9, 0.8, 1.0)
-    expected, returns = advantages_and_returns(rewards, values, ends, next_values[:, -1], 0.9, 0.8)
+    expected, returns = gae(rewards, values, ends, next_values[:, -1], 0.9, 0.8)
     assert np.allclose(advantages, expected, atol=1e-5)
     assert np.allclose(targets, returns, atol=1e-5)
 
@@ -156,7 +158,7 @@ def test_the_loss_is_the_clipped_one_and_the_gradient_its_own(continuous, ent_co
     weights = rng.normal(0, 0.6, (2, architecture.n_weights)).astype(np.float32)
     observations = rng.normal(size=(2, 40, 3)).astype(np.float32)
     actions = rng.normal(size=(2, 40, 2)).astype(np.float32) if continuous else rng.integers(2, size=(2, 40))
-    networks, seen = Networks(architecture, weights), Activations.empty(architecture, 2, 40, of_its_own=True)
+    networks, seen = Networks(architecture, weights), Activations.empty(architecture, 2, 40, per_model=True)
     seen.outputs[0][:, 0] = observations
     for who in (ACTORS, CRITICS):
         forward(who, networks, seen)
@@ -170,8 +172,8 @@ def test_the_loss_is_the_clipped_one_and_the_gradient_its_own(continuous, ent_co
     found = np.zeros_like(weights)
     minibatch = Minibatch(actions, **parts, weights=counts)
     loss_gradient(networks, seen, minibatch, settings, Networks(architecture, found))
-    told = losses(architecture.distribution, seen, minibatch, settings.clip_range)
-    reckoned = told.policy_loss - settings.ent_coef * told.entropy + settings.vf_coef * told.value_loss
+    terms = losses(architecture.distribution, seen, minibatch, settings.clip_range)
+    total = terms.policy_loss - settings.ent_coef * terms.entropy + settings.vf_coef * terms.value_loss
 
     for model in range(2):
         genome = torch.tensor(weights[model], requires_grad=True)
@@ -188,7 +190,7 @@ def test_the_loss_is_the_clipped_one_and_the_gradient_its_own(continuous, ent_co
         batch = {key: part[model] for key, part in parts.items()}
         loss = stable_baselines_loss(policy, batch, counts[model], settings)
         loss.backward()
-        assert reckoned[model] == pytest.approx(loss.item(), rel=1e-4)
+        assert total[model] == pytest.approx(loss.item(), rel=1e-4)
         np.testing.assert_allclose(found[model], genome.grad.numpy(), rtol=1e-3, atol=2e-6)
 
 

@@ -5,7 +5,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import swarmsim
 from swarmsim.errors import SettingsError
-from swarmsim.learning.stats import FIGURES
+from swarmsim.learning.learner import STAT_NAMES
 
 SMALL = {"rounds": 2, "population": 3, "episodes": 3, "link": "inprocess"}
 
@@ -34,7 +34,7 @@ def test_all_figures_of_a_run_are_there_over_its_training_steps(tmp_path):
     assert curve(events, "contribution/model1") == [
         (r.env_steps, pytest.approx(r.contribution["model1"])) for r in history
     ]
-    for name in FIGURES:
+    for name in STAT_NAMES:
         assert len(curve(events, f"learning/{name}")) == 2
     assert all(0 < value <= 0.7 for _, value in curve(events, "learning/entropy"))  # of two actions: at most log 2
     histogram = events.Histograms("contribution")[-1].histogram_value

@@ -1,4 +1,4 @@
-"""The rules of aggregation that are built in: each module of this folder is one, known by the module's name."""
+"""The built-in aggregation rules: each module of this folder is one, known by the module's name."""
 
 from collections.abc import Mapping
 from importlib import import_module

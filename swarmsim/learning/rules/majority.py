@@ -1,21 +1,20 @@
-"""One vote of each model, for the action that it likes best.
+"""One vote of each model, for its most probable action.
 
-Majority voting in the terms of Wiering and van Hasselt 2008, "Ensemble Algorithms in Reinforcement Learning",
-section III.
+Majority voting (Wiering and van Hasselt 2008, "Ensemble Algorithms in Reinforcement Learning", section III).
 """
 
 import numpy as np
 
-from swarmsim.learning.aggregate import Opinions, proportional
+from swarmsim.learning.aggregate import ActionProbabilities, proportional
 
 
-def votes(opinions: Opinions) -> Opinions:
-    """Return 1 for the best action of each model, and 0 for the others.
+def votes(probabilities: ActionProbabilities) -> ActionProbabilities:
+    """Return 1 for each model's most probable action and 0 for the others.
 
-    One more vote, which is spread evenly over all models and actions, keeps every action possible.
+    One more vote is spread evenly over all models and actions, so that every action stays possible.
     """
-    n_models, _, n_actions = opinions.shape
-    best = opinions.argmax(axis=-1)[..., None] == np.arange(n_actions)
+    n_models, _, n_actions = probabilities.shape
+    best = probabilities.argmax(axis=-1)[..., None] == np.arange(n_actions)
     return best + 1 / (n_models * n_actions)
 
 

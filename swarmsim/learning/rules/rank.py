@@ -1,15 +1,15 @@
-"""Points for an action by its rank with each model.
+"""Points for an action by its rank in each model.
 
-Rank voting in the terms of Wiering and van Hasselt 2008, "Ensemble Algorithms in Reinforcement Learning", section III.
+Rank voting (Wiering and van Hasselt 2008, "Ensemble Algorithms in Reinforcement Learning", section III).
 """
 
-from swarmsim.learning.aggregate import Opinions, proportional
+from swarmsim.learning.aggregate import ActionProbabilities, proportional
 
 
-def points(opinions: Opinions) -> Opinions:
-    """Return 1 for the least liked action of each model, A for its best; ties share."""
-    below = (opinions[..., :, None] > opinions[..., None, :]).sum(axis=-1)
-    not_above = (opinions[..., :, None] >= opinions[..., None, :]).sum(axis=-1)
+def points(probabilities: ActionProbabilities) -> ActionProbabilities:
+    """Return 1 for each model's least probable action, up to A for its most probable; ties share their points."""
+    below = (probabilities[..., :, None] > probabilities[..., None, :]).sum(axis=-1)
+    not_above = (probabilities[..., :, None] >= probabilities[..., None, :]).sum(axis=-1)
     return (below + not_above + 1) / 2
 
 

@@ -1,4 +1,4 @@
-"""The mean of the models' probabilities, in which a model weighs the more the more certain it is: 1 / entropy.
+"""The mean of the models' probabilities, weighted by 1 / entropy: certain models weigh more.
 
 Inverse entropy weighting (Misra, Bourlard and Tyagi 2003, "New Entropy Based Combination Rules in HMM/ANN Multi-Stream
 ASR", section 3).
@@ -6,15 +6,15 @@ ASR", section 3).
 
 import numpy as np
 
-from swarmsim.learning.aggregate import Opinions, logarithms, proportional
+from swarmsim.learning.aggregate import ActionProbabilities, log_probabilities, proportional
 
-LEAST_ENTROPY = 1e-3  # nats; so that nobody who is certain outweighs all others
+MIN_ENTROPY = 1e-3  # nats; bounds the weight of a model that is certain
 
 
-def weighted(opinions: Opinions) -> Opinions:
+def weighted(probabilities: ActionProbabilities) -> ActionProbabilities:
     """Return each model's probabilities times its weight."""
-    entropy = -(opinions * logarithms(opinions)).sum(axis=-1, keepdims=True)
-    return opinions / np.maximum(entropy, LEAST_ENTROPY)
+    entropy = -(probabilities * log_probabilities(probabilities)).sum(axis=-1, keepdims=True)
+    return probabilities / np.maximum(entropy, MIN_ENTROPY)
 
 
 RULE = proportional(weighted)
