@@ -1,6 +1,6 @@
 """The whole loop in one process, without messages: observe, act, record, learn.
 
-A swarm runs this loop with each part in a process of its own. This version draws from the same random generators in
+A swarm runs this loop with each part in its own process. This version draws from the same random generators in
 the same order, so it gets exactly the returns of a swarm with the same settings (tests/test_benchmarks.py).
 """
 

@@ -122,7 +122,7 @@ def test_a_member_decides_alone(policy):
 
 
 @pytest.mark.parametrize("which", ["model3", 3, -1])
-def test_a_member_that_is_not_there_is_told(policy, which):
+def test_an_unknown_member_is_reported(policy, which):
     with pytest.raises(SettingsError, match=f"unknown member {which!r}; known: model0, model1, model2"):
         policy.member(which)
 
@@ -192,7 +192,7 @@ def test_its_draws_follow_its_seed_alone():
     assert not np.array_equal(policy.predict(observations)[0], first)
 
 
-def test_an_observation_of_another_shape_is_told(policy):
+def test_an_observation_of_another_shape_is_reported(policy):
     for shape in ((3,), (2, 3), (1, 2, 4)):
         with pytest.raises(
             SettingsError, match=r"an observation has the shape \(4,\), or \(n, …\) in a batch of n, not"
@@ -259,7 +259,7 @@ def test_no_code_in_a_file_is_run(in_tmp_path):
     assert not (in_tmp_path / "made_by_a_file").exists()
 
 
-def test_a_damaged_file_is_told_wherever_it_is_damaged(policy, tmp_path):
+def test_a_damaged_file_is_reported_wherever_it_is_damaged(policy, tmp_path):
     policy.save(tmp_path / "policy.pt")
     sound = (tmp_path / "policy.pt").read_bytes()
     start = sound.index(policy.weights.detach().numpy().tobytes())
@@ -284,7 +284,7 @@ def _changed(content: bytes, place: int) -> bytes:
         ({"aggregation": "summ"}, "unknown aggregation 'summ'; .* did you mean 'sum'"),
     ],
 )
-def test_a_file_that_holds_something_else_is_told(policy, tmp_path, change, sentence):
+def test_a_file_with_other_content_is_reported(policy, tmp_path, change, sentence):
     policy.save(tmp_path / "policy.pt")
     torch.save({**torch.load(tmp_path / "policy.pt", weights_only=True), **change}, tmp_path / "other.pt")
     with pytest.raises(SettingsError, match=f"other.pt.* ?{sentence}") as caught:
@@ -292,7 +292,7 @@ def test_a_file_that_holds_something_else_is_told(policy, tmp_path, change, sent
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_run_and_no_file_is_told(tmp_path):
+def test_a_path_that_is_neither_run_nor_file_is_reported(tmp_path):
     for name, sentence in [
         ("nothing.pt", "nothing.pt cannot be read: No such file or directory"),
         ("nothing.npz", "nothing.npz cannot be read: No such file or directory"),
@@ -307,7 +307,7 @@ def test_a_policy_is_not_written_where_there_is_no_folder(policy, tmp_path):
         policy.save(tmp_path / "no" / "policy.pt")
 
 
-def test_the_newest_sound_checkpoint_counts_and_a_damaged_one_is_told(copied_run, a_run):
+def test_the_newest_sound_checkpoint_counts_and_a_damaged_one_is_reported(copied_run, a_run):
     newest = copied_run / "checkpoint" / "round-0002.npz"
     newest.write_bytes(_changed(newest.read_bytes(), 5000))
     with pytest.warns(UserWarning, match="round-0002.npz is damaged: .*; the one before it is used"):

@@ -27,8 +27,8 @@ from swarmsim.learning.seeding import restore_rng, rng_state
 UNIT_REWARDS_VALUE = 10.0  # the value of one RMS reward in every step for ever, as the critics see it: easy to learn
 MIN_DISCOUNTING = 1e-3  # stands in for 1 − γ where γ is nearer to 1
 MIN_RMS = 1e-4  # of rewards, so that the reward scale stays finite
-DUAL_CLIP = 3.0  # the ratio beyond which a bad action is left alone: narrow densities would set no bound
-MAX_LOG_RATIO = 20.0  # keeps exp from overflowing
+DUAL_CLIP = 3.0  # the ratio beyond which a bad action has no gradient: narrow densities set no other bound
+MAX_LOG_RATIO = 20.0  # keeps importance weights finite
 ROWS_PER_PASS = 512  # of the replay, evaluated at once: few enough for a core's cache, and for memory
 
 

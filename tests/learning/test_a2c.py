@@ -264,7 +264,7 @@ def test_learning_comes_after_the_action_and_no_later_than_the_next_record():
 
 
 @pytest.mark.parametrize("n_steps", [0, 1, 3, 5, 7])
-def test_models_that_take_up_the_state_of_others_go_on_as_these_do(n_steps):
+def test_models_restored_from_the_state_of_others_continue_as_these_do(n_steps):
     rng = np.random.default_rng(1)
 
     def transition():
@@ -283,9 +283,9 @@ def test_models_that_take_up_the_state_of_others_go_on_as_these_do(n_steps):
 
     def live(learner, story):
         answers = []
-        for observations, came in story:
+        for observations, transition in story:
             answers.append(learner.act(observations).copy())
-            learner.record(came)
+            learner.record(transition)
         return answers
 
     live(first, story[:n_steps])

@@ -14,7 +14,7 @@ def probabilities():
     return softmax(np.random.default_rng(0).normal(0, 2, (7, 5, 3)))
 
 
-def test_softmax_sums_to_one_and_bears_large_logits():
+def test_softmax_sums_to_one_and_handles_large_logits():
     p = softmax(np.array([[1000.0, 1000.0, -1000.0]]))
     assert np.allclose(p, [[0.5, 0.5, 0.0]])
 

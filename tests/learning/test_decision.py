@@ -1,4 +1,4 @@
-"""What the swarm does: by every rule, by one leader, and with numbers instead of choices."""
+"""The swarm's decision: by every rule, by one leader, and in continuous spaces."""
 
 import numpy as np
 import pytest
@@ -33,14 +33,14 @@ def test_every_rule_gives_a_distribution_and_shares_that_sum_to_one(name, seed, 
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_what_all_models_like_best_the_swarm_likes_best(name):
+def test_the_swarm_prefers_the_action_that_all_models_prefer(name):
     probabilities = random_probabilities(3)
     probabilities[:, :, 2] += 1
     probabilities /= probabilities.sum(axis=-1, keepdims=True)
     assert (RULES[name].distribution(probabilities).argmax(axis=-1) == 2).all()
 
 
-def test_rules_differ_in_what_they_make_of_the_same_opinions():
+def test_rules_differ_on_the_same_action_distributions():
     probabilities = np.array([[[0.9, 0.1, 0.0]], [[0.05, 0.5, 0.45]], [[0.05, 0.5, 0.45]]])
     for name, best in {"sum": 1, "product": 1, "majority": 1, "rank": 1, "weighted": 0}.items():
         assert RULES[name].distribution(probabilities).argmax() == best, name
@@ -60,7 +60,7 @@ def test_a_product_is_the_geometric_mean():
     np.testing.assert_allclose(RULES["product"].distribution(probabilities), expected)
 
 
-def test_where_nobody_gave_anything_all_gave_alike():
+def test_contributions_are_equal_where_there_is_no_support():
     np.testing.assert_allclose(contributions(np.zeros((4, 2))), 0.25)
 
 
@@ -96,7 +96,7 @@ def test_every_model_leads_equally_often_in_turn():
     assert {leader(0, episode, 5, 0.0) for episode in range(20)} == {NO_LEADER}
 
 
-def test_numbers_are_drawn_from_the_mixture_whose_density_is_told():
+def test_numbers_are_drawn_from_the_mixture_whose_density_is_returned():
     rng = np.random.default_rng(0)
     outputs = np.repeat(rng.normal(0, 0.7, (4, 1, 4)), 4000, axis=1)
     found = decide(outputs, Gaussian(2), RULES["sum"], rng)

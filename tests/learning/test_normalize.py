@@ -30,7 +30,7 @@ def test_far_values_are_clipped_and_too_few_change_nothing():
     assert counted([]).normalized(batch).tolist() == batch.tolist()
 
 
-def test_it_goes_on_where_it_stood():
+def test_it_continues_from_its_state():
     batch = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
     whole, restored = counted([batch, batch * 2]), Normalizer(3)
     restored.restore(counted([batch]).state())

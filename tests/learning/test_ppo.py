@@ -48,23 +48,23 @@ def played(models, steps, n_envs=3, restarted_at=None):
 def test_models_learn_the_same_however_they_are_packed():
     together, alone = played(learner(), 60), [played(learner([name]), 60) for name in NAMES]
     for key in ("weights", "first_moment", "second_moment", "largest_advantage_std", "cumulative_advantage"):
-        assert np.array_equal(together[key], np.concatenate([memory[key] for memory in alone])), key
+        assert np.array_equal(together[key], np.concatenate([training_state[key] for training_state in alone])), key
     assert not np.array_equal(together["weights"], learner().weights)
 
 
 @pytest.mark.parametrize("step", [3, 8, 30, 55])
-def test_models_go_on_exactly_where_they_were_saved(step):
+def test_models_continue_exactly_from_a_saved_state(step):
     whole, restarted = played(learner(), 60), played(learner(), 60, restarted_at=step)
     assert all(np.array_equal(whole[key], restarted[key]) for key in whole)
 
 
-def test_what_is_learnt_does_not_depend_on_how_much_of_the_replay_is_seen_at_once(monkeypatch):
+def test_what_is_learned_does_not_depend_on_how_many_rows_are_evaluated_at_once(monkeypatch):
     whole = played(learner(), 60)["weights"]
     monkeypatch.setattr(ppo, "ROWS_PER_PASS", 7)
     np.testing.assert_allclose(played(learner(), 60)["weights"], whole, atol=1e-3)
 
 
-def test_updates_are_the_rarer_the_more_has_been_seen():
+def test_updates_become_rarer_the_more_has_been_seen():
     models = learner(n_steps=40, new_fraction=0.1, n_batches=1)
     steps = [step for step in range(1, 800) if counts_an_update(models)]
     gaps = np.diff(steps)
@@ -76,7 +76,7 @@ def test_updates_are_the_rarer_the_more_has_been_seen():
     assert gaps[-1] == 40
 
 
-def test_each_update_is_looked_at_once_and_telling_of_it_changes_nothing():
+def test_each_update_is_measured_once_and_reading_the_statistics_changes_nothing():
     models, unseen = learner(), learner()
     models.stats.pop_sums()
     played(models, 60)
@@ -133,7 +133,7 @@ def test_vtrace_targets_follow_their_definition(experience):
 
 
 def stable_baselines_loss(policy, batch, weights, settings):
-    """Return what Stable-Baselines3's PPO minimises (its `train`), each row weighted, with its dual clip beside it."""
+    """Return what Stable-Baselines3's PPO minimises (its `train`), each row weighted, with the dual clip added."""
     values, log_prob, entropy = policy
     observed = {key: torch.tensor(batch[key]) for key in ("log_probs", "advantages", "value_targets")}
     ratio = torch.exp(log_prob - observed["log_probs"])
@@ -183,10 +183,12 @@ def test_the_loss_is_the_clipped_one_and_the_gradient_its_own(continuous, ent_co
         )
         if continuous:
             deviations = outputs[:, 2:].clamp(*LOG_STD_BOUNDS).exp()
-            said = torch.distributions.Independent(torch.distributions.Normal(outputs[:, :2], deviations), 1)
+            policy_distribution = torch.distributions.Independent(
+                torch.distributions.Normal(outputs[:, :2], deviations), 1
+            )
         else:
-            said = torch.distributions.Categorical(logits=outputs)
-        policy = values[:, 0], said.log_prob(torch.tensor(actions[model])), said.entropy()
+            policy_distribution = torch.distributions.Categorical(logits=outputs)
+        policy = values[:, 0], policy_distribution.log_prob(torch.tensor(actions[model])), policy_distribution.entropy()
         batch = {key: part[model] for key, part in parts.items()}
         loss = stable_baselines_loss(policy, batch, counts[model], settings)
         loss.backward()
