@@ -164,7 +164,7 @@ class A2C(Learner):
         if self.update_is_due:
             observations = self._rollout.next_step.outputs[0]
             self._update()
-            self.act(observations)
+            self.act(observations)  # again with the new weights, as the first step of the next rollout
 
     def finish(self, observations: Floats) -> None:
         if self.rollout_length > 0:
