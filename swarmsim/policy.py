@@ -199,7 +199,7 @@ def load_policy(path: str | Path, *, seed: int = 0, modules: str | Path | None =
     """Return the policy of a file that `save` wrote, or of a run; code in a file is never executed.
 
     Args:
-        path: a file, a checkpoint of a run, or a run directory, of which the newest sound checkpoint is read.
+        path: a file, a checkpoint of a run, or a run directory (its newest sound checkpoint).
         seed: of the actions that `predict` draws.
         modules: the folder of the user's aggregation rule; by default the run's, for a file the current folder.
 

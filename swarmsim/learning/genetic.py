@@ -18,7 +18,7 @@ SUCCESS_RATE, GROWTH = 1 / 5, 1.5  # the 1/5 success rule: Rechenberg 1973, "Evo
 SIGMA_BOUNDS = 0.25, 4.0  # of an adapted sigma, relative to `mutation_sigma`
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class GeneticCounts:
     """What a genetic step did.
 
@@ -37,7 +37,7 @@ class GeneticCounts:
         return {field.name: getattr(self, field.name) for field in fields(GeneticCounts)}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Generation(GeneticCounts):
     """The next generation, and what produced it.
 

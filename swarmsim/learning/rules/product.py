@@ -1,7 +1,7 @@
 """The normalised geometric mean of the models' probabilities.
 
 Boltzmann multiplication (Wiering and van Hasselt 2008, "Ensemble Algorithms in Reinforcement Learning", section III)
-and its P-th root: the logarithmic opinion pool of Genest and Zidek 1986, "Combining Probability
+and its P-th root: the logarithmic pool of Genest and Zidek 1986, "Combining Probability
 Distributions".
 """
 
