@@ -74,7 +74,7 @@ class Categorical:
 class Gaussian:
     """Vectors of `n` independent numbers; the outputs are their means, then the logarithms of their deviations.
 
-    Log standard deviations are clipped to `LOG_STD_BOUNDS`, where their gradient is 0.
+    A log standard deviation outside `LOG_STD_BOUNDS` is clipped, and has no gradient.
     """
 
     n: int
