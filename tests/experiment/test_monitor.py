@@ -45,7 +45,7 @@ def test_every_message_of_a_step_is_counted_once_on_every_link(link):
 
 def test_looks_change_nothing_and_show_shares_losses_and_states(monkeypatch, every_step_is_told):
     monkeypatch.setattr(ContributionTracker, "BLOCK", 50)
-    monkeypatch.setattr(monitor, "LEAST_SECONDS", 0.01)
+    monkeypatch.setattr(monitor, "SNAPSHOT_SECONDS", 0.01)
     report = Looking()
     history = swarmsim.run(**SMALL, rounds=2, workers=2, out=None, report=report)
     assert without_times(r.to_dict() for r in history) == whole(rounds=2)
