@@ -19,6 +19,10 @@ SCRIPT = "swarmsim"
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one sentence, with the nearest flag."""
 
+    def __init__(self, prog: str, description: str, epilog: str, usage: str | None = None) -> None:
+        raw = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog, usage, description, epilog, formatter_class=raw, allow_abbrev=False)
+
     def error(self, message: str) -> NoReturn:
         raise SettingsError(message)
 

@@ -95,7 +95,7 @@ def test_the_page_shows_the_run_and_holds_and_stops_it(browser, tmp_path):
         until(lambda: text("status") == "ended")
         out, err = process.communicate(timeout=20)
         assert (process.returncode, err) == (130, "\nswarmsim: stopped\n")
-        assert "go on with: " in out
+        assert "resume with: " in out
         rows = [row.text.split() for row in browser.find_elements("css selector", "#rounds tr")]
         shown = [[int(row[0]), *(float(cell.replace(",", "")) for cell in row[1:5])] for row in reversed(rows)]
         keys = ("train_score", "eval_score", "eval_score_evolved", "env_steps")
