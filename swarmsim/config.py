@@ -23,7 +23,7 @@ CHANGEABLE = (
     "live",
     "live_port",
     "tensorboard",
-)  # of a run that is gone on with
+)  # in a resumed run
 Preset = Literal["default", "reference"]
 
 

@@ -114,7 +114,7 @@ def test_no_rounds_do_nothing_and_say_so(in_tmp_path, capsys):
     [
         (["--populaton", "5"], "unknown flag '--populaton'; did you mean '--population'"),
         (["--round", "5"], "did you mean '--rounds'"),
-        (["fast"], "what is 'fast'?"),
+        (["fast"], "unexpected argument 'fast'"),
         (["--population"], "argument --population: expected one argument"),
         (["--population", "0"], "--population must be at least 1, got 0"),
         (["--population", "-1"], "--population must be at least 1, got -1"),

@@ -35,7 +35,7 @@ def test_a_run_without_a_round_says_so(tmp_path, capsys):
         (["plot"], "the following arguments are required: DIR"),
         (["plot", "nowhere"], "nowhere: there is no such directory"),
         (["plot", "."], ". is no run directory: one has config.yaml, metrics.jsonl and checkpoint/"),
-        (["plot", "a", "b"], "what is 'b'?"),
+        (["plot", "a", "b"], "unexpected argument 'b'"),
     ],
 )
 def test_what_is_no_run_is_told_in_one_sentence_with_status_2(in_tmp_path, capsys, arguments, sentence):
