@@ -31,9 +31,7 @@ class TensorBoardReport(Report):
 
     def began(self, history: History, n_rounds: int) -> None:
         if history.directory is None:
-            raise SettingsError(
-                "tensorboard: its events are written into the run directory, but out is empty: there is none"
-            )
+            raise SettingsError("tensorboard: its events are written into the run directory, but out is empty")
         folder = history.directory / FOLDER
         with writing(folder):
             is_first = not folder.exists()
