@@ -51,9 +51,9 @@ def test_snapshots_change_nothing_and_show_shares_losses_and_states(monkeypatch,
     assert without_times(r.to_dict() for r in history) == whole(rounds=2)
     by_component = {snapshot.component for snapshot in report.snapshots}
     assert by_component == {"aggregation", "environment", "evolution", "models0-1", "models2-4", "control"}
-    shares = [snapshot.shares for snapshot in report.snapshots if len(snapshot.shares) == 5]
-    assert any(sum(share.values()) == pytest.approx(1.0) for share in shares)
-    learnt = [snapshot for snapshot in report.snapshots if snapshot.learning_number]
+    contributions = [snapshot.contribution or {} for snapshot in report.snapshots]
+    assert any(sum(c.values()) == pytest.approx(1.0) for c in contributions if len(c) == 5)
+    learnt = [snapshot for snapshot in report.snapshots if snapshot.n_learning]
     assert {snapshot.component for snapshot in learnt} == {"models0-1", "models2-4"}
     assert all(snapshot.learning["entropy"] > 0 and snapshot.learning["gradient_norm"] > 0 for snapshot in learnt)
     assert {status.state for status in report.components[-1].values()} == {"ready"}
