@@ -24,7 +24,7 @@ from pathlib import Path
 
 from measuring import machine, table
 
-from swarmsim.cli import INTERRUPTED
+from swarmsim.commands.command import INTERRUPTED
 from swarmsim.errors import SwarmError
 from swarmsim.messaging.client import Client
 from swarmsim.results.checkpoint import CheckpointDamaged, read

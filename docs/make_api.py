@@ -60,13 +60,21 @@ def entry(name: str, thing: Any) -> Iterator[str]:
         yield "**Attributes**\n"
         yield from (f"- `{field.name}`: {field.metadata['help']}" for field in fields(thing))
         yield ""
-    for member, value in vars(thing).items() if inspect.isclass(thing) else ():
+    for member, value in members(thing).items() if inspect.isclass(thing) else ():
         function = getattr(value, "__func__", value)
         if not member.startswith("_") and getattr(function, "__doc__", None) and hasattr(function, "__module__"):
             yield f"### `{member}`\n"
             if inspect.isfunction(function):
                 yield from call(member, function)
             yield from docstring(function)
+
+
+def members(thing: type) -> dict[str, Any]:
+    """Return what a class has, and then what it has from a base that is not on the page itself."""
+    bases = [
+        base for base in thing.__bases__ if base.__module__.startswith("swarmsim.") and base not in PUBLIC.values()
+    ]
+    return dict(vars(thing)) | {k: value for base in bases for k, value in vars(base).items() if k not in vars(thing)}
 
 
 def call(name: str, function: Any) -> Iterator[str]:

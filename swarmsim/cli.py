@@ -1,94 +1,72 @@
 """The command line: flags → Config → Experiment → exit status."""
 
-import argparse
-import os
 import shlex
 import signal
 import sys
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from swarmsim.commands import export, inspect, play, plot, programs, report
+from swarmsim.commands.command import DONE, FAILED, INTERRUPTED, argument, command, settings
 from swarmsim.config import Config, resumed_config
 from swarmsim.errors import ComponentFailed, SettingsError, SwarmError
-from swarmsim.flags import Parser, config_of, given_settings, program
+from swarmsim.flags import config_of, flag, given_settings, program
 from swarmsim.results.history import History
-
-DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 FLAGS = (
     "rounds", "population", "episodes", "eval_episodes", "env", "envs", "workers", "link", "preset", "seed", "out",
     "verbose", "live", "tensorboard",
 )  # fmt: skip
-PROGRAMS = {
+COMMANDS = {
     "serve": programs.serve,
     "component": programs.component,
-    "report": report.main,
-    "plot": plot.main,
-    "export": export.main,
-    "play": play.main,
-    "inspect": inspect.main,
+    "report": report.report,
+    "plot": plot.plot,
+    "export": export.export,
+    "play": play.play,
+    "inspect": inspect.inspect,
 }
-
-
-def make_parser() -> Parser:
-    """Return the parser; names, defaults and help of its flags are those of Config's fields."""
-    parser = Parser(
-        prog="swarmsim",
-        usage="%(prog)s [FLAG ...]    or    %(prog)s COMMAND --help",
-        description="Train, evaluate and evolve a swarm of learning models that act as one.",
-        epilog="Every flag is also a key of swarm.yaml (eval_episodes for --eval-episodes), and\n"
-        "wins. Commands for a run that is there: report, plot, play, inspect, export; for\n"
-        "a swarm of several programs: serve, component.\n\n"
-        "Example: python run.py --rounds 5 --population 20 --seed 1 --live",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_settings(FLAGS)
-    parser.add_argument("--resume", metavar="DIR", help="go on with that run until --rounds in all are done")
-    parser.add_argument("--no-progress", action="store_true", help="no bars")
-    return parser
-
-
-def parse(arguments: Sequence[str] | None = None) -> tuple[Config, bool]:
-    """Return the settings of a command line, over those of its settings file, and whether a run is to be resumed.
-
-    Raises:
-        SettingsError: a flag, a key or a value that cannot be used.
-    """
-    given = make_parser().parsed(arguments)
-    over = given_settings(given)
-    if given.no_progress:
-        over["progress"] = False
-    if given.resume is not None:
-        if given.config is not None:
-            raise SettingsError(f"--config: the run in {given.resume} has its settings, with which --resume goes on")
-        return resumed_config(given.resume, over), True
-    return config_of(over, given.config), False
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for, and return the exit status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        if arguments and arguments[0] in PROGRAMS:
-            return PROGRAMS[arguments[0]](arguments[1:])
-        config, resume = parse(arguments)
-        if config.rounds == 0:
-            print("0 rounds: nothing to do")
-            return DONE
-        return _run(config, resume)
-    except SettingsError as error:
-        print(f"swarmsim: {error}", file=sys.stderr)
-        return WRONG_USAGE
-    except KeyboardInterrupt:  # before or after the run itself
-        return INTERRUPTED
-    except BrokenPipeError:  # nobody reads on, as in `python run.py | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+    words = sys.argv[1:] if arguments is None else arguments
+    return COMMANDS[words[0]](words[1:]) if words and words[0] in COMMANDS else train(words)
 
 
-def _run(config: Config, resume: bool) -> int:
+@command(
+    "",
+    "Train, evaluate and evolve a swarm of learning models that act as one.",
+    settings(*FLAGS),
+    argument("--resume", metavar="DIR", help="continue that run until it has --rounds rounds"),
+    argument("--no-progress", action="store_true", help="no progress bars"),
+    usage="%(prog)s [FLAG ...]    or    %(prog)s COMMAND --help",
+    notes="Every flag is also a key of swarm.yaml (eval_episodes for --eval-episodes); the\n"
+    "flag wins. Commands for the directory of a run: report, plot, play, inspect,\n"
+    "export. Commands for a swarm of several programs: serve, component.\n\n",
+    example="python run.py --rounds 5 --population 20 --seed 1 --live",
+)
+def train(given: Namespace) -> int:
+    """Run an experiment with the given settings, over those of its settings file or of the run that it resumes.
+
+    Raises:
+        SettingsError: a flag, a key or a value cannot be used.
+    """
+    over = given_settings(given)
+    if given.no_progress:
+        over["progress"] = False
+    if given.resume is None:
+        config = config_of(over, given.config)
+    else:
+        config = resumed_config(given.resume, over, given.config, flag)
+    if config.rounds == 0:
+        print("0 rounds: nothing to do")
+        return DONE
+    return _run(config, resume=given.resume is not None)
+
+
+def _run(config: Config, *, resume: bool) -> int:
     from swarmsim.experiment.run import experiment
     from swarmsim.views.terminal import TerminalReport
 
@@ -117,17 +95,15 @@ def _run(config: Config, resume: bool) -> int:
 
 
 def last_words(history: History, checkpoint: Path | None, *, is_done: bool) -> Iterator[str]:
-    """Tell where a run's results lie, and how to go on."""
+    """Yield lines that say where the results are, and how to resume the run."""
     if history.directory is None:
-        yield "nothing is kept: out is empty"
+        yield "no files were written: out is empty"
         return
     directory = shlex.quote(str(history.directory))
     yield f"results in {history.directory}"
     if history.rounds:
-        yield f"look at {history.directory / 'scores.png'}, or at all of it on a page: {program()} report {directory}"
-    if is_done:
-        yield f"go on with: {program()} --resume {directory} --rounds {2 * len(history)}"
-        return
-    if checkpoint is not None:
+        scores = history.directory / "scores.png"
+        yield f"pictures: {scores} and others; all on one page: {program()} report {directory}"
+    if checkpoint is not None and not is_done:
         yield f"last checkpoint: {checkpoint}"
-    yield f"go on with: {program()} --resume {directory}"
+    yield f"resume with: {program()} --resume {directory}" + (f" --rounds {2 * len(history)}" if is_done else "")

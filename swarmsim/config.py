@@ -1,6 +1,7 @@
 """All settings of a run and of a swarm: YAML and flags in, validated dataclasses out."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,7 @@ CHANGEABLE = (
     "live",
     "live_port",
     "tensorboard",
-)  # of a run that is gone on with
+)  # in a resumed run
 Preset = Literal["default", "reference"]
 
 
@@ -127,7 +128,8 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     },
 }
 
-_SECTIONS = ("ppo", "a2c", "evolution", "settings", "components")
+_OF_SCRIPTS = ("settings", "components")
+_SECTIONS = ("ppo", "a2c", "evolution", *_OF_SCRIPTS)
 
 
 def read_file(path: str | Path) -> dict[str, Any]:
@@ -206,15 +208,54 @@ def merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
     return result
 
 
-def resumed_config(directory: str | Path, over: Mapping[str, Any]) -> Config:
-    """Return the settings of the run that lies in `directory`, to go on with it, with those of `over` laid over them.
+def resumed_config(
+    directory: str | Path,
+    given: Mapping[str, Any],
+    file: str | Path | None = None,
+    name_of: Callable[[str], str] = str,
+) -> Config:
+    """Return the settings of the run in `directory`, to resume it, with the CHANGEABLE ones that are given over them.
+
+    Args:
+        given: settings over those of `file`; those that are not CHANGEABLE must repeat the run's own.
+        file: a settings file.
+        name_of: what an error calls a setting of `given`.
 
     Raises:
-        SettingsError: no run lies there, or `over` holds more than a resumed run may change.
+        SettingsError: there is no run, a setting cannot be used, or differs from the run's and is not CHANGEABLE.
     """
-    for key in over:
-        if key not in CHANGEABLE:
+    saved = {**read_settings(directory), "out": str(directory)}
+    run = make_config(saved, str(directory))
+    from_file = {} if file is None else read_file(file)
+    make_config(from_file, str(file))
+    over = merged(from_file, given)
+    for name, value, own_value in _with_own_values(over, run, f"resume {directory}"):
+        key = name.partition(".")[0]
+        if key not in CHANGEABLE and not _repeats(key, value, own_value):
+            called = name_of(name) if key in given else f"{file}: {name}"
             raise SettingsError(
-                f"{key} is settled by the run in {directory}; going on with it, one may give {', '.join(CHANGEABLE)}"
+                f"{called}: the run in {directory} has {json.dumps(own_value)}, not {json.dumps(value)}; "
+                f"a resumed run keeps all its settings but {', '.join(CHANGEABLE)}"
             )
-    return make_config({**read_settings(Path(directory)), **over, "out": str(directory)}, str(directory))
+    changed = {key: over[key] for key in (*CHANGEABLE, *_OF_SCRIPTS) if key in over}
+    return make_config({**saved, **changed}, str(directory))
+
+
+def _with_own_values(values: Mapping[str, Any], run: Config, where: str) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the name of each given setting, such as ppo.gamma, its value, and the run's own."""
+    for key, value in values.items():
+        if key not in _SECTIONS:
+            (given,) = checked(Config, {key: value}, where).values()
+            yield key, given, getattr(run, key)
+        elif key not in _OF_SCRIPTS:
+            section = getattr(run, key)
+            for inner, given in checked(type(section), value or {}, f"{where}: {key}").items():
+                yield f"{key}.{inner}", given, getattr(section, inner)
+
+
+def _repeats(key: str, value: Any, own_value: Any) -> bool:
+    if key in ("out", "workers") and value == "auto":  # the run has what it stood for
+        return True
+    if key == "out" and value is not None:
+        return Path(value).resolve() == Path(own_value).resolve()
+    return bool(value == own_value)

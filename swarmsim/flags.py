@@ -1,4 +1,4 @@
-"""Flags of the command line that are settings: named, explained and checked as the fields of Config are."""
+"""Flags of the command line; those of settings have the names, help and checks of Config's fields."""
 
 import argparse
 import shlex
@@ -17,13 +17,17 @@ SCRIPT = "swarmsim"
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence, with the nearest flag."""
+    """A parser that raises errors of one sentence, which name the nearest flag."""
+
+    def __init__(self, prog: str, description: str, epilog: str, usage: str | None = None) -> None:
+        raw = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog, usage, description, epilog, formatter_class=raw, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         raise SettingsError(message)
 
     def add_settings(self, names: Sequence[str]) -> None:
-        """Add a flag for each of these fields of Config, and one for a settings file under them."""
+        """Add a flag for each of these fields of Config, and --config."""
         for field in fields(Config):
             if field.name not in names:
                 continue
@@ -36,22 +40,24 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--config", metavar="FILE", help=f"settings file (default: {DEFAULT_FILE}, if there is one)")
 
     def parsed(self, arguments: Sequence[str] | None) -> argparse.Namespace:
-        """Return what was given.
+        """Return the parsed arguments.
 
         Raises:
-            SettingsError: something in it is none of this parser's.
+            SettingsError: an argument is missing or unknown.
         """
         given, rest = self.parse_known_args(arguments)
         if rest:
             known = list(self._option_string_actions)
             raise SettingsError(
-                unknown("flag", rest[0], known, show=0) if rest[0].startswith("-") else f"what is {rest[0]!r}?"
+                unknown("flag", rest[0], known, show=0)
+                if rest[0].startswith("-")
+                else f"unexpected argument {rest[0]!r}"
             )
         return given
 
 
 def program() -> str:
-    """Return how this program was called, for a user to call it once more from the same folder."""
+    """Return the words that call this program again from the same folder."""
     called = Path(sys.argv[0])
     python = "python" if _is_first_on_the_path("python", sys.executable) else _from_here(sys.executable)
     if called.name == "__main__.py" and called.parent.name == SCRIPT:
@@ -79,7 +85,7 @@ def flag(name: str) -> str:
 
 
 def given_settings(given: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings that flags give.
+    """Return the settings that were given as flags.
 
     Raises:
         SettingsError: a value cannot be used.
@@ -93,7 +99,7 @@ def given_settings(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def config_of(over: dict[str, Any], file: str | None) -> Config:
-    """Return the settings of a file, of the default one if none is named and there is one, with `over` laid over them.
+    """Return the settings of a file with `over` laid over them; without `file`, those of swarm.yaml if it exists.
 
     Raises:
         SettingsError: the file, a key or a value cannot be used.
@@ -107,10 +113,10 @@ def config_of(over: dict[str, Any], file: str | None) -> Config:
 
 
 def whole_number(text: str, name: str, *, minimum: int) -> int:
-    """Return the whole number that a flag of this name was given.
+    """Return the value of the flag `name` as a whole number.
 
     Raises:
-        SettingsError: it is none, or below `minimum`.
+        SettingsError: it is not a whole number, or below `minimum`.
     """
     if not text.isdecimal() or int(text) < minimum:
         raise SettingsError(f"{name} must be a whole number, at least {minimum}, not {text!r}")

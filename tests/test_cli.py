@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
-from swarmsim.cli import PROGRAMS, main
+import swarmsim
+from swarmsim.cli import COMMANDS, main
 from swarmsim.config import Config
 from swarmsim.errors import SettingsError
 from swarmsim.results.checkpoint import load_weights
@@ -113,7 +114,7 @@ def test_no_rounds_do_nothing_and_say_so(in_tmp_path, capsys):
     [
         (["--populaton", "5"], "unknown flag '--populaton'; did you mean '--population'"),
         (["--round", "5"], "did you mean '--rounds'"),
-        (["fast"], "what is 'fast'?"),
+        (["fast"], "unexpected argument 'fast'"),
         (["--population"], "argument --population: expected one argument"),
         (["--population", "0"], "--population must be at least 1, got 0"),
         (["--population", "-1"], "--population must be at least 1, got -1"),
@@ -128,8 +129,6 @@ def test_no_rounds_do_nothing_and_say_so(in_tmp_path, capsys):
         ),
         (["--resume", "runs/x"], "runs/x: there is no such directory"),
         (["--resume", "."], ". is no run directory: one has config.yaml, metrics.jsonl and checkpoint/"),
-        (["--resume", "x", "--config", "my.yaml"], "--config: the run in x has its settings"),
-        (["--resume", "x", "--seed", "3"], "seed is settled by the run in x; going on with it, one may give rounds"),
         (["--preset", "fast"], "--preset must be 'default' or 'reference', not 'fast'"),
         (["--env", "CartPoole-v1"], "unknown environment 'CartPoole-v1'; did you mean 'CartPole-v1'"),
         (["--env", "tests.environments:Paired"], "Discrete, MultiDiscrete, MultiBinary or a Box of floats is needed"),
@@ -183,6 +182,81 @@ def test_a_directory_that_holds_a_run_is_not_written_over(in_tmp_path, capsys):
     assert Path("here/metrics.jsonl").read_text() == before
 
 
+def test_a_run_is_resumed_by_its_own_command_with_resume_added(in_tmp_path, capsys):
+    once = ["--population", "2", "--episodes", "2", "--seed", "4", "--link", "inprocess", "--out", "here"]
+    assert main([*once, "--rounds", "1"]) == 0
+    assert main([*once, "--rounds", "2", "--resume", "here"]) == 0
+    assert capsys.readouterr().err == ""
+    assert len(Path("here/metrics.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "flags"),
+    [
+        (None, "--population 3 --episodes 4 --seed 1 --env CartPole-v1 --preset default"),
+        (None, "--workers auto"),
+        (None, "--workers 1 --link queues --verbose --no-progress"),
+        (None, "--out RUN"),
+        (None, "--out RUN/../run/"),
+        ("population: 3\nepisodes: 4\nseed: 1\nworkers: auto\nout: auto\nlink: sockets\n", ""),
+        ("seed: 5\npopulation: 3\n", "--seed 1"),
+        ("preset: default\nppo: {gamma: 0.99, hidden: [32, 32]}\na2c:\nevolution: {fitness: advantage}\n", ""),
+        ("settings: {python_cmd: python3}\n", ""),
+    ],
+)
+def test_settings_that_repeat_the_runs_own_resume_it(copied_run, tmp_path, capsys, file, flags):
+    (tmp_path / "my.yaml").write_text(file or "seed: 1")
+    config = [] if file is None else ["--config", str(tmp_path / "my.yaml")]
+    words = [word.replace("RUN", str(copied_run)) for word in flags.split()]
+    assert main(["--resume", str(copied_run), "--rounds", "2", *config, *words]) == 0
+    assert "2 rounds are done already" in capsys.readouterr().err
+    values = {"seed": 1} if file is None else {"seed": 1, "config_file": tmp_path / "my.yaml"}
+    assert len(swarmsim.run(resume=copied_run, rounds=2, **values)) == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "flags", "sentence"),
+    [
+        (
+            None,
+            "--population 3 --seed 3",
+            "--seed: the run in RUN has 1, not 3; a resumed run keeps all its settings but ",
+        ),
+        (None, "--workers 2", "--workers: the run in RUN has 1, not 2; "),
+        (None, "--workers 30", "--workers: the run in RUN has 1, not 30; "),
+        (None, "--eval-episodes 2", "--eval-episodes: the run in RUN has 1, not 2; "),
+        (None, "--env Acrobot-v1", '--env: the run in RUN has "CartPole-v1", not "Acrobot-v1"; '),
+        (None, "--preset reference", '--preset: the run in RUN has "default", not "reference"; '),
+        (None, "--out other", '--out: the run in RUN has "RUN", not "other"; '),
+        ("population: 3\nepisodes: 5\nseed: 2\n", "", "my.yaml: episodes: the run in RUN has 4, not 5; "),
+        ("population: 3\nseed: 1\n", "--seed 2", "--seed: the run in RUN has 1, not 2; "),
+        ("ppo: {hidden: [16]}\n", "", "my.yaml: ppo.hidden: the run in RUN has [32, 32], not [16]; "),
+        ("preset: reference\n", "", 'my.yaml: preset: the run in RUN has "default", not "reference"; '),
+        ("out:\n", "", 'my.yaml: out: the run in RUN has "RUN", not null; '),
+        ("populaton: 3\n", "", "my.yaml: unknown key 'populaton'; "),
+        ("components: {x: {filepath: a.py}}\n", "", "components: these scripts are for Swarm(config_file)"),
+    ],
+)
+def test_a_setting_other_than_the_runs_own_is_refused_in_one_sentence(
+    copied_run, in_tmp_path, capsys, file, flags, sentence
+):
+    Path("my.yaml").write_text(file or "")
+    config = [] if file is None else ["--config", "my.yaml"]
+    before = {path: path.read_bytes() for path in copied_run.rglob("*") if path.is_file()}
+    assert main(["--resume", str(copied_run), "--rounds", "3", *config, *flags.split()]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"swarmsim: {sentence.replace('RUN', str(copied_run))}")
+    if "the run in" in sentence:
+        assert error.endswith("but rounds, link, progress, verbose, live, live_port, tensorboard\n")
+    assert error.count("\n") == 1
+    assert {path: path.read_bytes() for path in copied_run.rglob("*") if path.is_file()} == before
+
+
+def test_a_swarm_yaml_here_says_nothing_about_a_resumed_run(copied_run, in_tmp_path, capsys):
+    Path("swarm.yaml").write_text("seed: 5\nrounds: 1\n")
+    assert main(["--resume", str(copied_run), "--rounds", "2"]) == 0
+
+
 @pytest.mark.parametrize("out", ["file/below", "file", "/proc/nothing/here"])
 def test_a_directory_that_cannot_be_written_is_told(in_tmp_path, capsys, out):
     Path("file").write_text("")
@@ -201,9 +275,9 @@ def test_a_failing_component_ends_the_run_with_status_1_its_name_its_traceback_a
     assert 'raise RuntimeError("the pole is broken")' in done.stderr
     assert done.stdout.splitlines()[-4:] == [
         "results in out",
-        f"look at out/scores.png, or at all of it on a page: {PROGRAM} report out",
+        f"pictures: out/scores.png and others; all on one page: {PROGRAM} report out",
         "last checkpoint: out/checkpoint/round-0002-begun.npz",
-        f"go on with: {PROGRAM} --resume out",
+        f"resume with: {PROGRAM} --resume out",
     ]
     (failure,) = json.loads((tmp_path / "out" / "summary.json").read_text())["failures"]
     assert (failure["component"], failure["round"], failure["phase"], failure["healed"]) == (
@@ -229,7 +303,7 @@ def test_a_full_disk_ends_the_run_with_status_1_and_what_was_done(in_tmp_path, c
     assert told.err.endswith("swarmsim: checkpoint cannot be written: No space left on device\n")
     assert told.out.splitlines()[-2:] == [
         "last checkpoint: here/checkpoint/round-0001.npz",
-        "go on with: swarmsim --resume here",
+        "resume with: swarmsim --resume here",
     ]
     monkeypatch.undo()
     assert main(["--resume", str(in_tmp_path / "here")]) == 0
@@ -263,7 +337,7 @@ def test_an_interrupt_ends_with_status_130_and_the_table_so_far(tmp_path, name):
     assert "results in out" in out
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in PROGRAMS)], ids=" ".join)
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=" ".join)
 def test_the_help_of_each_command_fits_a_screen_and_has_an_example(monkeypatch, capsys, command):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as ended:

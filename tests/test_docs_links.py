@@ -5,8 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from swarmsim.cli import PROGRAMS, make_parser
-from swarmsim.commands.programs import make_component_parser, make_serve_parser
+from swarmsim.cli import COMMANDS, train
 from tests.conftest import ROOT
 from tests.pages import PAGES, anchors, links, name_of, prose
 
@@ -60,22 +59,21 @@ def test_the_tests_that_the_page_on_reliability_names_are_there(part):
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_commands_and_flags_that_a_page_names_are_there(page):
     said = re.findall(r"`(?:swarmsim|python run\.py) ([^`]+)`", prose(page.read_text()))
-    known = {"serve": make_serve_parser, "component": make_component_parser}
     for words in (text.split() for text in said):
         if words[0].startswith("-"):
             flags = [word for word in words if word.startswith("--")]
-            assert set(flags) <= set(make_parser()._option_string_actions), words
+            assert set(flags) <= set(train.make_parser()._option_string_actions), words
         else:
             for command in words[0].split("/"):
-                assert command in PROGRAMS, words
-            if words[0] in known and "…" not in words:
+                assert command in COMMANDS, words
+            if words[0] in ("serve", "component") and "…" not in words:
                 flags = [word for word in words if word.startswith("--")]
-                assert set(flags) <= set(known[words[0]]()._option_string_actions), words
+                assert set(flags) <= set(COMMANDS[words[0]].make_parser()._option_string_actions), words
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_flags_that_a_page_names_by_themselves_are_there(page):
     alone = set(re.findall(r"(?:^|[| (])`(--[a-z-]+)[^`]*`", prose(page.read_text()), flags=re.MULTILINE))
     own = "".join(path.read_text() for folder in ("swarmsim", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
-    known = {flag for flag in alone if flag in make_parser()._option_string_actions or f'"{flag}"' in own}
+    known = {flag for flag in alone if flag in train.make_parser()._option_string_actions or f'"{flag}"' in own}
     assert alone - known == set()

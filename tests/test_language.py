@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from swarmsim.cli import PROGRAMS as COMMANDS
-from swarmsim.cli import main
+from swarmsim.cli import COMMANDS, main
 from tests.conftest import ROOT
 from tests.pages import PAGES
 

@@ -1,1 +1,1 @@
-"""What is done with a swarm by name: its programs, and what is made of a run that is there."""
+"""The commands: servers and components as programs of their own, and tools for run directories."""

@@ -1,4 +1,4 @@
-"""An animated GIF of frames that come one by one, however many they are."""
+"""An animated GIF, written frame by frame, of any length."""
 
 import io
 from pathlib import Path
@@ -10,15 +10,15 @@ from PIL import Image
 from swarmsim.errors import SettingsError
 from swarmsim.files import write_whole
 
-MOST_FRAMES = 600  # of more than these every second one is left out, again and again
-LEAST_MILLISECONDS = 20  # that a frame stays; what is to be faster is shown far slower by most viewers
+MOST_FRAMES = 600  # beyond it every second frame is dropped
+LEAST_MILLISECONDS = 20  # most viewers show shorter frames far slower
 
 
 class Gif:
-    """A picture to be: the frames so far, thinned out evenly where they are too many to keep.
+    """The frames so far, thinned out evenly beyond `MOST_FRAMES`.
 
     Raises:
-        SettingsError: its folder is not there.
+        SettingsError: the folder of `path` does not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,7 +30,7 @@ class Gif:
         self._n_seen = 0
 
     def add(self, frame: Any) -> None:
-        """Take a frame (height, width, 3) of bytes in."""
+        """Add a frame (height, width, 3) of bytes."""
         if self._n_seen % self.stride == 0:
             self.frames.append(Image.fromarray(np.asarray(frame, np.uint8)).quantize())
         self._n_seen += 1
@@ -42,7 +42,7 @@ class Gif:
         self.stride *= 2
 
     def write(self, frames_per_second: float) -> None:
-        """Write the file; it shows things as fast as they were.
+        """Write the file, which plays at the original speed.
 
         Raises:
             SettingsError: it cannot be written.

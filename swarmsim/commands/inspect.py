@@ -1,58 +1,52 @@
-"""`swarmsim inspect`: what a run's checkpoints hold, at one look."""
+"""`swarmsim inspect`: show what the checkpoints of a run hold."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from swarmsim.commands.command import RUN, argument, command
 from swarmsim.config import Config, resumed_config
 from swarmsim.errors import SettingsError
-from swarmsim.flags import Parser
 from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, moment_of, read, weights_in
 from swarmsim.results.run_directory import CHECKPOINT, read_versions
 from swarmsim.results.snapshot import Snapshot, snapshot
 
-DONE = 0
-MOST_MODELS = 20  # that are told one by one
+MOST_MODELS = 20  # that get a line of their own
 
 
-def make_parser() -> Parser:
-    """Return the parser of `swarmsim inspect`."""
-    parser = Parser(
-        prog="swarmsim inspect",
-        description="Show what a checkpoint holds: rounds, models, arrays; of a run, its newest sound one.",
-        epilog="Example: swarmsim inspect runs/CartPole-v1-20261124-120000",
-        allow_abbrev=False,
-    )
-    parser.add_argument("path", metavar="DIR|FILE.npz", help="a run directory, or one checkpoint in it")
-    return parser
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Print what a checkpoint holds, and return the exit status.
+@command(
+    "inspect",
+    "Show what a checkpoint holds: rounds, models, arrays.",
+    argument(
+        "path", metavar="DIR|FILE.npz", help="run directory, for its newest sound checkpoint, or a checkpoint in it"
+    ),
+    example=f"swarmsim inspect {RUN}",
+)
+def inspect(given: Namespace) -> None:
+    """Print what a checkpoint holds.
 
     Raises:
         SettingsError: there is no run, or its checkpoint is damaged.
     """
-    given = make_parser().parsed(arguments)
     path = Path(given.path)
-    found = None if path.is_dir() else snapshot(path, _nothing)
+    found = None if path.is_dir() else snapshot(path, _ignore)
     run = path if found is None else found.run
     config = resumed_config(run, {})
     _print("run", _run(run, config))
     if found is None:
         _print("checkpoints", _checkpoints(path))
-        found = snapshot(path, _nothing)
+        found = snapshot(path, _ignore)
     _print(found.checkpoint.name, [*str(found.history).splitlines(), *_failures(found)])
     _print("models", _models(found, config))
     _print("arrays", _arrays(found))
-    return DONE
 
 
-def _nothing(damaged: CheckpointDamaged) -> None:
-    """Say nothing of a damaged checkpoint: the list of all tells it."""
+def _ignore(damaged: CheckpointDamaged) -> None:
+    """Print nothing about a damaged checkpoint, which the list of all shows."""
 
 
 def _print(title: str, lines: Iterable[str]) -> None:
@@ -82,8 +76,8 @@ def _failures(found: Snapshot) -> Iterator[str]:
     yield f"failures: {len(failures) or 'none'}"
     for failure in failures:
         fate = "healed" if failure["healed"] else "not healed"
-        told = "round {round}, {phase}: {component}: {error}: {message}".format(**failure)
-        yield f"{' '.join(told.split())[:100]} ({fate})"
+        text = "round {round}, {phase}: {component}: {error}: {message}".format(**failure)
+        yield f"{' '.join(text.split())[:100]} ({fate})"
 
 
 def _models(found: Snapshot, config: Config) -> Iterator[str]:
@@ -99,7 +93,7 @@ def _models(found: Snapshot, config: Config) -> Iterator[str]:
 
 
 def _updates(components: Mapping[str, Any]) -> dict[str, int]:
-    """Return how many updates each model has made; those of one process make them together."""
+    """Return the number of updates of each model; models of one process are updated together."""
     return {
         name: int(state["n_updates"][0])
         for state in components.values()
@@ -109,7 +103,7 @@ def _updates(components: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _layers(config: Config) -> Iterator[str]:
-    """Tell the sizes of all layers; without those of the environment, where that cannot be made here."""
+    """Yield the sizes of all layers, or of the hidden ones alone if the environment cannot be made here."""
     from swarmsim.components.main_job import architecture_of
     from swarmsim.envs.make import shape_of
     from swarmsim.plugins import add_module_path
@@ -129,17 +123,17 @@ def _arrays(found: Snapshot) -> Iterator[str]:
     for component, state in found.state["components"].items():
         arrays = list(_arrays_in(state, ""))
         yield f"{component}: {_size(sum(array.nbytes for _, array in arrays))} in {len(arrays)} array(s)"
-        for place, array in arrays:
-            yield f"  {place:<34} {array.dtype!s:<8} {array.shape!s:<18} {array.nbytes:>12,} bytes"
+        for path, array in arrays:
+            yield f"  {path:<34} {array.dtype!s:<8} {array.shape!s:<18} {array.nbytes:>12,} bytes"
 
 
-def _arrays_in(value: object, place: str) -> Iterator[tuple[str, NDArray]]:
-    """Return all arrays of a state, and their places in it."""
+def _arrays_in(value: object, path: str) -> Iterator[tuple[str, NDArray]]:
+    """Yield the path and value of each array in a state."""
     if isinstance(value, np.ndarray):
-        yield place, value
+        yield path, value
     elif isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _arrays_in(item, f"{place}/{key}" if place else str(key))
+            yield from _arrays_in(item, f"{path}/{key}" if path else str(key))
 
 
 def _size(n_bytes: int) -> str:

@@ -4,12 +4,13 @@ import argparse
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
+from swarmsim.commands.command import DONE, FAILED, INTERRUPTED, argument, command, settings
 from swarmsim.config import Config
 from swarmsim.errors import SettingsError, SwarmError, unknown
-from swarmsim.flags import Parser, config_of, given_settings
+from swarmsim.flags import config_of, given_settings
 from swarmsim.launcher.child_main import use_one_thread
 from swarmsim.launcher.interrupts import SIGNALS
 from swarmsim.messaging.endpoint import Address
@@ -17,60 +18,33 @@ from swarmsim.messaging.process_context import PROCESS
 from swarmsim.messaging.server import Server
 from swarmsim.messaging.sockets.handshake import SECRET_VARIABLE, shared_secret
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130
-
 SERVER, PORT = "127.0.0.1", 8080
 ROLES = ("aggregation", "model", "evolution", "environment", "control")
 ROLE_SETTINGS = ("rounds", "population", "episodes", "eval_episodes", "env", "envs", "preset", "seed")
-
-
-def make_serve_parser() -> Parser:
-    parser = Parser(
-        prog="swarmsim serve",
-        description="Run a swarm's server, to which components connect by TCP, also those of swergio.",
-        epilog="Example: swarmsim serve --port 8080",
-        allow_abbrev=False,
-    )
-    _add_address(parser)
-    parser.add_argument(
-        "--insecure", action="store_true", help="accept clients without a secret, also from other machines"
-    )
-    return parser
-
-
-def make_component_parser() -> Parser:
-    parser = Parser(
-        prog="swarmsim component",
-        usage="%(prog)s ROLE [FLAG ...]",
-        description="Join the swarm at a server as one role of the main job; start control last.",
-        epilog="Give all roles the same settings.\nExample: swarmsim component model --models 0-9 --port 8080",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("role", metavar="ROLE", help=f"one of {', '.join(ROLES)}")
-    _add_address(parser)
-    parser.add_argument("--models", metavar="FIRST-LAST", help="the models that this process runs (default: all)")
-    parser.add_settings(ROLE_SETTINGS)
-    return parser
-
-
-def _add_address(parser: Parser) -> None:
-    parser.add_argument("--server", default=SERVER, metavar="HOST", help=f"the server's address (default: {SERVER})")
-    parser.add_argument("--port", default=str(PORT), metavar="PORT", help=f"the server's port (default: {PORT})")
-    parser.add_argument(
+ADDRESS = (
+    argument("--server", default=SERVER, metavar="HOST", help=f"the server's address (default: {SERVER})"),
+    argument("--port", default=str(PORT), metavar="PORT", help=f"the server's port (default: {PORT})"),
+    argument(
         "--secret-file",
         metavar="FILE",
         help=f"a file whose first line is the shared secret (default: ${SECRET_VARIABLE})",
-    )
+    ),
+)
 
 
-def serve(arguments: Sequence[str]) -> int:
+@command(
+    "serve",
+    "Run a swarm's server, to which components connect by TCP, also those of swergio.",
+    *ADDRESS,
+    argument("--insecure", action="store_true", help="accept clients without a secret, also from other machines"),
+    example="swarmsim serve --port 8080",
+)
+def serve(given: argparse.Namespace) -> int:
     """Run a server until interrupted, and return the exit status.
 
     Raises:
         SettingsError: a flag is unknown or invalid.
     """
-    given = make_serve_parser().parsed(arguments)
     try:
         server = Server(*_address(given), secret=_secret(given), insecure=given.insecure)
     except SwarmError as error:
@@ -79,13 +53,23 @@ def serve(arguments: Sequence[str]) -> int:
     return _until_interrupted(server.start, "server")
 
 
-def component(arguments: Sequence[str]) -> int:
+@command(
+    "component",
+    "Join the swarm at a server as one role of the main job; start control last.",
+    argument("role", metavar="ROLE", help=f"one of {', '.join(ROLES)}"),
+    *ADDRESS,
+    argument("--models", metavar="FIRST-LAST", help="the models that this process runs (default: all)"),
+    settings(*ROLE_SETTINGS),
+    example="swarmsim component model --models 0-9 --port 8080",
+    usage="%(prog)s ROLE [FLAG ...]",
+    notes="Give all roles the same settings.\n",
+)
+def component(given: argparse.Namespace) -> int:
     """Run one role until its server stops or it is interrupted (control: until its last round); return the exit status.
 
     Raises:
         SettingsError: a flag, a key or a value is unknown or invalid.
     """
-    given = make_component_parser().parsed(arguments)
     if given.role not in ROLES:
         raise SettingsError(unknown("role", given.role, ROLES))
     if given.models is not None and given.role != "model":

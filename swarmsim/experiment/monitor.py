@@ -1,4 +1,4 @@
-"""Looking on at a swarm while control waits, for the report and the history of a run."""
+"""The monitor stands between control and the report of a run: it adds component states, a rate limit and Ctrl+C."""
 
 import time
 from collections import Counter
@@ -10,15 +10,15 @@ from swarmsim.launcher.child import Child
 from swarmsim.results.history import History
 from swarmsim.views.report import ComponentStatus, Report
 
-LEAST_SECONDS = 0.1  # between two looks, since every component answers each
+SNAPSHOT_SECONDS = 0.1  # the least time between two snapshots, since every component answers each
 
 
 class Monitor(Observer):
-    """Tells a report how the components do and what they show, and has done what it wants.
+    """Forwards what control observes to a report, and what the report wants to control.
 
     Args:
-        components: of the swarm that this process has started.
-        was_interrupted: whether the user wants the run to end.
+        components: those that this process started, by their names.
+        was_interrupted: whether the user pressed Ctrl+C.
     """
 
     def __init__(
@@ -32,32 +32,33 @@ class Monitor(Observer):
         self._history = history
         self._components = components
         self._was_interrupted = was_interrupted
-        self._told: dict[str, ComponentStatus] = {}
-        self._looked_at = time.monotonic()
+        self._reported: dict[str, ComponentStatus] = {}
+        self._last_snapshot = time.monotonic()
 
     def waiting(self) -> None:
         failures = Counter(failure["component"] for failure in self._history.failures)
-        now = {
+        statuses = {
             name: ComponentStatus(component.state, component.process_id, failures[name])
             for name, component in self._components.items()
         }
-        if now != self._told:
-            self._told = now
-            self._report.components_changed(now)
+        if statuses != self._reported:
+            self._reported = statuses
+            self._report.components_changed(statuses)
+        self._report.waiting()
+
+    def component_seen(self, snapshot: ComponentSnapshot) -> None:
+        self._history.count_messages(snapshot.component, snapshot.received)
+        self._report.component_seen(snapshot)
 
     def wants_snapshot(self) -> bool:
         now = time.monotonic()
-        if now < self._looked_at + LEAST_SECONDS or not self._report.wants_snapshot():
+        if now < self._last_snapshot + SNAPSHOT_SECONDS or not self._report.wants_snapshot():
             return False
-        self._looked_at = now
+        self._last_snapshot = now
         return True
-
-    def component_seen(self, sight: ComponentSnapshot) -> None:
-        self._history.count_messages(sight.component, sight.received)
-        self._report.component_seen(sight)
-
-    def wants_stop(self) -> bool:
-        return self._was_interrupted() or self._report.wants_stop()
 
     def wants_pause(self) -> bool:
         return self._report.wants_pause()
+
+    def wants_stop(self) -> bool:
+        return self._was_interrupted() or self._report.wants_stop()

@@ -46,7 +46,7 @@ def run(
 
     Args:
         config_file: YAML settings to start from, such as swarm.yaml.
-        resume: the directory of a run to go on with, until `rounds` in all are done; it keeps its settings.
+        resume: the directory of a run to resume until it has `rounds` rounds; other settings may only repeat the run's.
         report: is told what happens while it runs.
         settings: any keys of swarm.yaml, over those of the file: `run(rounds=5, population=20, seed=1)`;
             sections are mappings: `run(a2c={"learning_rate": 0.002})`.
@@ -56,9 +56,7 @@ def run(
         ComponentFailed, WaitTimeout, KeyboardInterrupt: as `Experiment.run`.
     """
     if resume is not None:
-        if config_file is not None:
-            raise SettingsError("a resumed run has its settings in its directory: give no settings file")
-        return experiment(resumed_config(resume, settings), report or Report(), resume=True).run()
+        return experiment(resumed_config(resume, settings, config_file), report or Report(), resume=True).run()
     values = {} if config_file is None else read_file(config_file)
     if config_file is not None:
         make_config(values, str(config_file))

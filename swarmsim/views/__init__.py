@@ -1,1 +1,1 @@
-"""What shows a run while it goes on: the terminal, a page, TensorBoard."""
+"""Reports, which show a run while it is running: in the terminal, on a page, in TensorBoard."""

@@ -1,7 +1,7 @@
-"""The live page, seen from the run: what the page shows is written into a file, and what its reader asks for is read.
+"""The report behind the live page: it writes what the page shows into a file, and reads what its viewer requests.
 
-The page is served by a process of its own, since a launcher has no thread. Neither waits for the other: a file is
-replaced as a whole whenever there is news, and a pipe carries single words back.
+Another process serves the page, since the launcher has no threads. Neither process waits for the other: the file is
+replaced as a whole when something changes, and a pipe carries requests back as single words.
 """
 
 import multiprocessing
@@ -9,8 +9,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -23,27 +23,29 @@ from swarmsim.errors import AddressError, SwarmError
 from swarmsim.files import write_whole
 from swarmsim.launcher.child import Child, ChildProcess, StartMethod
 from swarmsim.messaging.process_context import PROCESS
+from swarmsim.messaging.rooms import RESERVED_ROOMS
 from swarmsim.messaging.sockets.connection import listen
+from swarmsim.names import called_together, kind_of
 from swarmsim.results.history import History, Round
 from swarmsim.views.page import PAUSE, RESUME, STOP, serve_page
 from swarmsim.views.report import ComponentStatus, Report, Result
 
 LOOPBACK = "127.0.0.1"
-LOOK_SECONDS, NEWS_SECONDS, RATE_SECONDS, LAST_SECONDS = 1.0, 0.25, 0.5, 3.0
+SNAPSHOT_SECONDS, WRITE_SECONDS, RATE_SECONDS, STOP_SECONDS = 1.0, 0.25, 0.5, 3.0
 MOST_NOTES = 50
 
-Way = tuple[str, str, str]  # a room, a sender, a receiver
+Route = tuple[str, str, str]  # room, sender, receiver
 
 
 class LiveReport(Report):
-    """Serves a page on this machine's loopback that shows the run as it goes on, and can hold and stop it.
+    """Serves a page about the run on this machine's loopback interface; its viewer can pause and stop the run.
 
     Attributes:
-        url: where the page is, from `began` on.
+        url: of the page, once the run has begun.
 
     Args:
-        port: that the page is served at; any free one where it is taken.
-        start_method: how the page's process is made.
+        port: of the page; any free one is used instead if it is taken.
+        start_method: of the page's process.
     """
 
     def __init__(self, port: int, start_method: StartMethod = "fork") -> None:
@@ -52,22 +54,22 @@ class LiveReport(Report):
         self._start_method: StartMethod = start_method
         self._server: Child | None = None
         self._folder: Path | None = None
-        self._shown: dict[str, Any] = {"status": "running", "rounds": [], "shares": {}, "learning": {}, "notes": []}
+        self._state: dict[str, Any] = {"status": "running", "rounds": [], "shares": {}, "learning": {}, "notes": []}
         self._traffic = Traffic()
-        self._looked_at = self._told_at = self._began = 0.0
-        self._shows = self._holds = self._stops = False
+        self._last_snapshot = self._last_write = self._phase_began = 0.0
+        self._has_page = self._is_paused = self._is_stopped = False
 
     def began(self, history: History, n_rounds: int) -> None:
         directory = None if history.directory is None else str(history.directory)
-        self._shown |= {"settings": dict(history.settings), "n_rounds": n_rounds, "directory": directory}
-        self._shown["rounds"] = [shown_round(record) for record in history]
+        self._state |= {"settings": dict(history.settings), "n_rounds": n_rounds, "directory": directory}
+        self._state["rounds"] = [encode_round(record) for record in history]
         self._folder = Path(tempfile.mkdtemp(prefix="swarmsim-live-"))
-        self._shows = True
-        self._news(at_once=True)
+        self._has_page = True
+        self._write(at_once=True)
         try:
             self._serve(self._folder)
         except SwarmError as error:
-            self._without(str(error))
+            self._give_up(str(error))
         else:
             print(f"live at {self.url}", flush=True)
 
@@ -76,142 +78,160 @@ class LiveReport(Report):
             listener = listen((LOOPBACK, self._port))
         except AddressError:
             listener = listen((LOOPBACK, 0))
-        wishes, told = multiprocessing.get_context(self._start_method).Pipe(duplex=False)
-        PROCESS.release_after_fork(wishes, wishes.close)
-        self._wishes = wishes
-        with listener, told:
+        requests, sender = multiprocessing.get_context(self._start_method).Pipe(duplex=False)
+        PROCESS.release_after_fork(requests, requests.close)
+        self._requests = requests
+        with listener, sender:
             self.url = f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
-            main = partial(serve_page, listener, folder, told)
+            main = partial(serve_page, listener, folder, sender)
             server = ChildProcess("live page", main, 0.0, self._start_method)
             self._server = server
             server.start()
-        server.on_failure = lambda failed: self._without(str(failed.failure))
+        server.on_failure = lambda failed: self._give_up(str(failed.failure))
 
-    def _without(self, why: str) -> None:
-        """Go on without a page, also where it held the run."""
-        print(f"swarmsim: there is no live page, and the run goes on without: {why}", file=sys.stderr, flush=True)
-        self._shows = self._holds = False
+    def _give_up(self, reason: str) -> None:
+        """Continue the run without the page, also if the page had paused it."""
+        print(f"swarmsim: the run continues without its live page: {reason}", file=sys.stderr, flush=True)
+        self._has_page = self._is_paused = False
 
-    # --- what is shown
+    # --- what the page shows
 
-    def _news(self, *, at_once: bool = False) -> None:
+    def _write(self, *, at_once: bool = False) -> None:
         now = time.monotonic()
-        if self._shows and self._folder is not None and (at_once or now > self._told_at + NEWS_SECONDS):
-            self._told_at = now
+        if self._has_page and self._folder is not None and (at_once or now > self._last_write + WRITE_SECONDS):
+            self._last_write = now
+            state = {**self._state, "rooms": self._traffic.by_kind(), "all_rooms": self._traffic.by_process()}
             try:
-                write_whole(self._folder / "state.json", orjson.dumps(self._shown), on_disk=False)
+                write_whole(self._folder / "state.json", orjson.dumps(state), on_disk=False)
             except SwarmError as error:
-                self._without(str(error))
+                self._give_up(str(error))
 
     def components_changed(self, components: Mapping[str, ComponentStatus]) -> None:
-        self._shown["components"] = {name: asdict(status) for name, status in components.items()}
-        self._news(at_once=True)
+        self._state["components"] = {name: asdict(status) for name, status in components.items()}
+        self._write(at_once=True)
 
-    def component_seen(self, sight: ComponentSnapshot) -> None:
-        self._traffic.add(sight, time.monotonic())
-        self._shown["traffic"] = self._traffic.shown()
-        if sight.contribution:
-            self._shown["shares"] = dict(sight.contribution)
-        if sight.n_learning:
-            self._shown["learning"] = {name: total / sight.n_learning for name, total in (sight.learning or {}).items()}
-        self._news()
+    def component_seen(self, snapshot: ComponentSnapshot) -> None:
+        self._traffic.add(snapshot, time.monotonic())
+        if snapshot.contribution:
+            self._state["shares"] = dict(snapshot.contribution)
+        if snapshot.learning and snapshot.n_learning:
+            self._state["learning"] = {name: total / snapshot.n_learning for name, total in snapshot.learning.items()}
+        self._write()
 
     def phase_began(self, round_number: int, phase: str, n_episodes: int) -> None:
-        self._began = time.monotonic()
-        self._shown["phase"] = {"round": round_number, "name": phase, "n_episodes": n_episodes, "returns": []}
-        self._news(at_once=True)
+        self._phase_began = time.monotonic()
+        self._state["phase"] = {"round": round_number, "name": phase, "n_episodes": n_episodes, "returns": []}
+        self._write(at_once=True)
 
-    def episodes_ended(self, returns: Iterable[float], n_steps: int) -> None:
-        phase = self._shown["phase"]
+    def episodes_ended(self, returns: Sequence[float], n_steps: int) -> None:
+        phase = self._state["phase"]
         phase["returns"] += returns
-        phase["steps_per_second"] = n_steps / max(time.monotonic() - self._began, 1e-9)
-        self._news()
+        phase["steps_per_second"] = n_steps / max(time.monotonic() - self._phase_began, 1e-9)
+        self._write()
 
     def phase_ended(self, round_number: int, phase: str, result: Result) -> None:
         if not isinstance(result, EvolutionResult):
-            self._shown["phase"] |= {"returns": result.returns, "score": result.score}
-            self._news(at_once=True)
+            self._state["phase"] |= {"returns": result.returns, "score": result.score}
+            self._write(at_once=True)
 
     def round_ended(self, record: Round) -> None:
-        self._shown["rounds"].append(shown_round(record))
-        self._shown["shares"] = record.contribution
-        self._news(at_once=True)
+        self._state["rounds"].append(encode_round(record))
+        self._state["shares"] = record.contribution
+        self._write(at_once=True)
 
     def noted(self, sentence: str) -> None:
-        self._shown["notes"] = [*self._shown["notes"], sentence][-MOST_NOTES:]
-        self._news(at_once=True)
+        self._state["notes"] = [*self._state["notes"], sentence][-MOST_NOTES:]
+        self._write(at_once=True)
 
     def close(self) -> None:
-        self._shown["status"] = "ended"
-        self._news(at_once=True)
+        self._state["status"] = "ended"
+        self._write(at_once=True)
         if self._server is not None:
-            deadline = time.monotonic() + LAST_SECONDS
+            deadline = time.monotonic() + STOP_SECONDS
             self._server.ask_to_stop(deadline)
             self._server.terminate(deadline)
             self._server.end(deadline)
-            PROCESS.forget_resource(self._wishes)
-            self._wishes.close()
+            PROCESS.forget_resource(self._requests)
+            self._requests.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._server = self._folder = None
-        self._shows = False
+        self._has_page = False
 
-    # --- what is asked for
+    # --- what its viewer requests
 
     def wants_snapshot(self) -> bool:
         now = time.monotonic()
-        if not self._shows or now < self._looked_at + LOOK_SECONDS:
+        if not self._has_page or now < self._last_snapshot + SNAPSHOT_SECONDS:
             return False
-        self._looked_at = now
+        self._last_snapshot = now
         return True
 
     def wants_pause(self) -> bool:
-        self._heed()
-        return self._holds and not self._stops
+        self._read_requests()
+        return self._is_paused and not self._is_stopped
 
     def wants_stop(self) -> bool:
-        self._heed()
-        return self._stops
+        self._read_requests()
+        return self._is_stopped
 
-    def _heed(self) -> None:
-        """Take in what the page's reader asked for since the last time."""
-        while self._shows and self._wishes.poll():
+    def _read_requests(self) -> None:
+        while self._has_page and self._requests.poll():
             try:
-                wish = self._wishes.recv_bytes().decode()
+                request = self._requests.recv_bytes().decode()
             except EOFError:
                 return
-            self._holds = wish == PAUSE or (self._holds and wish != RESUME)
-            self._stops |= wish == STOP
-            self._shown["status"] = "stopping" if self._stops else "paused" if self._holds else "running"
-            self._news(at_once=True)
+            self._is_paused = request == PAUSE or (self._is_paused and request != RESUME)
+            self._is_stopped |= request == STOP
+            self._state["status"] = "stopping" if self._is_stopped else "paused" if self._is_paused else "running"
+            self._write(at_once=True)
 
 
 class Traffic:
-    """How many messages went from whom to whom in which room, and how many a second."""
+    """The number of messages by room, sender and receiver, and their rates in messages a second."""
 
     def __init__(self) -> None:
-        self._numbers: Counter[Way] = Counter()
-        self._rates: dict[Way, float] = {}
-        self._before: dict[str, tuple[float, Counter[Way]]] = {}  # of each receiver, when its rates were told, and what
+        self._numbers: Counter[Route] = Counter()
+        self._rates: dict[Route, float] = {}
+        self._last: dict[str, tuple[float, Counter[Route]]] = {}  # time and numbers at a receiver's last rates
 
-    def add(self, sight: ComponentSnapshot, now: float) -> None:
-        """Take in what a component took until `now`, in seconds."""
-        receiver = sight.component
-        self._numbers.update({(room, sender, receiver): number for room, sender, number in sight.received})
-        numbers = Counter({way: number for way, number in self._numbers.items() if way[2] == receiver})
-        then, before = self._before.get(receiver, (now - RATE_SECONDS, numbers))
+    def add(self, snapshot: ComponentSnapshot, now: float) -> None:
+        """Add the messages that a component has received until `now`, in seconds."""
+        receiver = snapshot.component
+        self._numbers.update({(room, sender, receiver): number for room, sender, number in snapshot.received})
+        numbers = Counter({path: number for path, number in self._numbers.items() if path[2] == receiver})
+        then, before = self._last.get(receiver, (now - RATE_SECONDS, numbers))
         if now >= then + RATE_SECONDS:
-            self._rates.update({way: (number - before[way]) / (now - then) for way, number in numbers.items()})
-            self._before[receiver] = now, numbers
+            self._rates.update({path: (number - before[path]) / (now - then) for path, number in numbers.items()})
+            self._last[receiver] = now, numbers
 
-    def shown(self) -> list[dict[str, Any]]:
-        """Return it all, as JSON values."""
+    def by_process(self) -> list[dict[str, Any]]:
+        """Return a row for each room, sender and receiver, as JSON values."""
+        return [_row(*path, number, self._rates.get(path, 0.0)) for path, number in sorted(self._numbers.items())]
+
+    def by_kind(self) -> list[dict[str, Any]]:
+        """Return a row for each room, kind of sender and kind of receiver, without the rooms of the swarm itself."""
+        processes: defaultdict[str, set[str]] = defaultdict(set)
+        numbers: Counter[Route] = Counter()
+        rates: defaultdict[Route, float] = defaultdict(float)
+        for (room, sender, receiver), number in self._numbers.items():
+            if room not in RESERVED_ROOMS:
+                path = room, kind_of(sender), kind_of(receiver)
+                numbers[path] += number
+                rates[path] += self._rates.get((room, sender, receiver), 0.0)
+                for process in (sender, receiver):
+                    processes[kind_of(process)].add(process)
+        names = {kind: called_together(kind, found)[0] for kind, found in processes.items()}
         return [
-            {**dict(zip(("room", "from", "to"), way, strict=True)), "number": number, "rate": self._rates.get(way, 0.0)}
-            for way, number in sorted(self._numbers.items())
+            _row(room, names[sender], names[receiver], number, rates[room, sender, receiver])
+            for (room, sender, receiver), number in sorted(numbers.items())
         ]
 
 
-def shown_round(record: Round) -> dict[str, Any]:
-    """Return what the page shows of a round: all but who contributed, which is a number for each of many models."""
+def _row(room: str, sender: str, receiver: str, number: int, rate: float) -> dict[str, Any]:
+    return {"room": room, "from": sender, "to": receiver, "number": number, "rate": rate}
+
+
+def encode_round(record: Round) -> dict[str, Any]:
+    """Return a round's metrics as JSON values, without its contributions, which are one number per model."""
     return {key: value for key, value in record.to_dict().items() if key != "contribution"}

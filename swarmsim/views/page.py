@@ -1,4 +1,4 @@
-"""The process that serves the live page: one file to look at, another one with what it shows, and three wishes."""
+"""The process that serves the live page, the state that it shows, and three requests."""
 
 import contextlib
 import socket
@@ -14,63 +14,63 @@ from pathlib import Path
 from swarmsim.errors import StopRequested, WaitTimeout
 from swarmsim.messaging.process_context import PROCESS
 
-PAUSE, RESUME, STOP = WISHES = "pause", "resume", "stop"
-PRESENT_SECONDS = 2.0  # since it asked last, within which a reader is taken to look on
-FAREWELL_SECONDS = 1.5  # for a reader who looks on to see how the run ended
+PAUSE, RESUME, STOP = REQUESTS = "pause", "resume", "stop"
+PRESENT_SECONDS = 2.0  # a viewer is present for this long after asking for the state
+LAST_STATE_SECONDS = 1.5  # the server waits this long for a present viewer to get the last state
 
-# Any page of the web can have a browser send requests here, but none with a header of its own, nor by this host's name.
+# Any web page can make a browser send requests here, but not with a custom header, nor with this host's name.
 HEADER = "X-Swarmsim"
 HOSTS = "127.0.0.1", "localhost"
 
 
-def serve_page(listener: socket.socket, folder: Path, wishes: Connection) -> None:
-    """Serve the page at `listener` until the launcher asks to stop, and its reader has seen the end.
+def serve_page(listener: socket.socket, folder: Path, requests: Connection) -> None:
+    """Serve the page at `listener` until the launcher asks to stop, and a present viewer has got the last state.
 
     Args:
-        folder: where `state.json` is, which the launcher replaces whenever there is news.
-        wishes: gets what the reader asks for.
+        folder: has `state.json`, which the launcher replaces when something changes.
+        requests: gets what a viewer requests.
     """
-    server = PageServer(listener, folder, wishes)
+    server = PageServer(listener, folder, requests)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     PROCESS.report_ready()
     with contextlib.suppress(StopRequested):
         while True:
             with contextlib.suppress(WaitTimeout):
                 PROCESS.wait(60.0, "the end of the run")
-    server.say_farewell()
+    server.wait_for_viewer()
     server.shutdown()
 
 
 class PageServer(ThreadingHTTPServer):
-    """An HTTP server at a socket that listens already."""
+    """An HTTP server at a socket that is already listening."""
 
     daemon_threads = True
 
-    def __init__(self, listener: socket.socket, folder: Path, wishes: Connection) -> None:
+    def __init__(self, listener: socket.socket, folder: Path, requests: Connection) -> None:
         super().__init__(listener.getsockname()[:2], partial(PageHandler, folder=folder), bind_and_activate=False)
         self.socket.close()
         listener.setblocking(True)
         self.socket = listener
-        self._wishes = wishes
+        self._requests = requests
         self._lock = threading.Lock()
-        self._asked_at = 0.0
-        self._seen = threading.Event()
+        self._last_asked = 0.0
+        self._got_state = threading.Event()
 
-    def wish(self, wish: str) -> None:
-        """Tell the launcher what the reader asked for."""
+    def send_request(self, request: str) -> None:
+        """Send the launcher what a viewer requests."""
         with self._lock:
-            self._wishes.send_bytes(wish.encode())
+            self._requests.send_bytes(request.encode())
 
-    def was_asked(self) -> None:
-        """Notice that a reader has seen what there is."""
-        self._asked_at = time.monotonic()
-        self._seen.set()
+    def state_sent(self) -> None:
+        """Note that a viewer has got the current state."""
+        self._last_asked = time.monotonic()
+        self._got_state.set()
 
-    def say_farewell(self) -> None:
-        """Wait until a reader who looks on has seen what there is now."""
-        self._seen.clear()
-        if time.monotonic() < self._asked_at + PRESENT_SECONDS:
-            self._seen.wait(FAREWELL_SECONDS)
+    def wait_for_viewer(self) -> None:
+        """Wait until a present viewer has got the current state."""
+        self._got_state.clear()
+        if time.monotonic() < self._last_asked + PRESENT_SECONDS:
+            self._got_state.wait(LAST_STATE_SECONDS)
 
 
 class PageHandler(BaseHTTPRequestHandler):
@@ -83,28 +83,28 @@ class PageHandler(BaseHTTPRequestHandler):
         super().__init__(*arguments)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
-        if not self._is_called_by_name():
+        if not self._is_for_this_host():
             self.send_error(HTTPStatus.FORBIDDEN)
         elif self.path == "/":
             page = files("swarmsim.views").joinpath("page.html").read_bytes()
             self._answer("text/html; charset=utf-8", page)
         elif self.path == "/state":
             self._answer("application/json", (self._folder / "state.json").read_bytes())
-            self.server.was_asked()
+            self.server.state_sent()
         else:
             self.send_error(HTTPStatus.NOT_FOUND)
 
     def do_POST(self) -> None:
-        wish = self.path.removeprefix("/")
-        if not self._is_called_by_name() or HEADER not in self.headers:
+        request = self.path.removeprefix("/")
+        if not self._is_for_this_host() or HEADER not in self.headers:
             self.send_error(HTTPStatus.FORBIDDEN)
-        elif wish not in WISHES:
+        elif request not in REQUESTS:
             self.send_error(HTTPStatus.NOT_FOUND)
         else:
-            self.server.wish(wish)
+            self.server.send_request(request)
             self._answer("text/plain", b"")
 
-    def _is_called_by_name(self) -> bool:
+    def _is_for_this_host(self) -> bool:
         return self.headers.get("Host", "").partition(":")[0] in HOSTS
 
     def _answer(self, content_type: str, body: bytes) -> None:
@@ -117,4 +117,4 @@ class PageHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: the terminal is the run's."""
+        """Print nothing: the terminal belongs to the run."""

@@ -1,24 +1,27 @@
-"""What an experiment tells while it runs, and what whoever is told may ask of it."""
+"""The interface of everything that shows a run: the run's events, and what a report may want of the run."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Concatenate, ParamSpec
 
-from swarmsim.components.results import ComponentSnapshot, EvolutionResult, JobResult
+from swarmsim.components.observer import Observer
+from swarmsim.components.results import EvolutionResult, JobResult
 from swarmsim.results.history import History, Round
 
 TRAIN, EVALUATE, EVOLVE, EVALUATE_EVOLVED = "train", "evaluate", "evolve", "evaluate again"
 
 Result = JobResult | EvolutionResult
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
 class ComponentStatus:
-    """How a component does.
+    """The status of a component that this launcher started.
 
     Attributes:
         state: starting, ready, left, failed or stopped.
-        process_id: None where it runs in the launcher's own process, or not any more.
-        n_failures: how often a process of it has failed since the run began; each was replaced, unless it has stopped.
+        process_id: None if it runs in the launcher's own process, or has ended.
+        n_failures: how many of its processes have failed since the run began; each was replaced, unless it is stopped.
     """
 
     state: str
@@ -26,100 +29,68 @@ class ComponentStatus:
     n_failures: int
 
 
-class Report:
-    """What an experiment tells while it runs; this one says nothing, and wants nothing.
+class Report(Observer):
+    """Receives the events of a run; this one ignores them all, and wants nothing.
 
-    Write a class of it with those methods that you need, and give it to `run(report=…)`.
+    Write a subclass with the methods that you need, and pass it as `run(report=…)`.
     """
 
     def began(self, history: History, n_rounds: int) -> None:
-        """The swarm stands; `history` holds the rounds that were done before, and grows by each that is done."""
+        """The swarm has started; `history` has the rounds done before, and grows by each new one."""
 
     def components_changed(self, components: Mapping[str, ComponentStatus]) -> None:
-        """Some of the components, which are told by their names, do otherwise than before."""
-
-    def component_seen(self, sight: ComponentSnapshot) -> None:
-        """A component shows what it has seen: after each round, and when this report wants a look."""
+        """The status of some components changed; all are given, by their names."""
 
     def phase_began(self, round_number: int, phase: str, n_episodes: int) -> None:
-        """A phase begins: train, evaluate, evolve or "evaluate again"; an evolution has no episodes."""
+        """A phase began: train, evaluate, evolve or "evaluate again"; an evolution has 0 episodes."""
 
-    def episodes_ended(self, returns: Iterable[float], n_steps: int) -> None:
-        """Episodes of this phase ended with these returns, after `n_steps` steps of it in all."""
+    def episodes_ended(self, returns: Sequence[float], n_steps: int) -> None:
+        """Episodes of this phase ended with these returns, after `n_steps` steps of the phase in all."""
 
     def phase_ended(self, round_number: int, phase: str, result: Result) -> None:
-        """A phase of a round is done, and this is what came of it."""
+        """A phase of a round ended with this result."""
 
     def round_ended(self, record: Round) -> None:
-        """A round is done, and kept."""
+        """A round ended, and is saved."""
 
     def noted(self, sentence: str) -> None:
         """Something happened that the user should know, and that does not end the run."""
 
     def close(self) -> None:
-        """Nothing more will be told."""
+        """The run has ended; no event follows."""
 
-    def wants_snapshot(self) -> bool:
-        """Tell whether the components are to be looked at now; asked at most ten times a second."""
-        return False
 
-    def wants_pause(self) -> bool:
-        """Tell whether the run is to stand still, until it is not any more."""
-        return False
+def _to_each(event: Callable[Concatenate[Report, P], None]) -> Callable[Concatenate["Reports", P], None]:
+    """Return a method that passes an event on to each report."""
 
-    def wants_stop(self) -> bool:
-        """Tell whether the run is to end now: with a checkpoint, from which it can be gone on with."""
-        return False
+    def forward(self: "Reports", *args: P.args, **kwargs: P.kwargs) -> None:
+        for report in self._reports:
+            getattr(report, event.__name__)(*args, **kwargs)
+
+    return forward
+
+
+def _of_any(wish: Callable[[Report], bool]) -> Callable[["Reports"], bool]:
+    """Return a method that asks the reports, in their order, until one answers yes."""
+    return lambda self: any(getattr(report, wish.__name__)() for report in self._reports)
 
 
 class Reports(Report):
-    """Several reports, each told all there is to tell; what one of them wants is done."""
+    """Several reports as one: each receives every event, and what any of them wants is done."""
 
     def __init__(self, reports: Sequence[Report]) -> None:
         self._reports = reports
 
-    def began(self, history: History, n_rounds: int) -> None:
-        for report in self._reports:
-            report.began(history, n_rounds)
-
-    def components_changed(self, components: Mapping[str, ComponentStatus]) -> None:
-        for report in self._reports:
-            report.components_changed(components)
-
-    def component_seen(self, sight: ComponentSnapshot) -> None:
-        for report in self._reports:
-            report.component_seen(sight)
-
-    def phase_began(self, round_number: int, phase: str, n_episodes: int) -> None:
-        for report in self._reports:
-            report.phase_began(round_number, phase, n_episodes)
-
-    def episodes_ended(self, returns: Iterable[float], n_steps: int) -> None:
-        told = list(returns)
-        for report in self._reports:
-            report.episodes_ended(told, n_steps)
-
-    def phase_ended(self, round_number: int, phase: str, result: Result) -> None:
-        for report in self._reports:
-            report.phase_ended(round_number, phase, result)
-
-    def round_ended(self, record: Round) -> None:
-        for report in self._reports:
-            report.round_ended(record)
-
-    def noted(self, sentence: str) -> None:
-        for report in self._reports:
-            report.noted(sentence)
-
-    def close(self) -> None:
-        for report in self._reports:
-            report.close()
-
-    def wants_snapshot(self) -> bool:
-        return any(report.wants_snapshot() for report in self._reports)
-
-    def wants_pause(self) -> bool:
-        return any(report.wants_pause() for report in self._reports)
-
-    def wants_stop(self) -> bool:
-        return any(report.wants_stop() for report in self._reports)
+    began = _to_each(Report.began)
+    components_changed = _to_each(Report.components_changed)
+    component_seen = _to_each(Report.component_seen)
+    phase_began = _to_each(Report.phase_began)
+    episodes_ended = _to_each(Report.episodes_ended)
+    phase_ended = _to_each(Report.phase_ended)
+    round_ended = _to_each(Report.round_ended)
+    noted = _to_each(Report.noted)
+    waiting = _to_each(Report.waiting)
+    close = _to_each(Report.close)
+    wants_snapshot = _of_any(Report.wants_snapshot)
+    wants_pause = _of_any(Report.wants_pause)
+    wants_stop = _of_any(Report.wants_stop)

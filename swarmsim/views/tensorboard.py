@@ -1,4 +1,4 @@
-"""Events for TensorBoard: what a run has come to, over the training steps of its environment."""
+"""Events for TensorBoard: metrics of a run over its training steps."""
 
 import os
 import socket
@@ -18,38 +18,38 @@ from swarmsim.results.history import History, Round
 from swarmsim.views.report import Report
 
 FOLDER = "tensorboard"
-MOST_MODELS = 100  # that have a curve of their own; a histogram shows any number
+MOST_MODELS = 100  # that get a curve each; more are shown in the histogram alone
 N_BINS = 30
 
 
 class TensorBoardReport(Report):
-    """Writes each round's figures into the run directory, whole, as the round ends; no thread is left running."""
+    """Writes the metrics of each round into the run directory when the round ends; it starts no thread."""
 
     def __init__(self) -> None:
         self._learning: Counter[str] = Counter()
-        self._number = 0
+        self._n_learning = 0
 
     def began(self, history: History, n_rounds: int) -> None:
         if history.directory is None:
-            raise SettingsError("tensorboard: its events lie in the run directory, and out is empty, which keeps none")
+            raise SettingsError("tensorboard: its events are written into the run directory, but out is empty")
         folder = history.directory / FOLDER
         with writing(folder):
             is_first = not folder.exists()
             folder.mkdir(exist_ok=True)
         self._file = folder / f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        if is_first:  # of a run that may be gone on with
+        if is_first:  # a resumed run may have rounds from before
             for record in history:
                 self.round_ended(record)
 
-    def component_seen(self, sight: ComponentSnapshot) -> None:
-        self._learning.update(dict(sight.learning or {}))
-        self._number += sight.n_learning
+    def component_seen(self, snapshot: ComponentSnapshot) -> None:
+        self._learning.update(snapshot.learning or {})
+        self._n_learning += snapshot.n_learning
 
     def round_ended(self, record: Round) -> None:
-        learning = {name: total / self._number for name, total in self._learning.items() if self._number}
+        learning = {name: total / self._n_learning for name, total in self._learning.items() if self._n_learning}
         self._learning.clear()
-        self._number = 0
+        self._n_learning = 0
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars(record, learning)]
         values.append(Summary.Value(tag="contribution", histo=histogram(record.contribution.values())))
         self._write(Event(wall_time=time.time(), step=record.env_steps, summary=Summary(value=values)))
@@ -60,7 +60,7 @@ class TensorBoardReport(Report):
 
 
 def histogram(numbers: Iterable[float]) -> HistogramProto:
-    """Return how often which sizes are among `numbers`."""
+    """Return a histogram of `numbers`."""
     array = np.array(list(numbers) or [0.0])
     counts, edges = np.histogram(array, N_BINS)
     return HistogramProto(
@@ -75,7 +75,7 @@ def histogram(numbers: Iterable[float]) -> HistogramProto:
 
 
 def scalars(record: Round, learning: dict[str, float]) -> list[tuple[str, float]]:
-    """Return what of a round is one number each, and how it is called."""
+    """Return the tags and values of a round's scalars."""
     of_models = record.contribution.items() if len(record.contribution) <= MOST_MODELS else ()
     return [
         ("score/train", record.train_score),

@@ -1,10 +1,10 @@
-"""What a user sees in the terminal while a run goes on: bars and remarks on stderr, results on stdout."""
+"""The report in the terminal: progress bars and remarks on stderr, results on stdout."""
 
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Never
 
 from tqdm import tqdm
@@ -18,11 +18,11 @@ PARTS = {TRAIN: "train", EVALUATE: "eval", EVALUATE_EVOLVED: "evolved"}
 
 
 class TerminalReport(Report):
-    """A line for each round, to which each phase adds its part; bars for rounds and episodes.
+    """Prints a line for each round, to which each phase adds its part, and shows bars for rounds and episodes.
 
     Args:
-        bars: whether to show them, where stderr is a terminal. Beside bars a round's line appears once it is whole.
-        verbose: whether to tell of every component, on stderr.
+        bars: whether to show them, if stderr is a terminal; a round's line is then printed once it is complete.
+        verbose: whether to print the status of every component, on stderr.
     """
 
     def __init__(self, bars: bool = True, verbose: bool = False) -> None:
@@ -39,7 +39,7 @@ class TerminalReport(Report):
     def began(self, history: History, n_rounds: int) -> None:
         settings = history.settings
         processes = counted(settings["workers"], "process", "processes")
-        self._say(
+        self._print(
             f"{counted(settings['population'], 'model')} in {processes} act as one on {settings['env']}: "
             f"seed {settings['seed']}, link {settings['link']}, preset {settings['preset']}\n"
         )
@@ -65,14 +65,13 @@ class TerminalReport(Report):
                 leave=False,
             )
 
-    def episodes_ended(self, returns: Iterable[float], n_steps: int) -> None:
+    def episodes_ended(self, returns: Sequence[float], n_steps: int) -> None:
         assert self._episodes is not None
-        new = list(returns)
-        self._returns += new
-        score = told(sum(self._returns) / len(self._returns)) if self._returns else "–"
+        self._returns += returns
+        score = format_score(sum(self._returns) / len(self._returns)) if self._returns else "–"
         speed = n_steps / (time.monotonic() - self._began)
         self._episodes.set_postfix_str(f"score {score}, {speed:,.0f} steps/s", refresh=False)
-        self._episodes.update(len(new))
+        self._episodes.update(len(returns))
 
     def phase_ended(self, round_number: int, phase: str, result: Result) -> None:
         if self._episodes is not None:
@@ -80,7 +79,7 @@ class TerminalReport(Report):
             self._episodes = None
         if isinstance(result, EvolutionResult):
             return
-        self._add(round_number, f"{PARTS[phase]} {told(result.score)}")
+        self._add(round_number, f"{PARTS[phase]} {format_score(result.score)}")
 
     def round_ended(self, record: Round) -> None:
         self._add(record.round, f"{record.steps_per_second:,.0f} steps/s")
@@ -88,19 +87,19 @@ class TerminalReport(Report):
         if self._rounds is not None:
             self._rounds.update()
         if self._components is not None:
-            self._remark(self._components.after_round(record.round))
+            self._print_remark(self._components.after_round(record.round))
 
     def components_changed(self, components: Mapping[str, ComponentStatus]) -> None:
         if self._components is not None:
             for line in self._components.changed(components):
-                self._remark(line)
+                self._print_remark(line)
 
-    def component_seen(self, sight: ComponentSnapshot) -> None:
+    def component_seen(self, snapshot: ComponentSnapshot) -> None:
         if self._components is not None:
-            self._components.count(sight)
+            self._components.count(snapshot)
 
     def noted(self, sentence: str) -> None:
-        self._remark(f"swarmsim: {sentence}")
+        self._print_remark(f"swarmsim: {sentence}")
 
     def close(self) -> None:
         for bar in (self._episodes, self._rounds):
@@ -111,64 +110,64 @@ class TerminalReport(Report):
     # --- lines
 
     def _add(self, round_number: int, part: str) -> None:
-        """Add to the line of a round: at once, unless bars would be in its way."""
+        """Add to the line of a round; it is printed at once unless there are bars."""
         part = (" | " if self._line else f"round {round_number} ") + part
         self._line += part
         if not self._bars:
-            self._say(part)
+            self._print(part)
 
     def _end_line(self) -> None:
         if self._line:
-            self._say(f"{self._line}\n" if self._bars else "\n")
+            self._print(f"{self._line}\n" if self._bars else "\n")
         self._line = ""
 
     @staticmethod
-    def _say(text: str) -> None:
+    def _print(text: str) -> None:
         with tqdm.external_write_mode(file=sys.stdout):
             print(text, end="", flush=True)
 
-    def _remark(self, text: str) -> None:
-        """Put a remark on stderr: on a line of its own, where the line of the round stands in the same terminal."""
+    def _print_remark(self, text: str) -> None:
+        """Print a remark on stderr; in a terminal it does not share the line of the round."""
         if self._line and not self._bars and sys.stdout.isatty():
-            self._say("\n")
+            self._print("\n")
         with tqdm.external_write_mode(file=sys.stderr):
             print(text, file=sys.stderr, flush=True)
 
 
 class ComponentTable:
-    """What there is to tell of every component."""
+    """The status of every component, and the number of messages that it received in a round."""
 
     def __init__(self) -> None:
-        self._told: dict[str, ComponentStatus] = {}
-        self._taken: Counter[str] = Counter()
+        self._statuses: dict[str, ComponentStatus] = {}
+        self._received: Counter[str] = Counter()
 
-    def count(self, sight: ComponentSnapshot) -> None:
-        self._taken[sight.component] += sum(number for _, _, number in sight.received)
+    def count(self, snapshot: ComponentSnapshot) -> None:
+        self._received[snapshot.component] += sum(number for _, _, number in snapshot.received)
 
     def changed(self, components: Mapping[str, ComponentStatus]) -> Iterable[str]:
-        """Return a line for each component that does otherwise than it was told."""
+        """Yield a line for each component whose status changed."""
         for name, status in components.items():
-            if self._told.get(name) != status:
+            if self._statuses.get(name) != status:
                 yield f"{name}: {describe(status)}"
-        self._told = dict(components)
+        self._statuses = dict(components)
 
     def after_round(self, number: int) -> str:
-        """Return a table of all components, with what they took since the round before."""
-        width = max(map(len, self._told), default=0)
+        """Return a table of all components, with the messages that they received since the round before."""
+        width = max(map(len, self._statuses), default=0)
         lines = [
-            f"  {name:<{width}}  {describe(status)}, took {self._taken[name]:,} messages"
-            for name, status in self._told.items()
+            f"  {name:<{width}}  {describe(status)}, received {self._received[name]:,} messages"
+            for name, status in self._statuses.items()
         ]
-        self._taken.clear()
+        self._received.clear()
         return "\n".join((f"components in round {number}:", *lines))
 
 
 def describe(status: ComponentStatus) -> str:
-    """Return how a component does, in words."""
+    """Return a component's status in words."""
     where = "" if status.process_id is None else f", process {status.process_id}"
     return f"{status.state}{where}" + (f", failed {status.n_failures} ×" if status.n_failures else "")
 
 
-def told(score: float) -> str:
-    """Return a score with one decimal, where it has any."""
+def format_score(score: float) -> str:
+    """Return a score with at most one decimal."""
     return f"{score:.1f}".removesuffix(".0")

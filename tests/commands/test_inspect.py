@@ -122,7 +122,7 @@ def test_a_damaged_file_is_told_in_one_sentence_with_status_2(copied_run, capsys
         (["missing"], "missing: there is no such directory"),
         (["missing.npz"], "missing.npz cannot be read: No such file or directory"),
         (["."], ". is no run directory: one has config.yaml"),
-        ([".", "more"], "what is 'more'?"),
+        ([".", "more"], "unexpected argument 'more'"),
     ],
 )
 def test_what_cannot_be_inspected_is_told_in_one_sentence_with_status_2(in_tmp_path, capsys, arguments, sentence):

@@ -68,7 +68,7 @@ def test_a_window_is_played_in_where_there_is_a_screen(a_run, monkeypatch, capsy
 
 def test_without_a_screen_it_says_what_to_do(a_run, capsys):
     assert main(["play", str(a_run.directory)]) == 2
-    sentence = "there is no screen to play on; --gif FILE makes a picture in the place of a window"
+    sentence = "there is no screen to play on; --gif FILE writes a picture instead of opening a window"
     assert capsys.readouterr().err == f"swarmsim: {sentence}\n"
 
 

@@ -25,7 +25,7 @@ def test_a_run_that_still_goes_on_is_drawn_as_far_as_it_came(tmp_path, capsys):
 def test_a_run_without_a_round_says_so(tmp_path, capsys):
     run = a_run(tmp_path / "run", n_rounds=0, ends=False)
     assert main(["plot", str(run)]) == 0
-    assert capsys.readouterr().out == f"{run}: no round has ended so far, so nothing can be drawn\n"
+    assert capsys.readouterr().out == f"{run}: nothing to draw before the first round has ended\n"
     assert not list(run.glob("*.png"))
 
 
@@ -35,7 +35,7 @@ def test_a_run_without_a_round_says_so(tmp_path, capsys):
         (["plot"], "the following arguments are required: DIR"),
         (["plot", "nowhere"], "nowhere: there is no such directory"),
         (["plot", "."], ". is no run directory: one has config.yaml, metrics.jsonl and checkpoint/"),
-        (["plot", "a", "b"], "what is 'b'?"),
+        (["plot", "a", "b"], "unexpected argument 'b'"),
     ],
 )
 def test_what_is_no_run_is_told_in_one_sentence_with_status_2(in_tmp_path, capsys, arguments, sentence):

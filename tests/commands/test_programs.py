@@ -130,7 +130,7 @@ def test_an_interrupted_component_reports_it_and_disconnects():
             "0.0.0.0 can be reached from other machines: set a shared secret",
         ),
         (["serve", "--secret-file", "missing"], "--secret-file: missing cannot be read"),
-        (["serve", "now"], "what is 'now'?"),
+        (["serve", "now"], "unexpected argument 'now'"),
         (["component"], "the following arguments are required: ROLE"),
         (["component", "modell"], "unknown role 'modell'; known: aggregation, control, environment, evolution, model"),
         (

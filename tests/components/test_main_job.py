@@ -375,7 +375,7 @@ def test_auto_takes_one_worker_for_a_small_swarm_and_one_per_core_for_a_large_on
 def test_what_is_no_look_is_left_out(lies):
     with running(link="inprocess") as job, Client("stranger", *job.address) as stranger:
         seen = []
-        job.control.observer.seen = seen.append
+        job.control.observer.component_seen = seen.append
         stranger.send({"TYPE": CUSTOM.id, "TO": "control", **lies})
         job.control.request_snapshots()
         assert {sight.component for sight in seen} == {"control", *job.swarm.components}
@@ -384,7 +384,7 @@ def test_what_is_no_look_is_left_out(lies):
 def test_a_look_tells_what_was_taken_since_the_one_before():
     with running(link="inprocess") as job:
         seen = []
-        job.control.observer.seen = seen.append
+        job.control.observer.component_seen = seen.append
         result = job.control.play(2, deterministic=True)
         job.control.request_snapshots()
         (environment,) = (sight for sight in seen if sight.component == "environment")

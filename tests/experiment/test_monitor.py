@@ -1,4 +1,4 @@
-"""What is seen of a swarm while it works, by looks that change nothing; and a report that holds or stops it."""
+"""Snapshots of a swarm at work, which change nothing; and reports that pause or stop a run."""
 
 import os
 import signal
@@ -13,17 +13,17 @@ from swarmsim.views.report import EVALUATE, EVOLVE, TRAIN, ComponentStatus, Repo
 from tests.experiment.test_resume import LITTLE, SMALL, metrics, whole, without_times
 
 
-class Looking(Report):
-    """Looks as often as it is asked, and keeps what it sees."""
+class Collecting(Report):
+    """Wants a snapshot whenever it is asked, and collects all of them."""
 
     def __init__(self):
-        self.sights, self.components = [], []
+        self.snapshots, self.components = [], []
 
     def wants_snapshot(self):
         return True
 
-    def component_seen(self, sight):
-        self.sights.append(sight)
+    def component_seen(self, snapshot):
+        self.snapshots.append(snapshot)
 
     def components_changed(self, components):
         self.components.append(dict(components))
@@ -43,25 +43,25 @@ def test_every_message_of_a_step_is_counted_once_on_every_link(link):
     assert history.messages["evolution"]["evolution"]["aggregation"] == 2 * len(history)  # GET and SET
 
 
-def test_looks_change_nothing_and_show_shares_losses_and_states(monkeypatch, every_step_is_told):
+def test_snapshots_change_nothing_and_show_shares_losses_and_states(monkeypatch, every_step_is_told):
     monkeypatch.setattr(ContributionTracker, "BLOCK", 50)
-    monkeypatch.setattr(monitor, "LEAST_SECONDS", 0.01)
-    report = Looking()
+    monkeypatch.setattr(monitor, "SNAPSHOT_SECONDS", 0.01)
+    report = Collecting()
     history = swarmsim.run(**SMALL, rounds=2, workers=2, out=None, report=report)
     assert without_times(r.to_dict() for r in history) == whole(rounds=2)
-    by_component = {sight.component for sight in report.sights}
+    by_component = {snapshot.component for snapshot in report.snapshots}
     assert by_component == {"aggregation", "environment", "evolution", "models0-1", "models2-4", "control"}
-    shares = [sight.shares for sight in report.sights if len(sight.shares) == 5]
-    assert any(sum(share.values()) == pytest.approx(1.0) for share in shares)
-    learnt = [sight for sight in report.sights if sight.learning_number]
-    assert {sight.component for sight in learnt} == {"models0-1", "models2-4"}
-    assert all(sight.learning["entropy"] > 0 and sight.learning["gradient_norm"] > 0 for sight in learnt)
+    contributions = [snapshot.contribution or {} for snapshot in report.snapshots]
+    assert any(sum(c.values()) == pytest.approx(1.0) for c in contributions if len(c) == 5)
+    learnt = [snapshot for snapshot in report.snapshots if snapshot.n_learning]
+    assert {snapshot.component for snapshot in learnt} == {"models0-1", "models2-4"}
+    assert all(snapshot.learning["entropy"] > 0 and snapshot.learning["gradient_norm"] > 0 for snapshot in learnt)
     assert {status.state for status in report.components[-1].values()} == {"ready"}
     assert len({status.process_id for status in report.components[-1].values()}) == 5
 
 
-def test_the_end_of_a_component_that_the_swarm_goes_on_without_is_seen_too():
-    class Killing(Looking):
+def test_the_end_of_a_component_that_is_not_replaced_is_seen_too():
+    class Killing(Collecting):
         def phase_began(self, round_number, phase, n_episodes):
             if phase == EVALUATE:
                 os.kill(self.components[-1]["model1"].process_id, signal.SIGKILL)
@@ -72,50 +72,50 @@ def test_the_end_of_a_component_that_the_swarm_goes_on_without_is_seen_too():
     assert len(history) == 1
 
 
-class Holding(Report):
-    """Holds the first training for a while, once it has begun, and then stops it if it is to."""
+class Pausing(Report):
+    """Pauses the first training for a while once it has begun, and stops the run in the middle of that if asked to."""
 
     SECONDS = 0.3
 
     def __init__(self, *, stops=False):
-        self.steps_while_held, self.held_at, self.steps, self.stops, self.phase = set(), None, 0, stops, ""
+        self.steps_while_paused, self.paused_at, self.steps, self.stops, self.phase = set(), None, 0, stops, ""
 
     def phase_began(self, round_number, phase, n_episodes):
         self.phase = phase
 
     def episodes_ended(self, returns, n_steps):
         self.steps = n_steps
-        if self.held_at is None and self.phase == TRAIN:
-            self.held_at = time.monotonic()
+        if self.paused_at is None and self.phase == TRAIN:
+            self.paused_at = time.monotonic()
 
     def wants_pause(self):
-        holds = self.held_at is not None and time.monotonic() < self.held_at + self.SECONDS
-        if holds:
-            self.steps_while_held.add(self.steps)
-        return holds
+        pauses = self.paused_at is not None and time.monotonic() < self.paused_at + self.SECONDS
+        if pauses:
+            self.steps_while_paused.add(self.steps)
+        return pauses
 
     def wants_stop(self):
-        return self.stops and self.held_at is not None and time.monotonic() > self.held_at + self.SECONDS / 2
+        return self.stops and self.paused_at is not None and time.monotonic() > self.paused_at + self.SECONDS / 2
 
 
 @pytest.mark.parametrize("link", ["inprocess", "queues"])
-def test_a_run_that_is_held_stands_still_and_goes_on_as_if_nothing_had_been(every_step_is_told, link):
-    report = Holding()
+def test_a_paused_run_makes_no_step_and_continues_with_the_same_results(every_step_is_told, link):
+    report = Pausing()
     history = swarmsim.run(**SMALL, rounds=1, link=link, out=None, report=report)
-    assert len(report.steps_while_held) == 1
+    assert len(report.steps_while_paused) == 1
     assert without_times(r.to_dict() for r in history) == whole(rounds=1)
 
 
-def test_the_time_that_a_run_is_held_is_not_its_own(every_step_is_told):
-    report = Holding()
+def test_paused_time_does_not_count_as_training_time(every_step_is_told):
+    report = Pausing()
     report.SECONDS = 2.0
     began = time.monotonic()
     history = swarmsim.run(**SMALL, rounds=1, out=None, report=report)
     assert time.monotonic() - began > report.SECONDS > history[0].seconds
 
 
-def test_a_held_run_can_be_stopped_and_gone_on_with(in_tmp_path, every_step_is_told):
-    assert len(swarmsim.run(**SMALL, rounds=2, out="out", report=Holding(stops=True))) == 0
+def test_a_paused_run_can_be_stopped_and_resumed(in_tmp_path, every_step_is_told):
+    assert len(swarmsim.run(**SMALL, rounds=2, out="out", report=Pausing(stops=True))) == 0
     swarmsim.run(resume="out")
     assert metrics("out") == whole(rounds=2)
 
@@ -138,10 +138,27 @@ def test_a_report_that_wants_a_stop_after_a_round_gets_no_step_of_the_next_one()
     assert {number for number, _ in report.phases} == {1}
 
 
-def test_several_reports_are_told_all_and_what_one_wants_is_done():
-    looking, holding = Looking(), Holding()
-    both = Reports([holding, looking])
+def test_several_reports_get_every_event_and_what_one_wants_is_done():
+    collecting, pausing = Collecting(), Pausing()
+    both = Reports([pausing, collecting])
     both.phase_began(1, EVOLVE, 0)
     both.components_changed({})
-    assert (holding.phase, looking.components) == (EVOLVE, [{}])
+    assert (pausing.phase, collecting.components) == (EVOLVE, [{}])
     assert (both.wants_snapshot(), both.wants_pause(), both.wants_stop()) == (True, False, False)
+
+
+def test_several_reports_forward_every_method_of_a_report():
+    methods = {name for name in dir(Report) if not name.startswith("_")}
+    assert methods <= vars(Reports).keys()
+
+
+def test_a_report_may_act_while_control_waits():
+    class Waiting(Report):
+        times = 0
+
+        def waiting(self):
+            self.times += 1
+
+    report = Waiting()
+    swarmsim.run(**SMALL, rounds=1, link="inprocess", out=None, report=report)
+    assert report.times > 0

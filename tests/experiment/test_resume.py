@@ -166,9 +166,9 @@ def test_an_interrupt_ends_soon_with_status_130_and_tells_how_to_go_on(in_tmp_pa
     assert "    1 " in out
     checkpoint = max(Path("out/checkpoint").iterdir())
     assert out.splitlines()[-3:] == [
-        f"look at out/scores.png, or at all of it on a page: {PROGRAM} report out",
+        f"pictures: out/scores.png and others; all on one page: {PROGRAM} report out",
         f"last checkpoint: {checkpoint}",
-        f"go on with: {PROGRAM} --resume out",
+        f"resume with: {PROGRAM} --resume out",
     ]
 
 
@@ -235,9 +235,11 @@ def test_as_many_checkpoints_are_kept_as_asked_for(in_tmp_path):
         ({"resume": "nowhere"}, "nowhere: there is no such directory"),
         (
             {"resume": "out", "seed": 5},
-            "seed is settled by the run in out; going on with it, one may give rounds, link",
+            "seed: the run in out has 3, not 5; a resumed run keeps all its settings but rounds, link",
         ),
-        ({"resume": "out", "config_file": "swarm.yaml"}, "a resumed run has its settings in its directory"),
+        ({"resume": "out", "ppo": {"n_batches": 3}}, "ppo.n_batches: the run in out has 2, not 3"),
+        ({"resume": "out", "populaton": 5}, "unknown key 'populaton'; known: .*; did you mean 'population'"),
+        ({"resume": "out", "config_file": "swarm.yaml"}, "swarm.yaml: there is no such settings file"),
     ],
 )
 def test_what_cannot_be_resumed_is_told(in_tmp_path, given, sentence):

@@ -77,12 +77,19 @@ def test_the_page_shows_the_run_and_holds_and_stops_it(browser, tmp_path):
         assert text("title") == "3 models acting as one on CartPole-v1, seed 0"
         assert re.match(r"round \d+ of 1000, ", text("phase"))
         until(lambda: len(browser.find_elements("css selector", "#shares tr")) == 3)
+        until(lambda: "observation environment 3 models" in text("rooms"))
+        assert "_command" not in text("rooms")
+        browser.find_element("id", "all").click()
         until(lambda: "observation environment models0-2" in text("rooms"))
+        assert "_command" in text("rooms")
+        assert "3 models" not in text("rooms")
+        browser.find_element("id", "all").click()
+        assert "observation environment 3 models" in text("rooms")
         assert re.search(r"aggregation ready \d+ 0", text("components"))
 
         browser.find_element("id", "pause").click()
         until(lambda: text("status") == "paused")
-        until(lambda: text("pause") == "Go on")
+        until(lambda: text("pause") == "Resume")
         time.sleep(0.5)
         before = state(url)
         time.sleep(1.0)
@@ -95,12 +102,12 @@ def test_the_page_shows_the_run_and_holds_and_stops_it(browser, tmp_path):
         until(lambda: text("status") == "ended")
         out, err = process.communicate(timeout=20)
         assert (process.returncode, err) == (130, "\nswarmsim: stopped\n")
-        assert "go on with: " in out
+        assert "resume with: " in out
         rows = [row.text.split() for row in browser.find_elements("css selector", "#rounds tr")]
         shown = [[int(row[0]), *(float(cell.replace(",", "")) for cell in row[1:5])] for row in reversed(rows)]
         keys = ("train_score", "eval_score", "eval_score_evolved", "env_steps")
         assert shown == [[r["round"], *(pytest.approx(r[key], abs=0.06) for key in keys)] for r in metrics(tmp_path)]
-        assert text("phase").endswith(f"{len(shown)} rounds done, results in out")
+        assert text("phase").endswith(f"{len(shown)} rounds, results in out")
         assert len(browser.find_elements("css selector", "#chart circle")) >= 13 * len(shown)
         assert errors_in(browser) == []
 
@@ -130,7 +137,7 @@ def test_a_page_that_dies_takes_nothing_with_it_and_holds_nobody(tmp_path):
         _, err = process.communicate(timeout=60)
         assert process.returncode == 0
         assert err == (
-            "swarmsim: there is no live page, and the run goes on without: component 'live page' failed: ProcessEnded: "
+            "swarmsim: the run continues without its live page: component 'live page' failed: ProcessEnded: "
             "its process was killed by SIGKILL without leaving the swarm\n"
         )
         assert len(metrics(tmp_path)) == 3
@@ -173,7 +180,7 @@ def test_a_disk_that_is_full_ends_the_page_alone(capsys, monkeypatch):
 
     small = {"rounds": 1, "population": 2, "episodes": 2, "out": None, "link": "inprocess"}
     assert len(swarmsim.run(**small, live=True, live_port=0, report=Filling())) == 1
-    assert capsys.readouterr().err.count("the run goes on without: state.json cannot be written") == 1
+    assert capsys.readouterr().err.count("the run continues without its live page: state.json cannot be written") == 1
 
 
 def test_a_return_that_is_no_number_is_shown_as_none():
@@ -190,7 +197,23 @@ def test_rates_are_told_over_no_less_than_half_a_second():
     traffic.add(ComponentSnapshot("environment", [("action", "aggregation", 7)]), now=10.0)
     traffic.add(ComponentSnapshot("environment", [("action", "aggregation", 100)]), now=10.1)
     traffic.add(ComponentSnapshot("environment", [("action", "aggregation", 100)]), now=12.0)
-    (way,) = traffic.shown()
-    assert way == {"room": "action", "from": "aggregation", "to": "environment", "number": 207, "rate": 100.0}
+    (row,) = traffic.by_process()
+    assert row == {"room": "action", "from": "aggregation", "to": "environment", "number": 207, "rate": 100.0}
     traffic.add(ComponentSnapshot("environment", []), now=13.0)
-    assert traffic.shown()[0]["rate"] == 0.0
+    assert traffic.by_process()[0]["rate"] == 0.0
+
+
+def test_rooms_are_shown_by_kinds_of_components_with_sums_and_without_those_of_the_swarm_itself():
+    traffic = Traffic()
+    for now, number in ((10.0, 5), (11.0, 20)):
+        for receiver in ("model1", "models2-9"):
+            traffic.add(ComponentSnapshot(receiver, [("observation", "environment", number)]), now)
+            traffic.add(ComponentSnapshot(receiver, [("_command", "control", 1), ("", "evolution", 1)]), now)
+        traffic.add(ComponentSnapshot("aggregation", [("logits", "model1", number), ("logits", "models2-9", 3)]), now)
+        traffic.add(ComponentSnapshot("control", [("_logging", "model1", 2)]), now)
+    assert traffic.by_kind() == [
+        {"room": "", "from": "evolution", "to": "9 models", "number": 4, "rate": 2.0},
+        {"room": "logits", "from": "9 models", "to": "aggregation", "number": 31, "rate": 23.0},
+        {"room": "observation", "from": "environment", "to": "9 models", "number": 50, "rate": 40.0},
+    ]
+    assert len(traffic.by_process()) == 9

@@ -58,7 +58,9 @@ def test_rounds_before_it_was_asked_for_are_written_too(tmp_path):
 
 
 def test_a_run_without_files_cannot_have_it():
-    with pytest.raises(SettingsError, match="tensorboard: its events lie in the run directory, and out is empty"):
+    with pytest.raises(
+        SettingsError, match="tensorboard: its events are written into the run directory, but out is empty"
+    ):
         swarmsim.run(**SMALL, out=None, tensorboard=True)
 
 

@@ -125,6 +125,6 @@ def test_verbose_tells_of_components_as_they_change_and_what_they_took_in_each_r
     finish(report)
     assert a_file.read()[1].splitlines() == [
         "components in round 3:",
-        "  environment  ready, process 11, took 1,234 messages",
-        "  models0-1    ready, process 12, failed 1 ×, took 0 messages",
+        "  environment  ready, process 11, received 1,234 messages",
+        "  models0-1    ready, process 12, failed 1 ×, received 0 messages",
     ]
