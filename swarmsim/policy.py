@@ -76,7 +76,7 @@ class SwarmPolicy(torch.nn.Module):
         self.weights = torch.nn.Parameter(torch.from_numpy(np.stack(list(weights.values())).astype(np.float32)))
         self._rule = load_rule(aggregation)
         self._normalizer = normalizer
-        _, self._to_own = actions.simplified(action_space)
+        _, self._to_own = actions.to_model_space(action_space)
         self.set_seed(seed)
 
     def set_seed(self, seed: int) -> None:
@@ -185,7 +185,7 @@ class SwarmPolicy(torch.nn.Module):
             "n_actions": architecture.n_actions,
             "hidden": list(architecture.hidden),
             "continuous": architecture.continuous,
-            "action_space": actions.told(self.action_space),
+            "action_space": actions.encode_space(self.action_space),
             "observation_shape": list(self.observation_shape),
             "aggregation": self.aggregation,
             "normalizer": normalizer and {key: np.asarray(value).tolist() for key, value in normalizer.items()},
@@ -279,7 +279,7 @@ def _made(whole: Mapping[str, Any], seed: int) -> SwarmPolicy:
     return SwarmPolicy(
         dict(zip(whole["names"], whole["weights"].numpy(), strict=True)),
         architecture,
-        actions.read(whole["action_space"]),
+        actions.decode_space(whole["action_space"]),
         observation_shape=tuple(whole["observation_shape"]),
         aggregation=whole["aggregation"],
         normalizer=None if known is None else _normalizer(architecture, known),
