@@ -37,9 +37,9 @@ class ComponentFailed(SwarmError):
 
     Attributes:
         component: its name.
-        error_type: the class name of its exception; `ProcessEnded` or `Silent` if there is none.
+        error_type: the class name of its exception; `ProcessEnded` or `Silent` if it raised none.
         message: the message of its exception, or how its process ended.
-        traceback_text: the traceback in its process; empty if there is none.
+        traceback_text: the traceback in its process; may be empty.
     """
 
     def __init__(self, component: str, error_type: str, message: str, traceback_text: str = "") -> None:

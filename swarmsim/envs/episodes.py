@@ -31,7 +31,7 @@ class Episodes:
     """Plays one episode per seed, up to N at a time, each to its end.
 
     Episodes are numbered in the order in which they begin. An environment whose episode ended begins the next one, and
-    stays idle if there is none. All episodes count, so that returns are not biased towards short ones.
+    stays idle if none is left. All episodes count, so that returns are not biased towards short ones.
 
     Args:
         envs: N environments of one shape.

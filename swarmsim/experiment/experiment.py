@@ -209,7 +209,7 @@ class Experiment:
             self._states, self._open_request = state["components"], state["task"]
         directory.restore(self.history)
 
-    def _save(self, directory: RunDirectory, states: Mapping[str, Any], *, complete: bool) -> None:
+    def _write_checkpoint(self, directory: RunDirectory, states: Mapping[str, Any], *, complete: bool) -> None:
         self._update_wall_seconds()
         state = {
             "history": self.history.to_state(),
@@ -234,7 +234,7 @@ class Experiment:
             for role in roles:
                 if role.name not in states or (role.name == ENVIRONMENT and not is_paused):
                     states[role.name] = role.last_saved_state(control.client.address)
-            self._save(self._directory, states, complete=False)
+            self._write_checkpoint(self._directory, states, complete=False)
         except SwarmError as error:
             self.report.noted(f"no checkpoint of the unfinished round could be written: {error}")
 
@@ -272,7 +272,7 @@ class Experiment:
         if self._directory is None:
             control.request_snapshots()
         else:
-            self._save(self._directory, control.states(), complete=True)
+            self._write_checkpoint(self._directory, control.states(), complete=True)
             self._directory.add_round(self.history)
         self.report.round_ended(record)
 

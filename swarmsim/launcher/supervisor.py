@@ -27,7 +27,7 @@ class Supervisor(Supervision):
 
     Args:
         client: the launcher's; it announces to the others that a member has left.
-        expendable: components of which all but one may be lost.
+        expendable: components that the swarm can lose, except for the last of them.
         on_healed: called with each failure that was healed, and how.
     """
 
