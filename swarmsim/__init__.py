@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 
-_LATER = {
+_LAZY = {
     "History": "swarmsim.results.history",
     "Report": "swarmsim.views.report",
     "SwarmPolicy": "swarmsim.policy",
@@ -60,7 +60,7 @@ _LATER = {
 
 
 def __getattr__(name: str) -> object:
-    """Import the main job, and Gymnasium or torch with it, only once it is asked for."""
-    if name not in _LATER:
+    """Import the main job, which imports Gymnasium or torch, on first use."""
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LATER[name]), name)
+    return getattr(import_module(_LAZY[name]), name)

@@ -1,4 +1,4 @@
-"""All settings of a run and of a swarm: YAML and flags in, validated dataclasses out."""
+"""All settings of a run and of a swarm: validated dataclasses, made from YAML and flags."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -15,99 +15,91 @@ from swarmsim.results.run_directory import read_settings
 from swarmsim.settings import checked, setting
 
 DEFAULT_FILE = "swarm.yaml"
-CHANGEABLE = (
-    "rounds",
-    "link",
-    "progress",
-    "verbose",
-    "live",
-    "live_port",
-    "tensorboard",
-)  # in a resumed run
+CHANGEABLE = ("rounds", "link", "progress", "verbose", "live", "live_port", "tensorboard")  # in a resumed run
 Preset = Literal["default", "reference"]
 
 
 @dataclass(frozen=True)
 class ScriptSettings:
-    """How `Swarm` runs scripts, as in the reference's `settings`."""
+    """How `Swarm` runs scripts: the section `settings`, as in the reference system."""
 
-    python_cmd: str = setting("python", "Python to run scripts with; 'python' is the one that runs swarmsim, forked")
-    python_envpath: str | None = setting(None, "put before python_cmd, for example '.venv/bin/'")
-    julia_envpath: str | None = setting(None, "understood; swarmsim runs Python components only")
-    terminal_cmd: str | None = setting(None, "for example 'xterm -e', to run every script in a terminal of its own")
+    python_cmd: str = setting("python", "Python interpreter of scripts; python: a process forked from the launcher")
+    python_envpath: str | None = setting(None, "prefix of python_cmd, for example '.venv/bin/'")
+    julia_envpath: str | None = setting(None, "accepted and not used: all components are Python scripts")
+    terminal_cmd: str | None = setting(None, "command that opens a terminal for each script, for example 'xterm -e'")
 
 
 @dataclass(frozen=True)
 class ComponentSettings:
-    """One script of a swarm, as in the reference's `components`."""
+    """One script of a swarm: an entry of the section `components`, as in the reference system."""
 
-    filepath: str = setting("", "a Python file, seen from this file's folder")
-    delay: float | None = setting(None, "seconds to wait after its start", minimum=0)
-    envpath: str | None = setting(None, "put before its python_cmd")
-    python_cmd: str | None = setting(None, "its own Python")
-    terminal_cmd: str | None = setting(None, "its own terminal")
+    filepath: str = setting("", "Python file, relative to the folder of the settings file")
+    delay: float | None = setting(None, "pause after its start, seconds, ≥ 0", minimum=0)
+    envpath: str | None = setting(None, "prefix of its python_cmd")
+    python_cmd: str | None = setting(None, "its Python interpreter")
+    terminal_cmd: str | None = setting(None, "command that opens a terminal for it")
 
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides a run; `metadata['help']` of a field is also its flag's help."""
+    """All settings of a run."""
 
-    rounds: int = setting(5, "how often to train and evolve", minimum=0)
-    population: int = setting(20, "models", minimum=1)
-    episodes: int = setting(20, "training episodes in a round", minimum=1)
-    eval_episodes: int = setting(1, "episodes in each evaluation", minimum=1)
-    eval_deterministic: bool = setting(
-        True, "whether evaluations take the best actions, in the place of drawing them as training does"
+    rounds: int = setting(5, "rounds of train, evaluate, evolve, evaluate, ≥ 0", minimum=0)
+    population: int = setting(20, "population size, models, ≥ 1", minimum=1)
+    episodes: int = setting(20, "training episodes per round, ≥ 1", minimum=1)
+    eval_episodes: int = setting(1, "episodes per evaluation, ≥ 1", minimum=1)
+    eval_deterministic: bool = setting(True, "whether evaluations take the most probable action, not a sampled one")
+    env: str = setting("CartPole-v1", "environment: a Gymnasium id, module:id, or module:Class")
+    aggregation: str = setting(
+        "sum", f"rule that combines the models' action distributions: {', '.join(RULES)}, or module:function"
     )
-    env: str = setting("CartPole-v1", "a Gymnasium id, module:id, or module:Class")
-    aggregation: str = setting("sum", f"how opinions become one action: {', '.join(RULES)}, or module:function")
-    envs: int = setting(1, "training episodes that run side by side", minimum=1)
-    workers: int | Literal["auto"] = setting("auto", "model processes", minimum=1)
-    link: Literal["queues", "inprocess", "sockets"] = setting("queues", "queues, inprocess or sockets")
-    preset: Preset = setting("default", "default, or reference: the reference system's")
-    learner: Literal["ppo", "a2c"] = setting("ppo", "how models learn: ppo, by replay, or a2c, each step once")
+    envs: int = setting(1, "training episodes side by side, ≥ 1", minimum=1)
+    workers: int | Literal["auto"] = setting(
+        "auto", "model processes, 1 to population; auto: by the work per step and the number of cores", minimum=1
+    )
+    link: Literal["queues", "inprocess", "sockets"] = setting(
+        "queues", "how messages travel: queues, sockets (TCP), or inprocess (all components in one process)"
+    )
+    preset: Preset = setting("default", "settings to start from: default, or reference (the reference system's)")
+    learner: Literal["ppo", "a2c"] = setting("ppo", "learning algorithm: ppo (with experience replay) or a2c")
     normalize_observations: bool = setting(
-        False, "whether models see observations in standard deviations from their mean"
+        False, "whether observations are normalized by their running mean and standard deviation"
     )
-    seed: int = setting(0, "of everything that is drawn", minimum=0)
+    seed: int = setting(0, "seed of all random numbers, ≥ 0", minimum=0)
     out: str | None = setting("auto", "run directory; auto: runs/ENV-DATE-TIME")
-    modules: str | None = setting(None, "folder of modules of one's own; by default that of the settings file")
-    start_method: Literal["fork", "spawn"] = setting("fork", "how component processes are made")
-    progress: bool = setting(True, "bars while it runs, where stderr is a terminal")
-    verbose: bool = setting(False, "tell how every component does, on stderr")
-    live: bool = setting(False, "show the run on a page of its own while it goes on")
-    live_port: int = setting(8901, "port of that page; any free one where it is taken", minimum=0, maximum=65535)
-    tensorboard: bool = setting(False, "write events for TensorBoard into the run directory")
+    modules: str | None = setting(None, "folder of your own modules; default: the settings file's folder")
+    start_method: Literal["fork", "spawn"] = setting("fork", "start method of component processes: fork or spawn")
+    progress: bool = setting(True, "whether to show progress bars, if stderr is a terminal")
+    verbose: bool = setting(False, "print the states of all components on stderr")
+    live: bool = setting(False, "show the run on a live web page")
+    live_port: int = setting(8901, "port of the live page, 0 to 65535; if in use, a free one", minimum=0, maximum=65535)
+    tensorboard: bool = setting(False, "write TensorBoard events into the run directory")
     timeout: float = setting(
-        60.0,
-        "seconds without a word in a phase before components that give no sign of life are taken for dead",
-        minimum=0.1,
+        60.0, "seconds without progress after which components that do not answer are declared dead, ≥ 0.1", minimum=0.1
     )
     restart: Literal["on-failure", "never"] = setting(
-        "on-failure", "whether a component that died is replaced: on-failure or never"
+        "on-failure", "restart policy for components that died: on-failure or never"
     )
-    max_restarts: int = setting(
-        3, "times that one component is replaced within a round before the run fails", minimum=0
-    )
-    checkpoints: int = setting(3, "checkpoints kept, one a round", minimum=1)
-    ppo: PPOSettings = field(default_factory=PPOSettings, metadata={"help": "learning, where the learner is ppo"})
-    a2c: A2CSettings = field(default_factory=A2CSettings, metadata={"help": "learning, where the learner is a2c"})
+    max_restarts: int = setting(3, "maximum restarts of each component per round, ≥ 0", minimum=0)
+    checkpoints: int = setting(3, "checkpoints to keep, one per round, ≥ 1", minimum=1)
+    ppo: PPOSettings = field(default_factory=PPOSettings, metadata={"help": "learner ppo"})
+    a2c: A2CSettings = field(default_factory=A2CSettings, metadata={"help": "learner a2c"})
     evolution: GeneticSettings = field(default_factory=GeneticSettings, metadata={"help": "evolution"})
     settings: ScriptSettings = field(default_factory=ScriptSettings, metadata={"help": "how Swarm runs scripts"})
-    components: Mapping[str, ComponentSettings] = field(default_factory=dict, metadata={"help": "scripts of a Swarm"})
+    components: Mapping[str, ComponentSettings] = field(default_factory=dict, metadata={"help": "scripts of Swarm"})
 
     @property
     def learning(self) -> LearningSettings:
-        """How the models learn."""
+        """The settings of the chosen learner."""
         return self.ppo if self.learner == "ppo" else self.a2c
 
     @property
     def led_fraction(self) -> float:
-        """Part of the training episodes in which one model decides alone: some, where its return is its fitness."""
+        """Fraction of training episodes that one model leads; 0 unless the fitness is the return of these episodes."""
         return self.evolution.led_fraction if self.evolution.fitness == "return" else 0.0
 
 
-# What a preset sets apart from the defaults of the settings, by its keys and sections.
+# Values of each preset that differ from the defaults.
 PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     "default": {},
     "reference": {
@@ -133,10 +125,10 @@ _SECTIONS = ("ppo", "a2c", "evolution", *_OF_SCRIPTS)
 
 
 def read_file(path: str | Path) -> dict[str, Any]:
-    """Return the settings of a YAML file, not yet checked.
+    """Return the settings of a YAML file, unchecked.
 
     Raises:
-        SettingsError: it is missing, unreadable, no YAML, empty or not a mapping.
+        SettingsError: the file is missing, unreadable, not YAML, empty or not a mapping.
     """
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -152,12 +144,12 @@ def read_file(path: str | Path) -> dict[str, Any]:
     if values is None:
         raise SettingsError(f"{path} is empty: it needs settings such as 'rounds: 5'")
     if not isinstance(values, Mapping):
-        raise SettingsError(f"{path} is a mapping of settings, such as 'rounds: 5', not {type(values).__name__}")
-    return _with_modules_beside(Path(path), dict(values))
+        raise SettingsError(f"{path} must be a mapping of settings, such as 'rounds: 5', not {type(values).__name__}")
+    return _resolve_modules(Path(path), dict(values))
 
 
-def _with_modules_beside(path: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """Return a file's settings, and where the modules lie that they name; the file's folder unless they say so."""
+def _resolve_modules(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Make the folder of modules absolute; it is the file's folder by default."""
     folder = values.get("modules")
     if isinstance(folder, str) or any(":" in str(values.get(key)) for key in ("env", "aggregation")):
         values["modules"] = str((path.resolve().parent / (folder or "")).resolve())
@@ -165,10 +157,10 @@ def _with_modules_beside(path: Path, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_config(values: Mapping[str, Any], where: str) -> Config:
-    """Return the Config of checked `values`, laid over its preset; `where` names their source in errors.
+    """Return the Config with `values` over those of its preset; `where` names their source in errors.
 
     Raises:
-        SettingsError: an unknown key, or a value of a wrong type or out of bounds.
+        SettingsError: a key is unknown, or a value has a wrong type or is out of bounds.
     """
     preset = checked(Config, {key: values[key] for key in ("preset",) if key in values}, where)
     values = merged(PRESETS[preset.get("preset", "default")], values)
@@ -176,7 +168,9 @@ def make_config(values: Mapping[str, Any], where: str) -> Config:
     sections = {key: {} if values.get(key) is None else values[key] for key in _SECTIONS}
     components = sections["components"]
     if not isinstance(components, Mapping):
-        raise SettingsError(f"{where}: components is a mapping of names to scripts, not {type(components).__name__}")
+        raise SettingsError(
+            f"{where}: components must be a mapping of names to scripts, not {type(components).__name__}"
+        )
     config = Config(
         **flat,
         ppo=PPOSettings(**checked(PPOSettings, sections["ppo"], f"{where}: ppo")),
@@ -200,7 +194,7 @@ def _component(name: object, values: object, where: str) -> ComponentSettings:
 
 
 def merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `values` with those of `over` laid over them, sections key by key."""
+    """Return `values`, overridden by those of `over`; sections are merged key by key."""
     result = {**values, **over}
     for key in _SECTIONS:
         if isinstance(values.get(key), Mapping) and isinstance(over.get(key, {}), Mapping | None):

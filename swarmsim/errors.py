@@ -1,23 +1,23 @@
-"""Every error that swarmsim raises on purpose, and the sentence for a name that it does not know."""
+"""All errors that swarmsim raises, and the sentence for an unknown name."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class SwarmError(Exception):
-    """Base of all errors of this package; its text is one sentence for the user."""
+    """Base class of all errors of this package; the message is one sentence for the user."""
 
 
 class SettingsError(SwarmError):
-    """A flag, YAML key, value, file or environment that cannot be used."""
+    """A flag, a setting, a file or an environment cannot be used."""
 
 
 class MessageError(SwarmError):
-    """A message that cannot be sent or read as it stands."""
+    """A message cannot be sent or read."""
 
 
 class AddressError(SwarmError):
-    """No swarm serves an address, or another one already does."""
+    """No server serves this address, or another one already does."""
 
 
 class LinkClosed(SwarmError):
@@ -25,21 +25,21 @@ class LinkClosed(SwarmError):
 
 
 class StopRequested(LinkClosed):
-    """The launcher asks this component to stop, or is itself gone."""
+    """The launcher asked this component to stop, or has ended."""
 
 
 class WaitTimeout(SwarmError):
-    """What was waited for did not come within its bound."""
+    """A wait exceeded its timeout."""
 
 
 class ComponentFailed(SwarmError):
-    """A component raised, ended unasked or was killed.
+    """A component raised an exception, ended unexpectedly, was killed, or did not answer.
 
     Attributes:
         component: its name.
-        error_type: the class name of what it raised, or `ProcessEnded`.
-        message: the text of what it raised.
-        traceback_text: its own traceback, empty where its process could no longer tell.
+        error_type: the class name of its exception; `ProcessEnded` or `Silent` if it raised none.
+        message: the message of its exception, or how its process ended.
+        traceback_text: the traceback in its process; may be empty.
     """
 
     def __init__(self, component: str, error_type: str, message: str, traceback_text: str = "") -> None:
@@ -53,7 +53,7 @@ class ComponentFailed(SwarmError):
 
 
 def unknown(kind: str, name: object, allowed: Iterable[str], *, show: int = 12) -> str:
-    """Return the sentence for an unknown `name`: the first `show` allowed ones, and the nearest of all."""
+    """Return the sentence for an unknown `name`, with the first `show` allowed names and the nearest one."""
     choices = sorted(allowed)
     listed = ", ".join(choices[:show]) + (", …" if len(choices) > show else "")
     known = f"; known: {listed or 'none'}" if show else ""
@@ -61,14 +61,14 @@ def unknown(kind: str, name: object, allowed: Iterable[str], *, show: int = 12) 
 
 
 def nearest(name: object, allowed: Iterable[str]) -> str:
-    """Return the end of a sentence that names the allowed name nearest to `name`; empty where none is near."""
-    found = get_close_matches(str(name), sorted(allowed), n=1, cutoff=0.6)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    """Return "; did you mean …?" with the allowed name most similar to `name`, or "" if no name is similar."""
+    matches = get_close_matches(str(name), sorted(allowed), n=1, cutoff=0.6)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
 class Stalled(WaitTimeout):
-    """Nobody is left who could send what is waited for."""
+    """No other component is left that could send the message that is waited for."""
 
 
 class MessageRefused(MessageError):
-    """A message that reached its receiver and holds what that cannot use."""
+    """A received message holds a value that its receiver cannot use."""

@@ -76,7 +76,7 @@ class SwarmPolicy(torch.nn.Module):
         self.weights = torch.nn.Parameter(torch.from_numpy(np.stack(list(weights.values())).astype(np.float32)))
         self._rule = load_rule(aggregation)
         self._normalizer = normalizer
-        _, self._to_env_action = actions.simplified(action_space)
+        _, self._to_env_action = actions.to_model_space(action_space)
         self.set_seed(seed)
 
     def set_seed(self, seed: int) -> None:
@@ -186,7 +186,7 @@ class SwarmPolicy(torch.nn.Module):
             "n_actions": architecture.n_actions,
             "hidden": list(architecture.hidden),
             "continuous": architecture.continuous,
-            "action_space": actions.told(self.action_space),
+            "action_space": actions.encode_space(self.action_space),
             "observation_shape": list(self.observation_shape),
             "aggregation": self.aggregation,
             "normalizer": normalizer and {key: np.asarray(value).tolist() for key, value in normalizer.items()},
@@ -280,7 +280,7 @@ def _decode(fields: Mapping[str, Any], seed: int) -> SwarmPolicy:
     return SwarmPolicy(
         dict(zip(fields["names"], fields["weights"].numpy(), strict=True)),
         architecture,
-        actions.read(fields["action_space"]),
+        actions.decode_space(fields["action_space"]),
         observation_shape=tuple(fields["observation_shape"]),
         aggregation=fields["aggregation"],
         normalizer=_normalizer(architecture, fields["normalizer"]),

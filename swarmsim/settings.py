@@ -1,4 +1,4 @@
-"""Typed settings: a dataclass field tells type, default, bounds and help; what comes from outside is checked by it."""
+"""Typed settings: a dataclass field holds type, default, bounds and help, and checks values from outside."""
 
 import math
 from collections.abc import Mapping
@@ -8,26 +8,29 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from swarmsim.errors import SettingsError, nearest, unknown
 
+# How errors name a type, and the types of the values that it is read from; YAML reads 7e-4 as text.
+_SOURCES: dict[Any, tuple[str, tuple[type, ...]]] = {
+    int: ("a whole number", (int, str)),
+    float: ("a number", (int, float, str)),
+    bool: ("true or false", (bool,)),
+    str: ("text", (str,)),
+    NoneType: ("empty", (NoneType,)),
+}
 
-def setting(
-    default: Any,
-    help: str,
-    *,
-    minimum: float | None = None,
-    maximum: float | None = None,
-) -> Any:
+
+def setting(default: Any, help: str, *, minimum: float | None = None, maximum: float | None = None) -> Any:
     """Return a dataclass field with its help text and bounds."""
     return field(default=default, metadata={"help": help, "minimum": minimum, "maximum": maximum})
 
 
 def checked(settings_class: type, values: object, where: str) -> dict[str, Any]:
-    """Return `values` as arguments of `settings_class`; a string is read as the field's type.
+    """Return `values` as arguments of `settings_class`, converted to the types of its fields.
 
     Raises:
-        SettingsError: `values` is no mapping, has an unknown key, or a value of a wrong type or out of bounds.
+        SettingsError: `values` is not a mapping, has an unknown key, or a value of a wrong type or out of bounds.
     """
     if not isinstance(values, Mapping):
-        raise SettingsError(f"{where} is a mapping of settings, not {_told(values)}")
+        raise SettingsError(f"{where} must be a mapping of settings, not {_format(values)}")
     known = {f.name: f for f in fields(settings_class)}
     for key in values:
         if key not in known:
@@ -37,12 +40,12 @@ def checked(settings_class: type, values: object, where: str) -> dict[str, Any]:
 
 
 def checked_value(about: Field[Any], kind: Any, value: object, where: str) -> Any:
-    """Return `value` as `kind`, within the bounds of the field `about`.
+    """Return `value` converted to the type `kind`, within the bounds of the field `about`.
 
     Raises:
-        SettingsError: it is of another type or out of bounds.
+        SettingsError: it has another type or is out of bounds.
     """
-    result = _converted(kind, value, where)
+    result = _convert(kind, value, where)
     minimum, maximum = about.metadata.get("minimum"), about.metadata.get("maximum")
     for item in result if isinstance(result, tuple) else (result,):
         if isinstance(item, int | float) and not isinstance(item, bool):
@@ -53,80 +56,41 @@ def checked_value(about: Field[Any], kind: Any, value: object, where: str) -> An
     return result
 
 
-def _converted(kind: Any, value: object, where: str) -> Any:
-    options = _options(kind)
+def _convert(kind: Any, value: object, where: str) -> Any:
+    options = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     for option in options:
         try:
-            return _READERS[option](value) if option in _READERS else _read_other(option, value)
+            return _read(option, value)
         except (ValueError, TypeError, OverflowError):
             continue
     names = " or ".join(_kind_name(option) for option in options)
     hint = nearest(value, get_args(kind)) if get_origin(kind) is Literal else ""
-    raise SettingsError(f"{where} must be {names}, not {_told(value)}{hint}")
+    raise SettingsError(f"{where} must be {names}, not {_format(value)}{hint}")
 
 
-def _options(kind: Any) -> tuple[Any, ...]:
-    if get_origin(kind) in (Union, UnionType):
-        return tuple(option for part in get_args(kind) for option in _options(part))
-    return (kind,)
-
-
-def _read_whole(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise TypeError
-    return int(value)
-
-
-def _read_number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise TypeError
-    number = float(value)  # YAML reads 7e-4 as text
-    if not math.isfinite(number):
-        raise ValueError
-    return number
-
-
-def _read_boolean(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _read_text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise TypeError
-    return value
-
-
-def _read_none(value: object) -> None:
-    if value is not None:
-        raise TypeError
-
-
-_READERS = {int: _read_whole, float: _read_number, bool: _read_boolean, str: _read_text, NoneType: _read_none}
-_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "empty"}
-
-
-def _read_other(kind: Any, value: object) -> Any:
+def _read(kind: Any, value: Any) -> Any:
+    """Return `value` as one type; a ValueError, TypeError or OverflowError says that it is another one."""
     if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise ValueError
-        return value
+        return get_args(kind)[get_args(kind).index(value)]
     if get_origin(kind) is tuple:
         if not isinstance(value, list | tuple):
             raise TypeError
-        reader = _READERS[get_args(kind)[0]]
-        return tuple(reader(item) for item in value)
-    raise TypeError(f"a setting of type {kind} has no reader")
+        return tuple(_read(get_args(kind)[0], item) for item in value)
+    if not isinstance(value, _SOURCES[kind][1]) or value == "" or (isinstance(value, bool) and kind is not bool):
+        raise TypeError
+    result = None if kind is NoneType else kind(value)
+    if isinstance(result, float) and not math.isfinite(result):
+        raise ValueError
+    return result
 
 
 def _kind_name(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(repr(choice) for choice in get_args(kind))
     if get_origin(kind) is tuple:
-        return f"a list, each {_NAMES[get_args(kind)[0]]}"
-    return _NAMES[kind]
+        return f"a list, each item {_SOURCES[get_args(kind)[0]][0]}"
+    return _SOURCES[kind][0]
 
 
-def _told(value: object) -> str:
+def _format(value: object) -> str:
     return "empty" if value is None else repr(value) if isinstance(value, str | int | float) else type(value).__name__

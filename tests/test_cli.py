@@ -131,7 +131,7 @@ def test_no_rounds_do_nothing_and_say_so(in_tmp_path, capsys):
         (["--resume", "."], ". is no run directory: one has config.yaml, metrics.jsonl and checkpoint/"),
         (["--preset", "fast"], "--preset must be 'default' or 'reference', not 'fast'"),
         (["--env", "CartPoole-v1"], "unknown environment 'CartPoole-v1'; did you mean 'CartPole-v1'"),
-        (["--env", "tests.environments:Paired"], "Discrete, MultiDiscrete, MultiBinary or a Box of floats is needed"),
+        (["--env", "tests.environments:Paired"], "supported: Discrete, MultiDiscrete, MultiBinary and Box of floats"),
         (["--config", "missing.yaml"], "missing.yaml: there is no such settings file"),
     ],
 )
@@ -149,11 +149,11 @@ def test_a_wrong_flag_is_told_in_one_sentence_with_status_2(in_tmp_path, capsys,
     ("text", "sentence"),
     [
         ("", "my.yaml is empty"),
-        ("- 1", "my.yaml is a mapping of settings"),
+        ("- 1", "my.yaml must be a mapping of settings"),
         ("populaton: 5", "my.yaml: unknown key 'populaton'; known: "),
         ("population: lots", "my.yaml: population must be a whole number, not 'lots'"),
         ("a2c: {gama: 0.9}", "my.yaml: a2c: unknown key 'gama'"),
-        ("components: {x: {filepath: a.py}}", "components: these scripts are for Swarm(config_file)"),
+        ("components: {x: {filepath: a.py}}", "components: only Swarm(config_file) runs scripts"),
     ],
 )
 def test_a_wrong_settings_file_is_told_in_one_sentence_with_status_2(in_tmp_path, capsys, text, sentence):

@@ -1,4 +1,4 @@
-"""Settings: what a file and a call may say, and what they are told where it is wrong."""
+"""Settings: what a file and a call may hold, and the error sentences."""
 
 import re
 from dataclasses import asdict, fields
@@ -13,7 +13,7 @@ from swarmsim.learning.hyperparameters import A2CSettings, GeneticSettings, PPOS
 from tests.conftest import ROOT
 
 
-def test_the_default_file_says_what_the_defaults_are():
+def test_the_default_file_holds_the_defaults():
     assert make_config(read_file(ROOT / "swarm.yaml"), "swarm.yaml") == Config()
 
 
@@ -38,7 +38,7 @@ def test_the_examples_files_can_be_used(path):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_the_default_file_leaves_to_every_preset_what_the_preset_sets(preset):
+def test_the_default_file_overrides_nothing_that_a_preset_sets(preset):
     values = read_file(ROOT / "swarm.yaml") | {"preset": preset}
     assert make_config(values, "swarm.yaml") == make_config({"preset": preset}, "here")
 
@@ -84,7 +84,7 @@ def test_the_reference_preset_has_the_reference_systems_numbers():
     }
 
 
-def test_sections_are_laid_over_key_by_key():
+def test_sections_are_merged_key_by_key():
     values = merged({"rounds": 3, "a2c": {"gamma": 0.9, "n_steps": 7}}, {"rounds": 4, "a2c": {"gamma": 0.8}})
     config = make_config(values, "here")
     assert (config.rounds, config.a2c.gamma, config.a2c.n_steps) == (4, 0.8, 7)
@@ -99,14 +99,14 @@ def test_numbers_that_yaml_reads_as_text_are_numbers():
     [
         ("", "is empty: it needs settings"),
         ("# nothing\n", "is empty"),
-        ("- rounds\n- 5\n", "is a mapping of settings, such as 'rounds: 5', not list"),
-        ("just text", "is a mapping of settings, such as 'rounds: 5', not str"),
+        ("- rounds\n- 5\n", "must be a mapping of settings, such as 'rounds: 5', not list"),
+        ("just text", "must be a mapping of settings, such as 'rounds: 5', not str"),
         ("rounds: [5", "is not YAML at line 1"),
         ("a: b: c", "is not YAML at line 1"),
         ("\x00", "is not YAML"),
     ],
 )
-def test_a_file_that_holds_no_settings_is_told(tmp_path, text, sentence):
+def test_a_file_without_settings_is_refused(tmp_path, text, sentence):
     path = tmp_path / "my.yaml"
     path.write_text(text)
     with pytest.raises(SettingsError) as caught:
@@ -116,7 +116,7 @@ def test_a_file_that_holds_no_settings_is_told(tmp_path, text, sentence):
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path):
+def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     with pytest.raises(SettingsError, match="there is no such settings file"):
         read_file(tmp_path / "missing.yaml")
     with pytest.raises(SettingsError, match="cannot be read"):
@@ -144,21 +144,21 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path):
         ({"link": "queue"}, "link must be 'queues' or 'inprocess' or 'sockets', not 'queue'; did you mean 'queues'"),
         ({"preset": "refrence"}, "did you mean 'reference'"),
         ({"progress": "yes"}, "here: progress must be true or false, not 'yes'"),
-        ({"env": 7}, "here: env must be a text, not 7"),
+        ({"env": 7}, "here: env must be text, not 7"),
         ({"timeout": float("inf")}, "here: timeout must be a number"),
         ({"a2c": {"gama": 1}}, "here: a2c: unknown key 'gama'; .*did you mean 'gamma'"),
         ({"a2c": {"gamma": 1.5}}, "here: a2c: gamma must be at most 1, got 1.5"),
-        ({"a2c": {"hidden": 16}}, "here: a2c: hidden must be a list, each a whole number, not 16"),
+        ({"a2c": {"hidden": 16}}, "here: a2c: hidden must be a list, each item a whole number, not 16"),
         ({"a2c": {"hidden": [16, 0]}}, "here: a2c: hidden must be at least 1, got 0"),
-        ({"a2c": [1]}, "here: a2c is a mapping of settings, not list"),
+        ({"a2c": [1]}, "here: a2c must be a mapping of settings, not list"),
         ({"evolution": {"tournament_size": 0}}, "here: evolution: tournament_size must be at least 1"),
-        ({"components": ["x"]}, "here: components is a mapping of names to scripts, not list"),
+        ({"components": ["x"]}, "here: components must be a mapping of names to scripts, not list"),
         ({"components": {"x": {}}}, "here: components: x needs a filepath"),
         ({"components": {"x": {"file": "a.py"}}}, "here: components: x: unknown key 'file'; .*did you mean 'filepath'"),
         ({"settings": {"python": "x"}}, "here: settings: unknown key 'python'; .*did you mean 'python_cmd'"),
     ],
 )
-def test_a_wrong_key_or_value_is_told_in_one_sentence(values, sentence):
+def test_a_wrong_key_or_value_is_refused_in_one_sentence(values, sentence):
     with pytest.raises(SettingsError, match=sentence) as caught:
         make_config(values, "here")
     assert "\n" not in str(caught.value)

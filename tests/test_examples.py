@@ -139,9 +139,9 @@ def test_the_environment_keeps_to_gymnasiums_rules(monkeypatch):
         ),
         ({"aggregation": "nowhere:rule"}, "aggregation 'nowhere:rule': there is no module 'nowhere'"),
         ({"aggregation": "bold:bolder"}, "unknown name in bold 'bolder'; known: boldest, np; did you mean 'boldest'"),
-        ({"aggregation": "bold:np"}, "aggregation 'bold:np' is a function, not module"),
+        ({"aggregation": "bold:np"}, "aggregation 'bold:np' must be a function, not module"),
         ({"env": "harbour:Harbor"}, "unknown name in harbour 'Harbor'"),
-        ({"env": "harbour:np"}, "environment 'harbour:np' is a class of gymnasium.Env, not module"),
+        ({"env": "harbour:np"}, "environment 'harbour:np' must be a gymnasium.Env class, not module"),
         ({"env": "nowhere:Harbour"}, "environment 'nowhere:Harbour': there is no module 'nowhere'"),
     ],
 )
@@ -156,10 +156,10 @@ def test_what_is_not_there_is_told_before_anything_starts(monkeypatch, settings,
     [
         (
             "p.mean()",
-            "returns numbers of the shape (1, 3), one for each environment and action, not float64 of the shape ()",
+            "must return numbers of the shape (1, 3), one for each environment and action, not float64 of the shape ()",
         ),
-        ("p[0] * np.nan", "0 or more, not all of them 0"),
-        ("-p[0]", "0 or more, not all of them 0"),
+        ("p[0] * np.nan", "must be 0 or more, and in each row not all of them 0"),
+        ("-p[0]", "must be 0 or more, and in each row not all of them 0"),
     ],
 )
 def test_a_rule_that_returns_no_preferences_ends_the_run_by_its_name(tmp_path, result, sentence):

@@ -93,7 +93,7 @@ def _run_control(config: Config, address: Address, secret: str | None) -> None:
     from swarmsim.experiment.experiment import Experiment
     from swarmsim.views.terminal import TerminalReport
 
-    experiment = Experiment(config, TerminalReport(config.progress, config.verbose), joins=(address, secret))
+    experiment = Experiment(config, TerminalReport(config.progress, config.verbose), join=(address, secret))
     try:
         experiment.run()
     finally:

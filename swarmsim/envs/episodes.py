@@ -1,4 +1,4 @@
-"""Episodes of several environments, played side by side."""
+"""Episodes played in several environments at once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from swarmsim.envs.make import Environment
 
 
 @dataclass(frozen=True)
-class Step:
-    """What came of one action in each of N environments; rows of idle ones are zero.
+class StepResult:
+    """The outcome of one step in N environments; rows of idle environments are zero.
 
     Attributes:
         rewards: (N,).
-        terminated, truncated: (N,) booleans; where both hold, the episode counts as terminated.
-        final_observations: (N, n_inputs), the last observation of each episode that ended; None where none did.
+        terminated, truncated: (N,) booleans; an episode that is both counts as terminated only.
+        final_observations: (N, n_inputs), the last observation of each episode that ended; None if none ended.
     """
 
     rewards: NDArray[np.float32]
@@ -28,15 +28,14 @@ class Step:
 
 
 class Episodes:
-    """Exactly as many episodes as there are seeds, up to N of them side by side.
+    """Plays one episode per seed, up to N at a time, each to its end.
 
-    Episodes are numbered as they begin. An environment that ends one begins the next number; once
-    every number has begun, it stays idle. All are played to their end and all count, so that long
-    ones weigh as much as short ones.
+    Episodes are numbered in the order in which they begin. An environment whose episode ended begins the next one, and
+    stays idle if none is left. All episodes count, so that returns are not biased towards short ones.
 
     Args:
         envs: N environments of one shape.
-        seeds: of each episode, in the order of their numbers.
+        seeds: the seed of each episode, by number.
     """
 
     def __init__(self, envs: Sequence[Environment], seeds: Sequence[int]) -> None:
@@ -55,7 +54,7 @@ class Episodes:
             self._begin_next(slot)
 
     def state(self) -> dict[str, Any]:
-        """Return what has been played: of running episodes every action, which with its seed makes it again."""
+        """Return the state: of a running episode its actions, which reproduce it from its seed."""
         return {
             "seeds": list(self._seeds),
             "returns": list(self.returns),
@@ -64,16 +63,16 @@ class Episodes:
             "waiting": list(self._waiting),
             "observations": self.observations.copy(),
             "running": [
-                [number, list(actions)] if plays else None
-                for number, actions, plays in zip(self._numbers, self._actions, self.active.tolist(), strict=True)
+                [number, list(actions)] if is_active else None
+                for number, actions, is_active in zip(self._numbers, self._actions, self.active.tolist(), strict=True)
             ],
         }
 
     def restore(self, state: Mapping[str, Any], *, replay: bool) -> bool:
-        """Become what `state` told, the running episodes played again up to there, or else begun anew.
+        """Restore `state`; with `replay`, replay the actions of running episodes, otherwise restart these episodes.
 
         Returns:
-            Whether they came to the same observations, as those of an environment do that keeps to its seed.
+            Whether the replay reached the same observations; it does if its seed determines the environment.
         """
         self._seeds, self._waiting = list(state["seeds"]), list(state["waiting"])
         self.returns, self.lengths, self.ended = list(state["returns"]), list(state["lengths"]), list(state["ended"])
@@ -98,12 +97,12 @@ class Episodes:
 
     @property
     def numbers(self) -> NDArray[np.int64]:
-        """Of each environment, the number of the episode that it plays, or has played last, (N,)."""
+        """The number of each environment's current or last episode, (N,)."""
         return np.array(self._numbers)
 
     @property
     def n_steps(self) -> int:
-        """Environment steps so far, over all episodes."""
+        """Environment steps so far in all episodes."""
         return sum(self.lengths)
 
     def _begin_next(self, slot: int) -> None:
@@ -118,29 +117,32 @@ class Episodes:
         self._actions[slot] = []
         self.observations[slot], _ = self._envs[slot].reset(seed=self._seeds[number])
 
-    def step(self, actions: NDArray[Any]) -> Step:
-        """Take `actions`, (N,) counted from 0 or (N, D), where episodes play; `observations` and `active` move on."""
+    def step(self, actions: NDArray[Any]) -> StepResult:
+        """Step the active environments with their rows of `actions`: (N,) integers or (N, D) floats.
+
+        Updates `observations` (N, n_inputs) and `active` (N,).
+        """
         n_envs = len(self._envs)
         rewards = np.zeros(n_envs, np.float32)
         terminated, truncated = np.zeros(n_envs, np.bool_), np.zeros(n_envs, np.bool_)
         final_observations = None
         self.observations = self.observations.copy()
-        for slot, plays in enumerate(self.active.tolist()):
-            if not plays:
+        for slot, is_active in enumerate(self.active.tolist()):
+            if not is_active:
                 continue
             action = actions[slot].tolist()
             self._actions[slot].append(action)
-            observation, reward, ended, cut_off, _ = self._envs[slot].step(self._action_type(action))
+            observation, reward, is_terminated, is_truncated, _ = self._envs[slot].step(self._action_type(action))
             number = self._numbers[slot]
             self.observations[slot] = observation
             rewards[slot] = reward
             self.returns[number] += float(reward)
             self.lengths[number] += 1
-            if ended or cut_off:
-                terminated[slot], truncated[slot] = ended, cut_off and not ended
+            if is_terminated or is_truncated:
+                terminated[slot], truncated[slot] = is_terminated, is_truncated and not is_terminated
                 if final_observations is None:
                     final_observations = np.zeros_like(self.observations)
                 final_observations[slot] = observation
                 self.ended.append(number)
                 self._begin_next(slot)
-        return Step(rewards, terminated, truncated, final_observations)
+        return StepResult(rewards, terminated, truncated, final_observations)

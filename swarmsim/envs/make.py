@@ -1,4 +1,4 @@
-"""Gymnasium environments as the main job needs them: made by id, with observations and actions of one of two forms."""
+"""Makes Gymnasium environments with vectors as observations, and choices or vectors as actions."""
 
 from dataclasses import dataclass
 from typing import Any, cast
@@ -10,10 +10,10 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import FlattenObservation, TransformAction
 from numpy.typing import NDArray
 
-from swarmsim.envs.actions import simplified
+from swarmsim.envs.actions import to_model_space
 from swarmsim.errors import SettingsError, unknown
 from swarmsim.learning.distributions import Categorical, Distribution, Gaussian
-from swarmsim.plugins import own
+from swarmsim.plugins import load_object
 
 Environment = gymnasium.Env[NDArray[np.float32], Any]
 
@@ -24,7 +24,7 @@ class Shape:
 
     Attributes:
         n_inputs: numbers in an observation.
-        n_actions: to choose from; or, where they are `continuous`, numbers in an action.
+        n_actions: number of choices; numbers in an action if it is `continuous`.
     """
 
     n_inputs: int
@@ -33,35 +33,34 @@ class Shape:
 
     @property
     def distribution(self) -> Distribution:
-        """What the models draw actions from."""
+        """The action distribution of the models."""
         return Gaussian(self.n_actions) if self.continuous else Categorical(self.n_actions)
 
 
 def make_env(env_id: str) -> Environment:
-    """Return the environment of a Gymnasium id or a `module:Class`, its observations flattened to a vector.
+    """Return the environment of a Gymnasium id or a `module:Class`, with flat observations.
 
-    Its actions are Discrete, counted from 0, or a vector of numbers from -1 to 1 which is stretched to the bounds that
-    it has.
+    Its actions are Discrete, counted from 0, or vectors of numbers; -1 and 1 stand for the bounds, if it has bounds.
 
     Raises:
-        SettingsError: there is none of that id, it cannot be made here, or its spaces are not supported.
+        SettingsError: there is no such environment, it cannot be made here, or its spaces are not supported.
     """
     env = raw_env(env_id)
     try:
-        return _with_simple_actions(_with_vectors(env))
+        return _convert_actions(_flatten_observations(env))
     except ValueError as error:
         env.close()
         raise SettingsError(f"environment {env_id!r} {error}") from None
 
 
 def raw_env(env_id: str, **arguments: Any) -> gymnasium.Env[Any, Any]:
-    """Return the environment as it is, made with `arguments` such as `render_mode`.
+    """Return the unchanged environment, made with `arguments` such as `render_mode`.
 
     Raises:
-        SettingsError: there is none of that id, or it cannot be made here.
+        SettingsError: there is no such environment, or it cannot be made here.
     """
     try:
-        return gymnasium.make(_own_class(env_id) or env_id, **arguments)
+        return gymnasium.make(_plugin_spec(env_id) or env_id, **arguments)
     except gymnasium.error.UnregisteredEnv:
         raise SettingsError(unknown("environment", env_id, gymnasium.registry, show=0)) from None
     except ModuleNotFoundError as error:
@@ -71,37 +70,31 @@ def raw_env(env_id: str, **arguments: Any) -> gymnasium.Env[Any, Any]:
         raise SettingsError(f"environment {env_id!r} cannot be made: {first_line}") from None
 
 
-def _with_vectors(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
-    """Return the environment with its observations as vectors.
-
-    Raises:
-        ValueError: they have no fixed length.
-    """
+def _flatten_observations(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
     space = env.observation_space
     if isinstance(space, spaces.Box) and len(space.shape) == 1:
         return env
     if not space.is_np_flattenable:
-        raise ValueError(f"has {space} as observations; a space is needed whose elements have all the same size")
+        raise ValueError(f"has the observation space {space}; supported: spaces whose elements all have the same size")
     return FlattenObservation(env)
 
 
-def _with_simple_actions(env: gymnasium.Env[Any, Any]) -> Environment:
-    """Return the environment with Discrete actions from 0, or vectors; raises as `simplified`."""
+def _convert_actions(env: gymnasium.Env[Any, Any]) -> Environment:
     space = env.action_space
-    simple, to_own = simplified(space)
-    is_simple = isinstance(space, spaces.Discrete) and space == simple
-    return env if is_simple else TransformAction(env, to_own, simple)
+    model_space, to_env_action = to_model_space(space)
+    is_same = isinstance(space, spaces.Discrete) and space == model_space
+    return env if is_same else TransformAction(env, to_env_action, model_space)
 
 
-def _own_class(env_id: str) -> EnvSpec | None:
-    """Return how to make an environment that is named as `module:Class`, and is not registered under that name."""
+def _plugin_spec(env_id: str) -> EnvSpec | None:
+    """Return the spec of a `module:Class`; None if `env_id` is no such reference, or is registered."""
     _, colon, name = env_id.partition(":")
     if not colon or not name.isidentifier() or name in gymnasium.registry:
         return None
-    found = own(env_id, "environment")
-    if not (isinstance(found, type) and issubclass(found, gymnasium.Env)):
-        raise SettingsError(f"environment {env_id!r} is a class of gymnasium.Env, not {type(found).__name__}")
-    return EnvSpec(name, entry_point=cast(Any, found))
+    env_class = load_object(env_id, "environment")
+    if not (isinstance(env_class, type) and issubclass(env_class, gymnasium.Env)):
+        raise SettingsError(f"environment {env_id!r} must be a gymnasium.Env class, not {type(env_class).__name__}")
+    return EnvSpec(name, entry_point=cast(Any, env_class))
 
 
 def shape_of(env_id: str) -> Shape:
@@ -112,7 +105,7 @@ def shape_of(env_id: str) -> Shape:
 
 
 def reward_threshold(env_id: str) -> float | None:
-    """Return the score from which the environment counts as solved, where Gymnasium knows one; raises as `raw_env`."""
+    """Return the score at which the environment counts as solved, if Gymnasium knows one; raises as `raw_env`."""
     env = raw_env(env_id)
     env.close()
     return None if env.spec is None else env.spec.reward_threshold

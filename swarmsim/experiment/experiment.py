@@ -1,4 +1,4 @@
-"""The main job: train → evaluate → evolve → evaluate, round by round, and the History of it."""
+"""The main job: each round trains, evaluates, evolves and evaluates again; the History holds the results."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -18,8 +18,8 @@ from swarmsim.config import Config
 from swarmsim.envs.make import Shape, reward_threshold, shape_of
 from swarmsim.errors import ComponentFailed, SettingsError, SwarmError
 from swarmsim.experiment.monitor import Monitor
-from swarmsim.launcher.interrupts import noted_interrupts
-from swarmsim.launcher.supervisor import Policy, Supervisor, Told
+from swarmsim.launcher.interrupts import deferred_interrupts
+from swarmsim.launcher.supervisor import OnHealed, RestartPolicy, Supervisor
 from swarmsim.launcher.swarm import Swarm
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.endpoint import Address
@@ -33,12 +33,12 @@ PAUSE_SECONDS, STATES_SECONDS = 1.0, 0.7
 
 
 def start_main_job(
-    stack: ExitStack, config: Config, roles: Iterable[Role], tell: Told = lambda *_: None
+    stack: ExitStack, config: Config, roles: Iterable[Role], on_healed: OnHealed = lambda *_: None
 ) -> tuple[Swarm, Control]:
-    """Start `roles`, all components but control, which is this process, and have them stopped with `stack`.
+    """Start `roles`, and control in this process; `stack` stops all of them at its end.
 
     Args:
-        tell: is told of each component that fails, and what becomes of it.
+        on_healed: called with each failure of a component that was healed, and how.
     """
     if config.link == "inprocess":
         stack.enter_context(threadpool_limits(1))
@@ -48,21 +48,22 @@ def start_main_job(
     roles = list(roles)
     for role in roles:
         swarm.add_role(role, address)
-    care = Supervision(list(swarm.components))
+    supervision = Supervision(list(swarm.components))
     if config.link != "inprocess":
         models = [role.name for role in roles if role.is_expendable]
-        care = Supervisor(swarm, client, Policy(config.restart, config.max_restarts), models, tell)
-    control = Control(client, CONTROL, OBSERVATION, config.timeout, care)
+        policy = RestartPolicy(config.restart, config.max_restarts)
+        supervision = Supervisor(swarm, client, policy, models, on_healed)
+    control = Control(client, CONTROL, OBSERVATION, config.timeout, supervision)
     swarm.start()
-    care.start()
+    supervision.start()
     return swarm, control
 
 
 def join_main_job(stack: ExitStack, config: Config, address: Address, secret: str | None) -> Control:
-    """Join, as control, the components that were started as programs of their own, and leave them with `stack`.
+    """Join the components that users started as separate programs, as their control; `stack` leaves them at its end.
 
     Raises:
-        WaitTimeout: some of them are not there.
+        WaitTimeout: a component is missing.
     """
     client = stack.enter_context(Client("control", *address, secret=secret))
     await_all(client, config.population, config.timeout)
@@ -73,15 +74,15 @@ class Experiment:
     """One run of the main job.
 
     Args:
-        joins: the address of a swarm whose components run already, and its secret, if it has one; None to start them.
-        resume: whether to go on with the run that lies in `config.out`; without a checkpoint there, it begins anew.
+        resume: whether to resume the run in `config.out`; it begins anew if there is no checkpoint.
+        join: address and optional secret of a swarm whose components are already running; None to start them.
 
     Attributes:
-        history: the rounds done so far; it stays where a run fails or is interrupted.
-        checkpoint: the last one written, or gone on from.
+        history: the rounds completed so far, also after a failure or an interrupt.
+        checkpoint: the last checkpoint written or resumed from.
 
     Raises:
-        SettingsError: what was asked for cannot be run.
+        SettingsError: the settings cannot be used.
     """
 
     def __init__(
@@ -90,17 +91,17 @@ class Experiment:
         report: Report | None = None,
         *,
         resume: bool = False,
-        joins: tuple[Address, str | None] | None = None,
+        join: tuple[Address, str | None] | None = None,
     ) -> None:
         if config.components:
-            raise SettingsError("components: these scripts are for Swarm(config_file); the main job brings its own")
+            raise SettingsError("components: only Swarm(config_file) runs scripts; the main job has its own components")
         self.config = config
         self.report = report or Report()
         self.resume = resume
-        self.joins = joins
+        self.join = join
         add_module_path(config.modules, (config.env, config.aggregation))
         self.shape: Shape = shape_of(config.env)
-        load_rule(config.aggregation)  # an unknown one is to be told before anything starts
+        load_rule(config.aggregation)  # refuses an unknown rule before anything starts
         self.workers = n_workers(config)
         self.history = History(
             settings={
@@ -118,18 +119,18 @@ class Experiment:
         self._swarm: Swarm | None = None
         self._states: Mapping[str, Any] = {}
         self._results: dict[str, Result] = {}
-        self._task: Message | None = None
+        self._open_request: Message | None = None
         self._phase = ""
         self._began = time.monotonic()
 
     def run(self) -> History:
-        """Run all rounds that are not done yet, or until the report wants it to stop, and return their history.
+        """Run the remaining rounds, or until the report wants the run to stop, and return the history.
 
         Raises:
             SettingsError: the run directory cannot be used.
-            ComponentFailed: a component failed, and could not be healed; the rounds before are kept.
-            WaitTimeout: no component said anything for longer than `timeout`, though all still answer.
-            KeyboardInterrupt: interrupted; what was learned until then is in a checkpoint.
+            ComponentFailed: a component failed and could not be replaced; the rounds before are kept.
+            WaitTimeout: a phase made no progress for `timeout` seconds, although all components still answer.
+            KeyboardInterrupt: interrupted; a checkpoint holds what was learned until then.
         """
         if self.config.rounds == 0:
             return self.history
@@ -137,44 +138,44 @@ class Experiment:
             self._open_directory(stack)
             stack.callback(self.report.close)
             self._began = time.monotonic() - self.history.wall_seconds
-            stack.callback(self._tell_wall_seconds)
+            stack.callback(self._update_wall_seconds)
             if len(self.history) >= self.config.rounds:
-                self.report.noted(f"{len(self.history)} rounds are done already, which is all that was asked for")
+                self.report.noted(f"{len(self.history)} rounds are done already, and rounds is {self.config.rounds}")
                 return self.history
             roles, control = self._roles_and_control(stack)
             self.report.began(self.history, self.config.rounds)
-            with noted_interrupts() as was_interrupted:
+            with deferred_interrupts() as was_interrupted:
                 started = {} if self._swarm is None else self._swarm.components
                 control.observer = Monitor(self.report, self.history, started, was_interrupted)
                 try:
                     while len(self.history) < self.config.rounds:
-                        self._round(control)
+                        self._run_round(control)
                 except Interrupted:
-                    self._save_where_it_stands(control, roles)
+                    self._save_unfinished_round(control, roles)
                     if was_interrupted():
                         raise KeyboardInterrupt from None
                 except SwarmError as error:
                     if isinstance(error, ComponentFailed):
-                        self._tell_failure(error, None)
+                        self._record_failure(error, None)
                     if control.supervision.failure is not None or not isinstance(error, ComponentFailed):
-                        self._save_where_it_stands(control, roles)
+                        self._save_unfinished_round(control, roles)
                     raise
         return self.history
 
     def _roles_and_control(self, stack: ExitStack) -> tuple[list[Role], Control]:
-        if self.joins is not None:
-            control = join_main_job(stack, self.config, *self.joins)
+        if self.join is not None:
+            control = join_main_job(stack, self.config, *self.join)
             workers = len(list(control.client.rooms().in_room(OBSERVATION)))
             self.history.settings = {**self.history.settings, "workers": workers}
             return [], control
         roles = main_job(self.config, self.shape, self._states)
-        self._swarm, control = start_main_job(stack, self.config, roles, self._tell_failure)
+        self._swarm, control = start_main_job(stack, self.config, roles, self._record_failure)
         return roles, control
 
-    def _tell_wall_seconds(self) -> None:
+    def _update_wall_seconds(self) -> None:
         self.history.wall_seconds = time.monotonic() - self._began
 
-    # --- what it leaves behind
+    # --- run directory
 
     def _open_directory(self, stack: ExitStack) -> None:
         if self.config.out is None:
@@ -184,18 +185,17 @@ class Experiment:
             self._directory = RunDirectory.resume(Path(self.config.out), keep)
         else:
             settings = {**asdict(self.config), "workers": self.workers}
-            for of_swarm in ("settings", "components"):
-                del settings[of_swarm]
-            for of_learning in ("ppo", "a2c"):
-                settings[of_learning]["hidden"] = list(settings[of_learning]["hidden"])
+            del settings["settings"], settings["components"]
+            for learner in ("ppo", "a2c"):
+                settings[learner]["hidden"] = list(settings[learner]["hidden"])
             self._directory = RunDirectory.create(self.config.out, self.config.env, settings, keep)
         directory = self._directory
         if self.resume:
-            self._go_on_from(directory)
+            self._restore(directory)
         self.history.directory = directory.path
         stack.callback(lambda: directory.close(self.history))
 
-    def _go_on_from(self, directory: RunDirectory) -> None:
+    def _restore(self, directory: RunDirectory) -> None:
         newest = directory.newest(lambda damaged: self.report.noted(f"{damaged}; the one before it is used"))
         if newest is None:
             self.report.noted(f"{directory.path} holds no checkpoint yet: the run begins anew")
@@ -203,42 +203,42 @@ class Experiment:
             self.checkpoint, state = newest
             self.history = History.from_state(state["history"], self.history.settings, directory.path)
             self._results = {
-                phase: (EvolutionResult if phase == EVOLVE else JobResult)(**told)
-                for phase, told in state["results"].items()
+                phase: (EvolutionResult if phase == EVOLVE else JobResult)(**fields)
+                for phase, fields in state["results"].items()
             }
-            self._states, self._task = state["components"], state["task"]
+            self._states, self._open_request = state["components"], state["task"]
         directory.restore(self.history)
 
-    def _save(self, directory: RunDirectory, states: Mapping[str, Any], *, complete: bool) -> None:
-        self._tell_wall_seconds()
+    def _write_checkpoint(self, directory: RunDirectory, states: Mapping[str, Any], *, complete: bool) -> None:
+        self._update_wall_seconds()
         state = {
             "history": self.history.to_state(),
             "results": {phase: asdict(result) for phase, result in self._results.items()},
-            "task": self._task,
+            "task": self._open_request,
             "components": states,
         }
         number = len(self.history) + (not complete)
         self.checkpoint = directory.save(number, state, complete=complete)
 
-    def _save_where_it_stands(self, control: Control, roles: Iterable[Role]) -> None:
-        """Keep what was learned in a round that cannot end now, as far as it can be had soon."""
+    def _save_unfinished_round(self, control: Control, roles: Iterable[Role]) -> None:
+        """Write a checkpoint within a round; a component that does not answer soon is saved in its last saved state."""
         if self._directory is None:
-            if self.joins is not None:
-                control.pause(PAUSE_SECONDS)  # its components stay, and would play on for nobody
+            if self.join is not None:
+                control.pause(PAUSE_SECONDS)  # its components keep running, and would continue the job
             return
-        self._task = control.open_request
+        self._open_request = control.open_request
         try:
-            # a run that cannot be paused goes on without the episodes that are running, as if its process had died
-            stands = control.supervision.failure is None and control.pause(PAUSE_SECONDS)
+            # if the environment does not pause, its last saved state is used, as if its process had died
+            is_paused = control.supervision.failure is None and control.pause(PAUSE_SECONDS)
             states = control.states(STATES_SECONDS)
             for role in roles:
-                if role.name not in states or (role.name == ENVIRONMENT and not stands):
+                if role.name not in states or (role.name == ENVIRONMENT and not is_paused):
                     states[role.name] = role.last_saved_state(control.client.address)
-            self._save(self._directory, states, complete=False)
+            self._write_checkpoint(self._directory, states, complete=False)
         except SwarmError as error:
-            self.report.noted(f"of this moment no checkpoint could be made: {error}")
+            self.report.noted(f"no checkpoint of the unfinished round could be written: {error}")
 
-    def _tell_failure(self, failure: ComponentFailed, fate: str | None) -> None:
+    def _record_failure(self, failure: ComponentFailed, remedy: str | None) -> None:
         self.history.failures.append(
             {
                 "round": len(self.history) + 1,
@@ -247,15 +247,15 @@ class Experiment:
                 "error": failure.error_type,
                 "message": failure.message,
                 "traceback": failure.traceback_text,
-                "healed": fate is not None,
+                "healed": remedy is not None,
             }
         )
-        if fate is not None:
-            self.report.noted(f"{failure}; {fate}")
+        if remedy is not None:
+            self.report.noted(f"{failure}; {remedy}")
 
-    # --- a round
+    # --- rounds
 
-    def _round(self, control: Control) -> None:
+    def _run_round(self, control: Control) -> None:
         number = len(self.history) + 1
         control.supervision.reset_restart_counts()
         for phase in (TRAIN, EVALUATE, EVOLVE, EVALUATE_EVOLVED):
@@ -263,32 +263,34 @@ class Experiment:
                 raise Interrupted
             if phase not in self._results:
                 self._phase = phase
-                self._results[phase] = self._evolve(number, control) if phase == EVOLVE else self._play(number, control)
+                self._results[phase] = (
+                    self._evolve(number, control) if phase == EVOLVE else self._run_job(number, control)
+                )
         record = self._record(number)
         self._results = {}
         self.history.rounds.append(record)
         if self._directory is None:
             control.request_snapshots()
         else:
-            self._save(self._directory, control.states(), complete=True)
+            self._write_checkpoint(self._directory, control.states(), complete=True)
             self._directory.add_round(self.history)
         self.report.round_ended(record)
 
-    def _play(self, number: int, control: Control) -> JobResult:
+    def _run_job(self, number: int, control: Control) -> JobResult:
         phase = self._phase
         n_episodes = self.config.episodes if phase == TRAIN else self.config.eval_episodes
         self.report.phase_began(number, phase, n_episodes)
-        again, self._task = self._task, None
+        request, self._open_request = self._open_request, None
         result = control.play(
-            n_episodes, deterministic=phase != TRAIN, on_progress=self.report.episodes_ended, request=again
+            n_episodes, deterministic=phase != TRAIN, on_progress=self.report.episodes_ended, request=request
         )
         self.report.phase_ended(number, phase, result)
         return result
 
     def _evolve(self, number: int, control: Control) -> EvolutionResult:
         self.report.phase_began(number, EVOLVE, 0)
-        again, self._task = self._task, None
-        result = control.evolve(request=again)
+        request, self._open_request = self._open_request, None
+        result = control.evolve(request=request)
         self.report.phase_ended(number, EVOLVE, result)
         return result
 

@@ -1,4 +1,4 @@
-"""The main job as a user runs it: with the views that its settings ask for."""
+"""`run`: the main job, with the views that the settings choose."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +12,10 @@ from swarmsim.views.report import Report, Reports
 
 
 def experiment(config: Config, report: Report, *, resume: bool = False) -> Experiment:
-    """Return a run of these settings, which tells `report`, and the views that the settings ask for.
+    """Return an Experiment that reports to `report` and to the views that the settings choose.
 
     Raises:
-        SettingsError: what was asked for cannot be run, or a view needs what is not installed.
+        SettingsError: the settings cannot be used, or a view needs a package that is not installed.
     """
     return Experiment(config, Reports([report, *_views(config)]), resume=resume)
 
@@ -45,15 +45,17 @@ def run(
     """Run the main job, and return its History.
 
     Args:
-        config_file: YAML settings to start from, such as swarm.yaml.
-        resume: the directory of a run to resume until it has `rounds` rounds; other settings may only repeat the run's.
-        report: is told what happens while it runs.
-        settings: any keys of swarm.yaml, over those of the file: `run(rounds=5, population=20, seed=1)`;
-            sections are mappings: `run(a2c={"learning_rate": 0.002})`.
+        config_file: a YAML file of settings, for example swarm.yaml.
+        resume: directory of a run to resume until `rounds` rounds in all are done; other settings must repeat its own.
+        report: receives what happens during the run.
+        settings: any keys of swarm.yaml; they override the file: `run(rounds=5, population=20, seed=1)`.
+            Sections are mappings: `run(a2c={"learning_rate": 0.002})`.
 
     Raises:
-        SettingsError: a setting is unknown or cannot be used.
-        ComponentFailed, WaitTimeout, KeyboardInterrupt: as `Experiment.run`.
+        SettingsError: a setting is unknown or its value cannot be used.
+        ComponentFailed: a component failed and could not be replaced; the rounds before are kept.
+        WaitTimeout: a phase made no progress for `timeout` seconds, although all components still answer.
+        KeyboardInterrupt: interrupted; a checkpoint holds what was learned until then.
     """
     if resume is not None:
         return experiment(resumed_config(resume, settings, config_file), report or Report(), resume=True).run()

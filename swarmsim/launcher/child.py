@@ -1,4 +1,4 @@
-"""`Child`: one part of a swarm as its launcher sees it, in this process or in one of its own."""
+"""`Child`: a component as its launcher sees it, in the launcher's own process or in a separate one."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import Literal
 
 from swarmsim.errors import ComponentFailed, WaitTimeout
-from swarmsim.launcher.child_main import Script, component_process, foreign_script
+from swarmsim.launcher.child_main import Script, run_component, run_external_script
 from swarmsim.messaging.links import served_link
 from swarmsim.messaging.process_context import PROCESS
 
@@ -30,11 +30,11 @@ class Child(ABC):
     """One component of a swarm, as its launcher sees it.
 
     Attributes:
-        target: what it runs.
+        target: the script or function that it runs.
         delay: seconds to wait after its start.
-        state: `left` is the end of a script that had itself closed its clients.
-        failure: how it failed, where it did.
-        on_failure: told of a failure after its start; None has it raised by what this process waits in.
+        state: `left` means that a script closed its clients and ended.
+        failure: its last failure.
+        on_failure: called when it fails after its start; if None, the launcher's current wait raises the failure.
     """
 
     def __init__(self, name: str, target: Script | Callable[[], None], delay: float) -> None:
@@ -47,20 +47,20 @@ class Child(ABC):
 
     @property
     def process_id(self) -> int | None:
-        """The process that it runs in; None where that is this one, or there is none."""
+        """The id of its separate process, if it has one."""
         return None
 
     @property
     def main(self) -> Callable[[], None]:
-        """What it runs where this Python runs it."""
+        """The function to call when this Python runs it."""
         return self.target.run if isinstance(self.target, Script) else self.target
 
     @property
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
         return self.state in ("starting", "ready")
 
     def fail(self, error_type: str, message: str, traceback_text: str = "") -> ComponentFailed:
-        """Return the failure that this component now has."""
+        """Mark this component as failed, and return the failure."""
         self.state = "failed"
         self.failure = ComponentFailed(self.name, error_type, message, traceback_text)
         return self.failure
@@ -70,29 +70,28 @@ class Child(ABC):
         """Start it, and return when it waits for messages.
 
         Raises:
-            ComponentFailed: it, or another component of this launcher, failed meanwhile.
-            WaitTimeout: it did not come so far.
+            ComponentFailed: it failed or was not ready in time, or another component of this launcher failed.
         """
 
     @abstractmethod
     def kill(self, error_type: str, message: str) -> None:
-        """End it at once, wherever it is, as one that has failed."""
+        """Kill it, and mark it as failed."""
 
     @abstractmethod
     def ask_to_stop(self, deadline: float) -> None:
-        """Ask it to stop, and wait for that until `deadline` (as `time.monotonic`)."""
+        """Ask it to stop, and wait for its end until `deadline` (as `time.monotonic`)."""
 
     @abstractmethod
     def terminate(self, deadline: float) -> None:
-        """Have it end after `deadline`, as far as it lets itself."""
+        """Send it SIGTERM if it still runs at `deadline`."""
 
     @abstractmethod
     def end(self, deadline: float) -> None:
-        """Have nothing of it left after `deadline`."""
+        """Kill it if it still runs at `deadline`, and release its resources."""
 
 
 class LocalChild(Child):
-    """A component inside this process: its handlers are called while this process waits for a message."""
+    """A component in the launcher's process; its handlers are called while the launcher waits for a message."""
 
     def start(self) -> None:
         before = PROCESS.closers()
@@ -103,9 +102,9 @@ class LocalChild(Child):
         except BaseException as error:
             raise self.fail(type(error).__name__, str(error), traceback.format_exc()) from error
         finally:
-            promised = PROCESS.closers()
-            self._farewells = {key: promised[key] for key in promised.keys() - before.keys()}
-        if not self._farewells:
+            closers = PROCESS.closers()
+            self._closers = {key: closers[key] for key in closers.keys() - before.keys()}
+        if not self._closers:
             raise self.fail("ProcessEnded", "it ended before it waited for a message")
         self.state = "ready"
 
@@ -119,14 +118,14 @@ class LocalChild(Child):
         self.end(deadline)
 
     def end(self, deadline: float) -> None:
-        for key, farewell in self._farewells.items():
+        for key, close in self._closers.items():
             if key in PROCESS.closers():
-                farewell()
+                close()
         self.state = "stopped"
 
 
 class ChildProcess(Child):
-    """A component in a process of its own."""
+    """A component in a separate process."""
 
     def __init__(self, name: str, target: Script | Callable[[], None], delay: float, start_method: StartMethod) -> None:
         super().__init__(name, target, delay)
@@ -134,16 +133,16 @@ class ChildProcess(Child):
             multiprocessing.get_context("fork") if start_method == "fork" else multiprocessing.get_context("spawn")
         )
         self._is_script = isinstance(target, Script)
-        self._is_foreign = isinstance(target, Script) and target.is_foreign
+        self._is_external = isinstance(target, Script) and target.is_external
         self._watched: tuple[int, ...] = ()
 
     def start(self) -> None:
         self.failure, self._watched = None, ()
         self._reports, reports = self._context.Pipe(duplex=False)
-        lifeline, self._lifeline = self._context.Pipe(duplex=False)
-        for own in (self._reports, self._lifeline):
-            PROCESS.release_after_fork(own, own.close)
-        self.process = self._make_process(reports, lifeline)
+        stop_pipe, self._stop_pipe = self._context.Pipe(duplex=False)
+        for pipe in (self._reports, self._stop_pipe):
+            PROCESS.release_after_fork(pipe, pipe.close)
+        self.process = self._make_process(reports, stop_pipe)
         with warnings.catch_warnings():
             # the only threads are those of numpy's matrix library, which ends them itself before a fork
             warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
@@ -152,12 +151,12 @@ class ChildProcess(Child):
             except OSError as error:
                 raise self.fail("OSError", f"its process cannot be made: {error.strerror}") from None
             finally:
-                for its in (reports, lifeline):
-                    its.close()
+                for pipe in (reports, stop_pipe):
+                    pipe.close()
         self.state = "starting"
         self._watched = self._reports.fileno(), self.process.sentinel
-        for source, notice in zip(self._watched, (self._read_reports, self._process_ended), strict=True):
-            PROCESS.add_reader(source, notice)
+        for source, handler in zip(self._watched, (self._read_reports, self._handle_end), strict=True):
+            PROCESS.add_reader(source, handler)
         try:
             PROCESS.wait(
                 START_SECONDS, f"component {self.name!r} to wait for messages", until=lambda: self.state != "starting"
@@ -165,32 +164,30 @@ class ChildProcess(Child):
         except WaitTimeout as error:
             raise self.fail("WaitTimeout", str(error)) from None
 
-    def _make_process(self, reports: Connection, lifeline: Connection) -> BaseProcess:
-        run: Callable[..., None] = foreign_script if self._is_foreign else component_process
-        what = self.target if self._is_foreign else self.main
-        common = what, reports, lifeline, served_link()
-        arguments = common if self._is_foreign else (*common, self._is_script)
+    def _make_process(self, reports: Connection, stop_pipe: Connection) -> BaseProcess:
+        run: Callable[..., None] = run_external_script if self._is_external else run_component
+        target = self.target if self._is_external else self.main
+        common = target, reports, stop_pipe, served_link()
+        arguments = common if self._is_external else (*common, self._is_script)
         return self._context.Process(target=run, args=arguments, name=f"swarmsim-{self.name}")
 
     def _read_reports(self) -> None:
-        """Take in what the process tells of itself."""
         try:
             while self._reports.poll():
-                self._take(json.loads(self._reports.recv_bytes()))
+                self._handle_report(**json.loads(self._reports.recv_bytes()))
         except EOFError:
             PROCESS.remove_reader(self._reports.fileno())
 
-    def _take(self, told: dict[str, str]) -> None:
-        event = told.pop("event")
+    def _handle_report(self, event: str, **failure: str) -> None:
         if event == "failed":
-            self._failed(**told)
+            self._handle_failure(**failure)
         elif event == "ready":
             self.state = "ready"
         elif event == "left" and self.state == "ready":
             self.state = "left"
 
-    def _failed(self, error_type: str, message: str, traceback_text: str = "") -> None:
-        """Tell of a failure: whoever waits for the start, or else whom it concerns."""
+    def _handle_failure(self, error_type: str, message: str, traceback_text: str = "") -> None:
+        """Raise a failure during the start, or if nobody handles later ones; else call `on_failure`."""
         was_starting = self.state == "starting"
         failure = self.fail(error_type, message, traceback_text)
         if was_starting or self.on_failure is None:
@@ -202,8 +199,8 @@ class ChildProcess(Child):
         for source in self._watched:
             PROCESS.remove_reader(source)
 
-    def _process_ended(self) -> None:
-        """Raise how the process ended, at every notice until the component is stopped."""
+    def _handle_end(self) -> None:
+        """Report an unexpected end of the process, in every wait until the component is stopped."""
         if self.failure is None:
             self._read_reports()
         if self.state == "left":
@@ -213,7 +210,7 @@ class ChildProcess(Child):
         if self.failure is None:
             self.process.join(KILL_SECONDS)
             when = "before it waited for a message" if self.state == "starting" else "without leaving the swarm"
-            self._failed("ProcessEnded", f"its process {_how_it_ended(self.process.exitcode)} {when}")
+            self._handle_failure("ProcessEnded", f"its process {_format_exit(self.process.exitcode)} {when}")
         elif self.on_failure is None:
             raise self.failure
 
@@ -224,12 +221,12 @@ class ChildProcess(Child):
     def kill(self, error_type: str, message: str) -> None:
         self.process.kill()
         if self.failure is None:
-            self._failed(error_type, message)
+            self._handle_failure(error_type, message)
 
     def ask_to_stop(self, deadline: float) -> None:
         self._unwatch()
-        PROCESS.forget_resource(self._lifeline)
-        self._lifeline.close()
+        PROCESS.forget_resource(self._stop_pipe)
+        self._stop_pipe.close()
         self._wait_until(deadline)
 
     def _wait_until(self, deadline: float) -> None:
@@ -247,7 +244,7 @@ class ChildProcess(Child):
         if self.process.is_alive():
             self.process.kill()
             self.process.join(KILL_SECONDS)
-        if self._is_foreign and pid is not None:
+        if self._is_external and pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
         PROCESS.forget_resource(self._reports)
@@ -256,7 +253,7 @@ class ChildProcess(Child):
         self.state = "stopped"
 
 
-def _how_it_ended(exit_code: int | None) -> str:
+def _format_exit(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
         return f"was killed by {signal.Signals(-exit_code).name}"
     return f"ended with status {exit_code}"

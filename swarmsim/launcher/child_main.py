@@ -1,4 +1,4 @@
-"""Inside a component's own process: run it, tell the launcher when it is ready, and how it failed."""
+"""The main functions of a component's process: run it, and report to the launcher when it is ready or has failed."""
 
 import contextlib
 import ctypes
@@ -24,19 +24,19 @@ from swarmsim.messaging.links import Link, serve_on
 from swarmsim.messaging.process_context import PROCESS
 
 PR_SET_PDEATHSIG = 1
-# Short enough for a report to be written at once: a launcher never waits for its second half.
+# A report must fit into a pipe's buffer: it is then written at once, and a launcher never waits for the rest of it.
 LONGEST_MESSAGE, LONGEST_TRACEBACK = 1500, 6000
 
-FOREIGN_MAIN = "from swarmsim.launcher.child_main import main; main()"
+EXTERNAL_MAIN = "from swarmsim.launcher.child_main import main; main()"
 
 
 @dataclass(frozen=True)
 class Script:
-    """A Python file of the user's; it gets its component's name as `sys.argv[1]`.
+    """A user's Python file; `sys.argv[1]` is its component's name.
 
     Attributes:
-        python: the Python that runs it; None for this one, in a process forked from the launcher.
-        terminal: the command that opens a terminal for it, in which it then runs.
+        python: the Python interpreter for it; None for a process forked from the launcher.
+        terminal: the command that opens a terminal to run it in.
     """
 
     name: str
@@ -45,69 +45,69 @@ class Script:
     terminal: str | None = None
 
     @property
-    def is_foreign(self) -> bool:
-        """Whether another program than this Python runs it."""
+    def is_external(self) -> bool:
+        """Whether another program runs it, not a process forked from the launcher."""
         return self.python is not None or self.terminal is not None
 
     def run(self) -> None:
-        """Run the file as a main program, its folder first on the path."""
-        before = sys.argv, sys.path[:]
+        """Run the file as a main program, with its folder first in `sys.path`."""
+        previous = sys.argv, sys.path[:]
         sys.argv = [str(self.path), self.name]
         sys.path.insert(0, str(self.path.parent))
         try:
             runpy.run_path(str(self.path), run_name="__main__")
         finally:
-            sys.argv, sys.path[:] = before
+            sys.argv, sys.path[:] = previous
 
-    def command(self, reports: Connection, lifeline: Connection, link: Link) -> list[str]:
-        """Return the command line of a foreign script's process."""
+    def command(self, reports: Connection, stop_pipe: Connection, link: Link) -> list[str]:
+        """Return the command line of an external script's process."""
         terminal = [] if self.terminal is None else shlex.split(self.terminal)
         python = self.python or sys.executable
         return [
             *terminal,
             python,
             "-c",
-            FOREIGN_MAIN,
+            EXTERNAL_MAIN,
             self.name,
             str(self.path),
             str(reports.fileno()),
-            str(lifeline.fileno()),
+            str(stop_pipe.fileno()),
             link,
         ]
 
 
-def component_process(
+def run_component(
     target: Callable[[], None],
     reports: Connection,
-    lifeline: Connection,
+    stop_pipe: Connection,
     link: Link,
     outlives_launcher: bool = True,
 ) -> None:
-    """Run `target` as a component, in a process forked or spawned for it; end the process where it fails.
+    """Run `target` as a component in a process forked or spawned for it; exit with status 1 if it fails.
 
     Args:
-        reports: what this process tells its launcher goes in here.
-        lifeline: its other end is closed when the launcher wants this component to stop, or is gone.
-        link: that a `Server` of the component serves on.
-        outlives_launcher: for as long as it takes to tidy up; otherwise it is killed at once where the launcher is,
-            even if it is stuck or stopped.
+        reports: pipe to the launcher.
+        stop_pipe: pipe whose other end the launcher closes when it wants this component to stop, or ends.
+        link: the link that a `Server` of the component serves on.
+        outlives_launcher: whether it may clean up after the launcher has ended; if not, it is killed together with the
+            launcher, even if it is stuck or stopped.
     """
     if not outlives_launcher:
-        _die_with_the_launcher(lifeline)
+        _die_with_the_launcher(stop_pipe)
     gc.freeze()  # collecting what the launcher made would copy its pages into every process
     _leave_signals_to_the_launcher()
-    PROCESS.begin_child(on_ready=lambda: _report(reports, event="ready"))
-    PROCESS.add_reader(lifeline.fileno(), _stop_requested)
+    PROCESS.begin_child(on_ready=lambda: _send_report(reports, event="ready"))
+    PROCESS.add_reader(stop_pipe.fileno(), _raise_stop_requested)
     use_one_thread()
     serve_on(link)
     try:
-        _run_to_its_end(target)
+        _run_until_exit(target)
         if not PROCESS.closers():
-            _report(reports, event="left")
+            _send_report(reports, event="left")
     except StopRequested:
         pass
     except BaseException as error:
-        _report(
+        _send_report(
             reports,
             event="failed",
             error_type=type(error).__name__,
@@ -116,69 +116,69 @@ def component_process(
         )
         sys.stdout.flush()
         os._exit(1)
-    PROCESS.remove_reader(lifeline.fileno())  # saying farewell is not to be interrupted by what asked for it
-    for farewell in PROCESS.closers().values():
-        farewell()
+    PROCESS.remove_reader(stop_pipe.fileno())  # closing must not be interrupted by the request to stop
+    for close in PROCESS.closers().values():
+        close()
 
 
-def foreign_script(script: Script, reports: Connection, lifeline: Connection, link: Link) -> None:
-    """Run a script by its own Python, and end as it ended; both form one process group, to be ended together."""
+def run_external_script(script: Script, reports: Connection, stop_pipe: Connection, link: Link) -> None:
+    """Run a script as another program in one process group with this process, and exit with its status."""
     os.setpgid(0, 0)
     PROCESS.begin_child(lambda: None)
     _leave_signals_to_the_launcher()
-    package_root = str(Path(__file__).parent.parent)
+    package_root = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
     try:
         process = subprocess.Popen(
-            script.command(reports, lifeline, link),
-            pass_fds=(reports.fileno(), lifeline.fileno()),
+            script.command(reports, stop_pipe, link),
+            pass_fds=(reports.fileno(), stop_pipe.fileno()),
             env={**os.environ, "PYTHONPATH": path},
         )
     except OSError as error:
-        _report(reports, event="failed", error_type=type(error).__name__, message=str(error), traceback_text="")
+        _send_report(reports, event="failed", error_type=type(error).__name__, message=str(error), traceback_text="")
         os._exit(1)
     os._exit(process.wait() & 0xFF)
 
 
-def _die_with_the_launcher(lifeline: Connection) -> None:
-    """Have the kernel kill this process when its launcher ends, however that happens; Linux only."""
+def _die_with_the_launcher(stop_pipe: Connection) -> None:
+    """Let the kernel kill this process when its launcher ends for any reason; Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if lifeline.poll():  # it was gone before that
+        if stop_pipe.poll():  # the launcher had already ended
             os._exit(1)
 
 
 def _leave_signals_to_the_launcher() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole process group
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which is how the launcher ends what does not stop
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the launcher terminates a component that does not stop
 
 
-def _run_to_its_end(target: Callable[[], None]) -> None:
+def _run_until_exit(target: Callable[[], None]) -> None:
     try:
         target()
-    except SystemExit as end:
-        if end.code not in (None, 0):
+    except SystemExit as exit_request:
+        if exit_request.code not in (None, 0):
             raise
 
 
-def _stop_requested() -> None:
+def _raise_stop_requested() -> None:
     raise StopRequested("the launcher asked this component to stop")
 
 
-def _report(reports: Connection, **told: Any) -> None:
-    with contextlib.suppress(OSError):  # where the launcher is gone nobody is left to be told
-        reports.send_bytes(json.dumps(told).encode())
+def _send_report(reports: Connection, **report: Any) -> None:
+    with contextlib.suppress(OSError):  # the launcher has ended
+        reports.send_bytes(json.dumps(report).encode())
 
 
 def use_one_thread() -> None:
-    """Keep matrix libraries, loaded already or later, from fighting over cores: one process, one thread."""
+    """Limit matrix libraries, loaded already or later, to one thread: the processes share the cores."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     threadpool_limits(1)
 
 
 def main() -> None:
-    """Be the process of a foreign script; the arguments are those of `Script.command`."""
-    name, path, reports, lifeline, link = sys.argv[1:]
+    """Run an external script in its process; the arguments are those of `Script.command`."""
+    name, path, reports, stop_pipe, link = sys.argv[1:]
     script = Script(name, Path(path))
-    component_process(script.run, Connection(int(reports)), Connection(int(lifeline), writable=False), cast(Link, link))
+    run_component(script.run, Connection(int(reports)), Connection(int(stop_pipe), writable=False), cast(Link, link))

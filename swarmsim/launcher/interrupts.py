@@ -1,4 +1,4 @@
-"""Ctrl+C and SIGTERM: the first one asks a run to stop where it can go on later, the second one stops it now."""
+"""Ctrl+C and SIGTERM: the first asks a run to stop where it can be resumed, the second stops it at once."""
 
 import signal
 import threading
@@ -9,25 +9,25 @@ SIGNALS = signal.SIGINT, signal.SIGTERM
 
 
 @contextmanager
-def noted_interrupts() -> Iterator[Callable[[], bool]]:
-    """Have the first interrupt within only be noted, and give what tells of it; the next one raises KeyboardInterrupt.
+def deferred_interrupts() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether an interrupt came; a second interrupt raises KeyboardInterrupt.
 
-    Outside of a program's main thread, where Python handles no signals, nothing changes.
+    Nothing changes outside a program's main thread, where Python handles no signals.
     """
-    was_asked = False
+    was_interrupted = False
 
-    def note(*_: object) -> None:
-        nonlocal was_asked
-        was_asked = True
+    def defer(*_: object) -> None:
+        nonlocal was_interrupted
+        was_interrupted = True
         for each in SIGNALS:
             signal.signal(each, signal.default_int_handler)
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = [signal.signal(each, note) for each in SIGNALS]
+    previous = [signal.signal(each, defer) for each in SIGNALS]
     try:
-        yield lambda: was_asked
+        yield lambda: was_interrupted
     finally:
-        for each, handler in zip(SIGNALS, before, strict=True):
+        for each, handler in zip(SIGNALS, previous, strict=True):
             signal.signal(each, handler)

@@ -1,4 +1,4 @@
-"""Supervision: components that died are announced to the others, replaced, or end the run."""
+"""Restarts components that died, continues without them, or ends the run; the other components are told."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Collection
@@ -11,75 +11,74 @@ from swarmsim.launcher.child import Child
 from swarmsim.launcher.swarm import Swarm
 from swarmsim.messaging.client import Client
 
-Restart = Literal["on-failure", "never"]
-Told = Callable[[ComponentFailed, str], None]  # a failure, and what became of it
+OnHealed = Callable[[ComponentFailed, str], None]  # a failure, and how it was healed
 
 
 @dataclass(frozen=True)
-class Policy:
-    """Whether, and how often within one round, a component that died is replaced by another process."""
+class RestartPolicy:
+    """Whether a component that died is restarted, and how often within one round."""
 
-    restart: Restart
+    restart: Literal["on-failure", "never"]
     max_restarts: int
 
 
 class Supervisor(Supervision):
-    """Heals the components of a swarm while control waits for them.
+    """Supervises the components of a swarm.
 
     Args:
-        client: of the launcher; it tells the others who has gone.
-        expendable: components without which, as long as one of them is left, the swarm can go on.
-        tell: is told of each failure, and what became of it.
+        client: the launcher's; it announces to the others that a member has left.
+        expendable: components that the swarm can lose, except for the last of them.
+        on_healed: called with each failure that was healed, and how.
     """
 
-    def __init__(self, swarm: Swarm, client: Client, policy: Policy, expendable: Collection[str], tell: Told) -> None:
+    def __init__(
+        self, swarm: Swarm, client: Client, policy: RestartPolicy, expendable: Collection[str], on_healed: OnHealed
+    ) -> None:
         super().__init__(list(swarm.components))
         self.swarm = swarm
         self.client = client
         self.policy = policy
-        self.tell = tell
+        self.on_healed = on_healed
         self._expendable = set(expendable)
         self._restarts: Counter[str] = Counter()
         self._failed: deque[Child] = deque()
 
     def start(self) -> None:
-        """Look after the components from now on, which have been started."""
         for component in self.swarm.components.values():
             component.on_failure = self._failed.append
 
     def reset_restart_counts(self) -> None:
-        """Count restarts anew."""
         self._restarts.clear()
 
     def heal(self) -> bool:
-        was_replaced = False
+        was_restarted = False
         while self._failed:
             component = self._failed.popleft()
             if component.process_id is not None:
                 self.client.remove_member(component.process_id)
             assert component.failure is not None
-            was_replaced |= self._heal(component, component.failure)
-        return was_replaced
+            was_restarted |= self._restart_or_drop(component.name, component.failure)
+        return was_restarted
 
     def declare_dead(self, silent: list[str], reason: str) -> None:
         for name in silent:
             self.swarm.components[name].kill("Silent", reason)
 
-    def _heal(self, component: Child, failure: ComponentFailed) -> bool:
-        """Replace a component that failed, or go on without it; tell whether it was replaced.
+    def _restart_or_drop(self, name: str, failure: ComponentFailed) -> bool:
+        """Restart a component that failed, or continue without it; return whether it was restarted.
 
         Raises:
             ComponentFailed: neither is possible.
         """
-        name = component.name
         while self.policy.restart == "on-failure" and self._restarts[name] < self.policy.max_restarts:
             self._restarts[name] += 1
             try:
                 self.swarm.start(name)
-            except ComponentFailed as again:
-                failure = again
+            except ComponentFailed as failed_start:
+                failure = failed_start
                 continue
-            self.tell(failure, f"replaced, {self._restarts[name]} of at most {self.policy.max_restarts} times a round")
+            count = f"{self._restarts[name]} of at most {self.policy.max_restarts} times a round"
+            self.on_healed(failure, f"replaced, {count}")
             return True
         others = self._expendable - {name}
         if self.policy.restart == "on-failure" or name not in self._expendable or not others:
@@ -89,5 +88,5 @@ class Supervisor(Supervision):
         self._expendable = others
         self.swarm.stop(name)
         self.names.remove(name)
-        self.tell(failure, "the swarm goes on without it")
+        self.on_healed(failure, "the swarm continues without it")
         return False

@@ -25,21 +25,21 @@ STOP_SECONDS, STOP_SECONDS_AFTER_AN_ERROR, LAST_SECONDS, TERMINATE_SECONDS = 5.0
 
 
 class Swarm:
-    """The components of one launcher, which starts, watches and stops them; a `with` block stops them at its end.
+    """Starts, watches and stops components; a `with` block stops them at its end.
 
     Args:
-        config_file: a YAML file with `settings` and `components`; None for a swarm that gets its
-            components by `add` alone. Scripts are seen from the file's folder, else from the current one.
-        link: `queues` forks a process for each component; `inprocess` runs all of them in this one; `sockets` forks
-            too, and has them talk by TCP.
-        start_method: how processes are made. `fork` is fast, and safe here: a launcher has no thread of
-            its own. `spawn` works where a component cannot bear to be forked.
+        config_file: YAML file with `settings` and `components`; None if `add` adds all components. Paths of scripts are
+            relative to the file's folder, or to the current folder without a file.
+        link: `queues` forks a process for each component; `sockets` does so too, and the components exchange messages
+            by TCP; `inprocess` runs all components in this process.
+        start_method: how processes are made: `fork` is fast, and safe because a launcher has no threads; `spawn` is for
+            components that do not support forking.
 
     Attributes:
-        components: by their names, in the order in which they were added.
+        components: the components by name, in the order in which they were added.
 
     Raises:
-        SettingsError: the file cannot be used as it is.
+        SettingsError: the file cannot be used.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Swarm:
                 python_cmd=script.python_cmd,
             )
 
-    # --- who belongs to it
+    # --- components
 
     def add(
         self,
@@ -80,20 +80,20 @@ class Swarm:
         delay: float | None = None,
         python_cmd: str | None = None,
     ) -> None:
-        """Add a script as a component, to be started by `start(name)`.
+        """Add a script as a component; `start(name)` starts it.
 
         Args:
-            terminal: True for a terminal of its own by the settings' terminal_cmd, or such a command.
-            envpath: put before its Python, for example '.venv/bin/'.
+            terminal: command that opens a terminal for it; True for the settings' terminal_cmd.
+            envpath: prefix of its Python, for example '.venv/bin/'.
             delay: seconds to wait after its start.
-            python_cmd: its own Python; by default it runs in a process forked from this one.
+            python_cmd: its Python; by default it runs in a process forked from this one.
 
         Raises:
-            SettingsError: the name is taken, the file is missing or no Python file, or there is no such terminal.
+            SettingsError: the name is taken, the file is missing or not a Python file, or terminal_cmd is not set.
         """
         path = self._folder / filepath
         if path.suffix != ".py":
-            raise SettingsError(f"component {name!r}: {filepath} is no Python file (.py), which is what runs here")
+            raise SettingsError(f"component {name!r}: {filepath} is not a Python file (.py)")
         if not path.is_file():
             raise SettingsError(f"component {name!r}: there is no file {path}")
         command = self._settings.terminal_cmd if terminal is True else terminal or None
@@ -101,39 +101,41 @@ class Swarm:
             raise SettingsError(f"component {name!r}: terminal=True needs the setting terminal_cmd, such as 'xterm -e'")
         python = python_cmd or self._settings.python_cmd
         prefix = envpath if envpath is not None else self._settings.python_envpath
-        is_own = python == ScriptSettings().python_cmd and prefix is None
-        self._add(name, Script(name, path, None if is_own else f"{prefix or ''}{python}", command), delay or 0.0)
+        interpreter = None if python == ScriptSettings().python_cmd and prefix is None else f"{prefix or ''}{python}"
+        self._add(name, Script(name, path, interpreter, command), delay or 0.0)
 
     def add_role(self, role: Role, address: Address) -> None:
-        """Add a role of the package, which joins the swarm at `address`; raises as `add`."""
+        """Add a role of the main job, which joins the swarm at `address`; raises as `add`."""
         self._add(role.name, partial(role.run, address), 0.0)
 
     def _add(self, name: str, target: Script | Callable[[], None], delay: float) -> None:
         if name in self.components:
-            raise SettingsError(f"a component {name!r} is in this swarm already")
+            raise SettingsError(f"this swarm already has a component {name!r}")
         if self.link == "inprocess":
-            if isinstance(target, Script) and target.is_foreign:
-                raise SettingsError(f"component {name!r}: one process has one Python and one terminal")
+            if isinstance(target, Script) and target.is_external:
+                raise SettingsError(f"component {name!r}: link inprocess has one Python and one terminal")
             self.components[name] = LocalChild(name, target, delay)
         else:
             self.components[name] = ChildProcess(name, target, delay, self.start_method)
 
-    def _chosen(self, names: str | Iterable[str] | None) -> list[Child]:
+    def _select(self, names: str | Iterable[str] | None) -> list[Child]:
         if names is None:
             return list(self.components.values())
-        wanted = [names] if isinstance(names, str) else list(names)
-        for name in wanted:
+        selected = [names] if isinstance(names, str) else list(names)
+        for name in selected:
             if name not in self.components:
                 raise SettingsError(unknown("component", name, self.components))
-        return [self.components[name] for name in wanted]
+        return [self.components[name] for name in selected]
 
-    # --- its life
+    # --- start and stop
 
     def serve(self, server: str = "127.0.0.1") -> Address:
-        """Hold an address of `server` until stopped, and return it: in this process, or by TCP in one of its own.
+        """Serve on a free port of the host `server` until stopped, and return the address.
+
+        Link `sockets` starts a server process; the other links need none.
 
         Raises:
-            AddressError: other machines reach it by TCP, and no secret is set.
+            AddressError: other machines could reach it by TCP, and no secret is set.
         """
         if self._served is None and self.link == "sockets":
             self._served = self._serve_by_tcp(server)
@@ -144,11 +146,11 @@ class Swarm:
 
     @property
     def server_process_id(self) -> int | None:
-        """The process of the server that `serve` has started; None where messages need none."""
+        """The id of the server process; None if `serve` has started none."""
         return None if self._hub is None else self._hub.process_id
 
     def _serve_by_tcp(self, server: str) -> AddressLock:
-        """Start a server, and return what its components keep on this host beside it."""
+        """Start a server process, and return the lock of its address on this host."""
         check_exposure(server, shared_secret(None), insecure=False)
         listener = listen((server, 0))
         with listener:
@@ -160,17 +162,17 @@ class Swarm:
         return claim
 
     def start(self, names: str | Iterable[str] | None = None) -> None:
-        """Start components, all of them where none is named; each waits for messages before the next is started.
+        """Start components, by default all; each is ready for messages before the next one starts.
 
         Raises:
-            ComponentFailed: one failed, with its traceback; what had been started goes on.
-            SettingsError: there is no component of that name, or it runs already.
+            ComponentFailed: a component failed, with its traceback; those started before it keep running.
+            SettingsError: there is no component of that name, or it is already running.
         """
-        for component in self._chosen(names):
-            if component.runs:
+        for component in self._select(names):
+            if component.is_running:
                 if names is None:
                     continue
-                raise SettingsError(f"component {component.name!r} runs already")
+                raise SettingsError(f"component {component.name!r} is already running")
             if not self._started:
                 atexit.register(self.stop)
             if component in self._started:
@@ -183,18 +185,19 @@ class Swarm:
 
     @staticmethod
     def _pause(seconds: float) -> None:
-        """Wait as long as the user asked for, and notice failures meanwhile."""
+        """Wait; a component that fails meanwhile raises."""
         with contextlib.suppress(WaitTimeout):
             PROCESS.wait(seconds, "the end of a pause")
 
     def stop(self, names: str | Iterable[str] | None = None, *, patience: float | None = None) -> None:
-        """Stop components, all of them where none is named, in reverse order of their start.
+        """Stop components, by default all, in reverse order of their start; a second call does nothing.
 
-        Each is asked to stop, and waited for; whoever has not after `patience` seconds in all (5 by default)
-        is terminated, then killed. A second call does nothing.
+        Args:
+            patience: seconds in all that the components have to stop (default: 5), before they are terminated and then
+                killed.
         """
-        chosen = self._chosen(names)
-        self._end([component for component in self._started if component in chosen], patience)
+        selected = self._select(names)
+        self._end([component for component in self._started if component in selected], patience)
         if names is None and self._hub is not None:
             hub, self._hub = self._hub, None
             self._end([hub], patience)

@@ -48,7 +48,7 @@ def test_ten_thousand_malformed_messages_and_fragments_change_nothing(caplog):
     fork = multiprocessing.get_context("fork")
     with running(**settings) as job:
         failures = []
-        job.control.supervision.tell = lambda *told: failures.append(told)
+        job.control.supervision.on_healed = lambda *told: failures.append(told)
         n_written = fork.Value("l")
         intruder = fork.Process(target=intrude, args=(job.address, malformed, n_written))
         intruder.start()

@@ -29,7 +29,7 @@ def test_exactly_the_asked_episodes_are_played_to_their_end_whatever_their_lengt
 
 
 @pytest.mark.parametrize("n_envs", [1, 3])
-def test_episodes_go_on_where_their_state_was_told_or_begin_anew(n_envs):
+def test_restored_episodes_continue_or_begin_anew(n_envs):
     rng = np.random.default_rng(0)
     actions = rng.integers(2, size=(60, n_envs))
     first = Episodes([make_env("CartPole-v1") for _ in range(n_envs)], [5, 6, 7, 8, 9])
@@ -55,7 +55,7 @@ def test_episodes_go_on_where_their_state_was_told_or_begin_anew(n_envs):
     ]
 
 
-def test_an_environment_that_does_not_keep_to_its_seed_is_found_out():
+def test_an_environment_that_ignores_its_seed_is_noticed():
     episodes = Episodes([make_env(COUNTING)], [9])
     episodes.step(np.zeros(1, np.int64))
     state = episodes.state()
@@ -63,22 +63,22 @@ def test_an_environment_that_does_not_keep_to_its_seed_is_found_out():
     assert not Episodes([make_env(COUNTING)], ()).restore(state, replay=True)
 
 
-def test_idle_environments_are_not_stepped_and_their_rows_tell_nothing():
+def test_idle_environments_are_not_stepped_and_their_rows_are_zero():
     episodes = Episodes([make_env(COUNTING) for _ in range(3)], [1, 4])
     assert episodes.active.tolist() == [True, True, False]
-    came = episodes.step(np.zeros(3, np.int64))
-    assert came.rewards.tolist() == [1, 1, 0]
-    assert came.truncated.tolist() == [True, False, False]
+    result = episodes.step(np.zeros(3, np.int64))
+    assert result.rewards.tolist() == [1, 1, 0]
+    assert result.truncated.tolist() == [True, False, False]
     assert episodes.active.tolist() == [False, True, False]
 
 
-def test_a_truncated_episode_tells_its_last_observation_apart_from_the_next_ones_first():
+def test_a_truncated_episode_has_a_last_observation_besides_the_first_one_of_the_next():
     episodes = Episodes([make_env(COUNTING)], [2, 3])
     episodes.step(np.zeros(1, np.int64))
-    came = episodes.step(np.zeros(1, np.int64))
-    assert came.truncated.tolist() == [True]
-    assert not came.terminated.any()
-    assert came.final_observations.tolist() == [[2.0]]
+    result = episodes.step(np.zeros(1, np.int64))
+    assert result.truncated.tolist() == [True]
+    assert not result.terminated.any()
+    assert result.final_observations.tolist() == [[2.0]]
     assert episodes.observations.tolist() == [[0.0]]
 
 
@@ -87,11 +87,11 @@ def test_an_episode_that_ends_both_ways_at_once_counts_as_terminated():
     try:
         episodes = Episodes([make_env("tests.environments:Corridor-v0")], [0])
         for _ in range(4):
-            came = episodes.step(np.ones(1, np.int64))
+            result = episodes.step(np.ones(1, np.int64))
     finally:
         environments.Corridor.MAX_STEPS = before
-    assert came.terminated.tolist() == [True]
-    assert came.truncated.tolist() == [False]
+    assert result.terminated.tolist() == [True]
+    assert result.truncated.tolist() == [False]
 
 
 def test_actions_that_an_environment_counts_from_one_are_counted_from_zero_here():
@@ -121,12 +121,15 @@ def test_the_shape_of_an_environment():
         ("no_such_module:X-v0", "'no_such_module:X-v0': No module named 'no_such_module'"),
         ("Nowhere/CartPole-v1", "unknown environment"),
         ("not a name!", "environment"),
-        ("tests.environments:Wordy", r"has Sequence\(.*\) as observations; .* elements have all the same size"),
-        ("tests.environments:Paired", r"has Tuple\(.*\) as actions; Discrete, MultiDiscrete, MultiBinary or a Box"),
-        ("tests.environments:Manifold", "has 1000000 combinations of choices as actions; at most 4096"),
+        ("tests.environments:Wordy", r"has the observation space Sequence\(.*\); .* elements all have the same size"),
+        (
+            "tests.environments:Paired",
+            r"has the action space Tuple\(.*\); supported: Discrete, MultiDiscrete, MultiBinary and Box",
+        ),
+        ("tests.environments:Manifold", "has 1000000 combinations of choices as actions; supported: at most 4096"),
     ],
 )
-def test_an_environment_that_cannot_be_used_is_told_in_one_sentence(env_id, sentence):
+def test_an_environment_that_cannot_be_used_is_refused_in_one_sentence(env_id, sentence):
     with pytest.raises(SettingsError, match=sentence) as caught:
         make_env(env_id)
     assert "\n" not in str(caught.value)
@@ -147,8 +150,8 @@ def test_spaces_of_every_kind_become_vectors_and_one_choice_or_numbers(env_id, n
     assert shape_of(env_id) == Shape(n_inputs, n_actions, continuous)
     episodes = Episodes([make_env(env_id)], [0])
     assert episodes.observations.shape == (1, n_inputs)
-    came = episodes.step(np.zeros((1, n_actions), np.float32) if continuous else np.array([n_actions - 1]))
-    assert came.rewards.shape == (1,)
+    result = episodes.step(np.zeros((1, n_actions), np.float32) if continuous else np.array([n_actions - 1]))
+    assert result.rewards.shape == (1,)
 
 
 def test_each_combination_of_choices_is_one_action():
@@ -162,7 +165,7 @@ def test_each_combination_of_choices_is_one_action():
 
 
 @pytest.mark.parametrize(("given", "taken"), [([-1, -1], [[0, 10]]), ([1, 1], [[1, 30]]), ([0, 5], [[0.5, 30]])])
-def test_numbers_are_stretched_to_their_bounds_and_go_no_further(given, taken):
+def test_numbers_are_rescaled_to_their_bounds_and_clipped(given, taken):
     env = make_env("tests.environments:Levers")
     env.reset(seed=0)
     env.step(np.array(given, np.float32))

@@ -180,7 +180,7 @@ from swarmsim.cli import main
 def save(self, control, roles):
     print("saving", flush=True)
     signal.pause()
-experiment.Experiment._save_where_it_stands = save
+experiment.Experiment._save_unfinished_round = save
 sys.exit(main())
 """
     process = subprocess.Popen(
@@ -221,7 +221,7 @@ def test_a_run_that_is_done_says_so(in_tmp_path):
     swarmsim.run(**SMALL, rounds=1, out="out", link="inprocess")
     report = Interrupting("never", 0)
     assert len(swarmsim.run(resume="out", report=report)) == 1
-    assert report.notes == ["1 rounds are done already, which is all that was asked for"]
+    assert report.notes == ["1 rounds are done already, and rounds is 1"]
 
 
 def test_as_many_checkpoints_are_kept_as_asked_for(in_tmp_path):

@@ -52,7 +52,7 @@ class Striking:
     def __init__(self, job, name: str, number: int, step: int = 1) -> None:
         self.job, self.name, self.number, self.step = job, name, number, step
         self.failures: list[tuple[ComponentFailed, str]] = []
-        job.control.supervision.tell = lambda *told: self.failures.append(told)
+        job.control.supervision.on_healed = lambda *told: self.failures.append(told)
 
     def strike(self) -> None:
         self.step = sys.maxsize
@@ -162,7 +162,7 @@ def test_the_others_are_told_at_once_and_the_step_goes_on_without_the_dead_model
         striking = Striking(job, "model2", signal.SIGKILL, step=10)
         result = job.control.play(3, deterministic=False, on_progress=striking)
         ((_, fate),) = striking.failures
-        assert fate == "the swarm goes on without it"
+        assert fate == "the swarm continues without it"
         messages = heard(client, is_status("ENV_DONE"))
         actions = [m["STEP"] for m in messages if m["TO_ROOM"] == "action"]
         assert actions == list(range(result.n_steps))  # each step was decided, and once

@@ -129,6 +129,13 @@ def test_a_script_can_have_a_python_of_its_own(forked, script):
     assert child_processes() == []
 
 
+def test_a_script_with_a_python_of_its_own_finds_this_package_first(forked, script):
+    forked.start()
+    check = f"import os; assert os.environ['PYTHONPATH'].split(os.pathsep)[0] == {str(ROOT)!r}"
+    forked.add("echo", script("echo.py", check + ECHO), python_cmd=sys.executable)
+    forked.start("echo")
+
+
 def test_a_python_that_is_not_there_is_told(forked, script):
     forked.start()
     forked.add("echo", script("echo.py", ECHO), python_cmd="python99")
@@ -160,9 +167,9 @@ def test_spawned_components_work_as_forked_ones(script):
 def test_a_file_that_is_missing_or_no_python_is_told_when_it_is_added(swarm, script):
     with pytest.raises(SettingsError, match=r"component 'x': there is no file .*nothing\.py"):
         swarm.add("x", "nothing.py")
-    with pytest.raises(SettingsError, match=r"model\.jl is no Python file"):
+    with pytest.raises(SettingsError, match=r"model\.jl is not a Python file"):
         swarm.add("x", script("model.jl", ""))
-    with pytest.raises(SettingsError, match="a component 'server' is in this swarm already"):
+    with pytest.raises(SettingsError, match="this swarm already has a component 'server'"):
         swarm.add("server", script("server.py", SERVER))
     with pytest.raises(SettingsError, match="terminal=True needs the setting terminal_cmd"):
         swarm.add("x", script("x.py", ECHO), terminal=True)
@@ -172,7 +179,7 @@ def test_an_unknown_component_is_told_with_the_nearest_and_a_running_one_is_not_
     with pytest.raises(SettingsError, match="unknown component 'sever'; known: server; did you mean 'server'"):
         swarm.start("sever")
     swarm.start()
-    with pytest.raises(SettingsError, match="component 'server' runs already"):
+    with pytest.raises(SettingsError, match="component 'server' is already running"):
         swarm.start("server")
     swarm.start()
 
