@@ -20,7 +20,7 @@ import orjson
 
 from swarmsim.components.results import ComponentSnapshot, EvolutionResult
 from swarmsim.errors import AddressError, SwarmError
-from swarmsim.files import write_whole
+from swarmsim.files import write_atomically
 from swarmsim.launcher.child import Child, ChildProcess, StartMethod
 from swarmsim.messaging.process_context import PROCESS
 from swarmsim.messaging.sockets.connection import listen
@@ -99,7 +99,7 @@ class LiveReport(Report):
         if self._shows and self._folder is not None and (at_once or now > self._told_at + NEWS_SECONDS):
             self._told_at = now
             try:
-                write_whole(self._folder / "state.json", orjson.dumps(self._shown), on_disk=False)
+                write_atomically(self._folder / "state.json", orjson.dumps(self._shown), durable=False)
             except SwarmError as error:
                 self._without(str(error))
 
@@ -214,4 +214,4 @@ class Traffic:
 
 def shown_round(record: Round) -> dict[str, Any]:
     """Return what the page shows of a round: all but who contributed, which is a number for each of many models."""
-    return {key: value for key, value in record.to_dict().items() if key != "contribution"}
+    return {key: value for key, value in record.encode().items() if key != "contribution"}

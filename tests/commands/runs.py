@@ -27,7 +27,7 @@ def a_run(path: Path, n_rounds: int = 2, ends: bool = True, failures=(), **setti
     history = History({**told, "reward_threshold": 40.0}, path, failures=list(failures))
     for number in range(1, n_rounds + 1):
         history.rounds.append(a_round(number, eval_score_evolved=21.5 * number, eval_score=20.0 * number))
-        directory.add_round(history)
+        directory.append_round(history)
     history.count_messages("models0-1", [("observation", "environment", 40)])
     if ends:
         directory.close(history)
