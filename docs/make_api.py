@@ -60,13 +60,20 @@ def entry(name: str, thing: Any) -> Iterator[str]:
         yield "**Attributes**\n"
         yield from (f"- `{field.name}`: {field.metadata['help']}" for field in fields(thing))
         yield ""
-    for member, value in vars(thing).items() if inspect.isclass(thing) else ():
+    for member, value in members(thing).items():
         function = getattr(value, "__func__", value)
         if not member.startswith("_") and getattr(function, "__doc__", None) and hasattr(function, "__module__"):
             yield f"### `{member}`\n"
             if inspect.isfunction(function):
                 yield from call(member, function)
             yield from docstring(function)
+
+
+def members(thing: Any) -> dict[str, Any]:
+    """Return what a class has, and what it inherits from dataclasses of this package."""
+    classes = thing.__mro__ if inspect.isclass(thing) else ()
+    inherited = [cls for cls in classes[1:] if is_dataclass(cls) and cls.__module__.startswith("swarmsim.")]
+    return {name: value for cls in (*inherited, *classes[:1]) for name, value in vars(cls).items()}
 
 
 def call(name: str, function: Any) -> Iterator[str]:

@@ -35,7 +35,7 @@ SEED_COLUMNS = {
     "median": "median",
     "n-solved": "solved",
 }
-SETTING_COLUMNS = {"setting": "setting", "value": "value", "default": "by default"}
+SETTING_COLUMNS = {"setting": "setting", "value": "value", "default": "default"}
 ALTS = {
     "scores": "Scores of each round: training, and evaluations before and after evolution; the table has the numbers",
     "population": "Each model's share of the decisions, and the diversity, by round",
@@ -58,7 +58,7 @@ def html_report(records: Sequence[RunRecord], settings: Sequence[RunSettings]) -
     several = len(runs) > 1
     title = f"{len(runs)} runs" if several else names[0]
     comparison = _comparison(runs) if several else None
-    return render("report.html", title=title, headline=HEADLINE_NUMBERS, runs=runs, comparison=comparison)
+    return render("report.html", title=title, headings=HEADLINE_NUMBERS, runs=runs, comparison=comparison)
 
 
 def _names(records: Sequence[RunRecord]) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 from swarmsim.errors import SettingsError
 from swarmsim.results import checkpoint
 from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, read_weights
-from tests.results.rounds import told_by_child
+from tests.results.rounds import output_of_child
 
 SMALL = {"round": 3, "models": {"weights": np.arange(6, dtype=np.float32).reshape(2, 3)}, "rng": [2**127, "x"]}
 DIGEST = 64  # characters at a file's end
@@ -337,7 +337,7 @@ def test_a_file_that_the_system_lets_grow_no_further_leaves_the_older_ones(tmp_p
         except SettingsError as error:
             tell(str(error))
 
-    assert told_by_child(work) == [f"{tmp_path}/round-0002.npz cannot be written: File too large"]
+    assert output_of_child(work) == [f"{tmp_path}/round-0002.npz cannot be written: File too large"]
     assert names_in(tmp_path) == ["round-0001.npz"]
     assert checkpoints.read_newest(refuse) == (older, {"round": 1})
 
@@ -357,7 +357,7 @@ def test_whoever_is_killed_while_saving_leaves_all_but_the_last_one_sound(tmp_pa
             number += 1
 
     for _ in range(60):
-        saved = int(told_by_child(work, kill_after=draw.uniform(0, 0.02))[-1])
+        saved = int(output_of_child(work, kill_after=draw.uniform(0, 0.02))[-1])
         n_cut_short += any(tmp_path.glob("*.new"))
         found = checkpoints.read_newest(refuse)[1]
         assert found["round"] in (saved, saved + 1)

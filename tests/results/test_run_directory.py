@@ -15,7 +15,7 @@ from swarmsim.results.history import History
 from swarmsim.results.pictures import write_pictures
 from swarmsim.results.run_directory import RunDirectory, read_settings
 from tests.conftest import ROOT
-from tests.results.rounds import SETTINGS, a_round, told_by_child
+from tests.results.rounds import SETTINGS, a_round, output_of_child
 
 
 def a_run(tmp_path, settings=SETTINGS) -> RunDirectory:
@@ -162,7 +162,7 @@ def test_a_run_that_is_killed_again_and_again_goes_on_each_time(tmp_path):
             )
 
     for _ in range(30):
-        done = int(told_by_child(work, kill_after=draw.uniform(0, 0.03))[-1])
+        done = int(output_of_child(work, kill_after=draw.uniform(0, 0.03))[-1])
         directory, history = resumed()
         assert len(history) in (done, done + 1)
         assert rounds_in(directory) == [r.round for r in history] == list(range(1, len(history) + 1))
@@ -199,7 +199,7 @@ def test_a_second_process_is_refused_until_the_first_has_closed(tmp_path, is_new
 
 def test_a_component_that_ends_does_not_open_the_run_to_others(tmp_path):
     directory = a_run(tmp_path)
-    told_by_child(lambda tell: directory._metrics.close())
+    output_of_child(lambda tell: directory._metrics.close())
     assert refusal(tmp_path / "run").endswith("another process runs in it")
     directory.close(History(SETTINGS))
 
@@ -215,7 +215,7 @@ def test_a_component_that_outlives_a_killed_run_does_not_keep_others_out(tmp_pat
         tell(str(component))
         time.sleep(60)
 
-    (component,) = map(int, told_by_child(work, kill_after=0))
+    (component,) = map(int, output_of_child(work, kill_after=0))
     try:
         RunDirectory.resume(tmp_path / "run", keep=1).close(History(SETTINGS))
     finally:
