@@ -1,4 +1,4 @@
-"""HTML from the templates beside this module: the tables that a report and a notebook share."""
+"""HTML from `templates/`: the tables that a report and a notebook share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -65,5 +65,5 @@ def run_of(checkpoint: Path) -> Path:
     """
     run = checkpoint.absolute().parent.parent
     if not (run / CONFIG).is_file():
-        raise SettingsError(f"{checkpoint} lies in no run directory: there is no {run / CONFIG}")
+        raise SettingsError(f"{checkpoint} is in no run directory: there is no {run / CONFIG}")
     return run
