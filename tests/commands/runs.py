@@ -5,6 +5,7 @@ from pathlib import Path
 
 from swarmsim.config import make_config
 from swarmsim.results.history import History
+from swarmsim.results.pictures import write_pictures
 from swarmsim.results.run_directory import RunDirectory
 from tests.results.rounds import a_round
 
@@ -30,7 +31,7 @@ def a_run(path: Path, n_rounds: int = 2, ends: bool = True, failures=(), **setti
         directory.append_round(history)
     history.count_messages("models0-1", [("observation", "environment", 40)])
     if ends:
-        directory.close(history)
+        directory.close(history, write_pictures)
     else:
         directory._metrics.close()
     return path
