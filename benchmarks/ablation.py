@@ -26,7 +26,7 @@ from swarmsim.envs.make import make_env, shape_of
 from swarmsim.learning.decision import decide
 from swarmsim.learning.networks import ACTORS, Activations, Architecture, Floats, Networks, forward
 from swarmsim.learning.rules import RULES
-from swarmsim.results.checkpoint import load_weights
+from swarmsim.results.checkpoint import read_weights
 
 SWARM = "swarm"
 
@@ -123,7 +123,7 @@ def play_member(trial: Trial) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         swarm = play(replace(trial, settings={**trial.settings, "checkpoints": trial.rounds}), out)
-        genomes = [list(load_weights(path).values()) for path in sorted((out / "checkpoint").glob("round-????.npz"))]
+        genomes = [list(read_weights(path).values()) for path in sorted((out / "checkpoint").glob("round-????.npz"))]
     architecture = architecture_of(
         make_config({"env": trial.env, **trial.settings}, trial.variant), shape_of(trial.env)
     )

@@ -27,7 +27,7 @@ from measuring import machine, table
 from swarmsim.commands.command import INTERRUPTED
 from swarmsim.errors import SwarmError
 from swarmsim.messaging.client import Client
-from swarmsim.results.checkpoint import CheckpointDamaged, read
+from swarmsim.results.checkpoint import CheckpointDamaged, read_checkpoint
 from swarmsim.results.run_directory import CHECKPOINT, METRICS
 
 ROUNDS, EPISODES, POPULATION = 3, 50, 6
@@ -263,7 +263,7 @@ def _look_for_lost_checkpoints(trial: Trial, place: Path) -> None:
     kept = 0
     for path in sorted((place / "out" / CHECKPOINT).glob("*.npz")):
         try:
-            kept = max(kept, len(read(path)["history"]["rounds"]))
+            kept = max(kept, len(read_checkpoint(path)["history"]["rounds"]))
         except CheckpointDamaged as damaged:
             trial.fail("lost a checkpoint", str(damaged))
     if kept < len(_rounds(place)):

@@ -60,7 +60,7 @@ def entry(name: str, thing: Any) -> Iterator[str]:
         yield "**Attributes**\n"
         yield from (f"- `{field.name}`: {field.metadata['help']}" for field in fields(thing))
         yield ""
-    for member, value in members(thing).items() if inspect.isclass(thing) else ():
+    for member, value in members(thing).items():
         function = getattr(value, "__func__", value)
         if not member.startswith("_") and getattr(function, "__doc__", None) and hasattr(function, "__module__"):
             yield f"### `{member}`\n"
@@ -69,12 +69,11 @@ def entry(name: str, thing: Any) -> Iterator[str]:
             yield from docstring(function)
 
 
-def members(thing: type) -> dict[str, Any]:
-    """Return what a class has, and then what it has from a base that is not on the page itself."""
-    bases = [
-        base for base in thing.__bases__ if base.__module__.startswith("swarmsim.") and base not in PUBLIC.values()
-    ]
-    return dict(vars(thing)) | {k: value for base in bases for k, value in vars(base).items() if k not in vars(thing)}
+def members(thing: Any) -> dict[str, Any]:
+    """Return what a class has, and before that what it has from bases of this package that are not on the page."""
+    classes = thing.__mro__ if inspect.isclass(thing) else ()
+    bases = [c for c in classes[1:] if c.__module__.startswith("swarmsim.") and c not in PUBLIC.values()]
+    return {name: value for cls in (*bases, *classes[:1]) for name, value in vars(cls).items()}
 
 
 def call(name: str, function: Any) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Writing to the disk: files that are there whole or not at all, and one sentence where there is no room."""
+"""Writing files atomically, and turning the system's errors into one sentence."""
 
 import errno
 import os
@@ -12,49 +12,49 @@ UNFINISHED = ".new"
 
 
 @contextmanager
-def writing(what: object) -> Iterator[None]:
-    """Have the system's refusals meanwhile told in a sentence that names `what`.
+def writing(target: object) -> Iterator[None]:
+    """Turn an OSError of the block into a sentence that names `target`.
 
     Raises:
-        SettingsError: there was one, such as a disk that is full.
+        SettingsError: the block raised an OSError, for example because the disk is full.
     """
     try:
         yield
     except OSError as error:
-        raise SettingsError(f"{what} cannot be written: {error.strerror or error}") from None
+        raise SettingsError(f"{target} cannot be written: {error.strerror or error}") from None
 
 
-def write_whole(path: Path, content: bytes, *, on_disk: bool = True) -> None:
-    """Put `content` in the place of what is at `path`; whatever happens, one of them is there.
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Replace the file at `path`: at any time it holds either its old content or all of the new.
 
     Args:
-        on_disk: whether it outlives the machine's end too, for which the disk itself is waited for.
+        durable: whether to wait until the content is on the disk, so that it survives a crash of the machine.
 
     Raises:
-        SettingsError: it cannot be written.
+        SettingsError: the file cannot be written.
     """
-    beside = path.with_name(path.name + UNFINISHED)
+    unfinished = path.with_name(path.name + UNFINISHED)
     with writing(path):
         try:
-            with beside.open("wb") as file:
+            with unfinished.open("wb") as file:
                 file.write(content)
-                if on_disk:
+                if durable:
                     file.flush()
                     os.fsync(file.fileno())
-            beside.replace(path)
+            unfinished.replace(path)
         except OSError:
-            beside.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
             raise
-        if on_disk:
-            _sync(path.parent)
+        if durable:
+            _sync_folder(path.parent)
 
 
-def _sync(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # there are file systems that sync no folders
+        if error.errno != errno.EINVAL:  # some file systems cannot sync folders
             raise
     finally:
         os.close(descriptor)

@@ -19,7 +19,7 @@ from swarmsim.config import Config, resumed_config
 from swarmsim.envs import actions
 from swarmsim.envs.make import raw_env, shape_of
 from swarmsim.errors import SettingsError, unknown
-from swarmsim.files import write_whole
+from swarmsim.files import write_atomically
 from swarmsim.learning.decision import decide
 from swarmsim.learning.networks import ACTORS, Activations, Architecture, Floats, Layer, Networks, forward
 from swarmsim.learning.normalize import Normalizer
@@ -192,7 +192,7 @@ class SwarmPolicy(torch.nn.Module):
             "normalizer": normalizer and {key: np.asarray(value).tolist() for key, value in normalizer.items()},
         }
         torch.save(fields, content)
-        write_whole(Path(path), content.getvalue())
+        write_atomically(Path(path), content.getvalue())
 
 
 def load_policy(path: str | Path, *, seed: int = 0, modules: str | Path | None = None) -> SwarmPolicy:

@@ -16,8 +16,7 @@ import swarmsim
 from swarmsim.cli import COMMANDS, main
 from swarmsim.config import Config
 from swarmsim.errors import SettingsError
-from swarmsim.results.checkpoint import load_weights
-from swarmsim.results.run_directory import RunDirectory
+from swarmsim.results.checkpoint import Checkpoints, read_weights
 from tests.conftest import ROOT
 
 ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -92,7 +91,7 @@ def test_the_files_of_a_run_hold_what_they_promise(tmp_path):
     assert summary["best_score"] == max(s for r in rounds for s in (r["eval_score"], r["eval_score_evolved"]))
     assert summary["env_steps"] == rounds[1]["env_steps"]
 
-    weights = load_weights(tmp_path / "out" / "checkpoint" / "round-0002.npz")
+    weights = read_weights(tmp_path / "out" / "checkpoint" / "round-0002.npz")
     assert list(weights) == ["model0", "model1", "model2"]
     assert all(genome.shape == (2531,) and np.isfinite(genome).all() for genome in weights.values())
 
@@ -289,14 +288,14 @@ def test_a_failing_component_ends_the_run_with_status_1_its_name_its_traceback_a
 
 
 def test_a_full_disk_ends_the_run_with_status_1_and_what_was_done(in_tmp_path, capsys, monkeypatch):
-    save = RunDirectory.save
+    write = Checkpoints.write
 
-    def saved(self, number, state, complete):
+    def failing_write(self, number, state, complete):
         if number > 1:
             raise SettingsError("checkpoint cannot be written: No space left on device")
-        return save(self, number, state, complete)
+        return write(self, number, state, complete)
 
-    monkeypatch.setattr(RunDirectory, "save", saved)
+    monkeypatch.setattr(Checkpoints, "write", failing_write)
     once = ["--rounds", "3", "--population", "2", "--episodes", "1", "--link", "inprocess", "--out", "here"]
     assert main(once) == 1
     told = capsys.readouterr()

@@ -1,11 +1,11 @@
 import pytest
 
-from swarmsim.names import by_number, called_together, kind_of, shortened
+from swarmsim.names import describe_group, kind_of, natural_key, shorten
 
 
 def test_names_are_ordered_by_their_numbers():
     names = ["model10", "model2", "a3-b10", "a3-b9", "model"]
-    assert sorted(names, key=by_number) == ["a3-b9", "a3-b10", "model", "model2", "model10"]
+    assert sorted(names, key=natural_key) == ["a3-b9", "a3-b10", "model", "model2", "model10"]
 
 
 @pytest.mark.parametrize(
@@ -36,9 +36,9 @@ def test_a_process_has_the_kind_of_its_name(process, kind):
         (["worker7", "worker8"], ["worker", "2 processes"]),
     ],
 )
-def test_many_processes_are_called_together(processes, lines):
-    assert called_together(kind_of(processes[0]), processes) == lines
+def test_many_processes_are_describe_group(processes, lines):
+    assert describe_group(kind_of(processes[0]), processes) == lines
 
 
-def test_a_long_name_is_shortened():
-    assert [shortened("aggregation", most) for most in (11, 10, 1)] == ["aggregation", "aggregati…", "…"]
+def test_a_long_name_is_shorten():
+    assert [shorten("aggregation", most) for most in (11, 10, 1)] == ["aggregation", "aggregati…", "…"]

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from swarmsim.errors import SettingsError
-from swarmsim.files import write_whole
+from swarmsim.files import write_atomically
 
 MOST_FRAMES = 600  # beyond it every second frame is dropped
 LEAST_MILLISECONDS = 20  # most viewers show shorter frames far slower
@@ -52,4 +52,4 @@ class Gif:
         content = io.BytesIO()
         first, *others = self.frames
         first.save(content, "GIF", save_all=True, append_images=others, duration=round(milliseconds), loop=0)
-        write_whole(self.path, content.getvalue())
+        write_atomically(self.path, content.getvalue())

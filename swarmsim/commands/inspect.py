@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from swarmsim.commands.command import RUN, argument, command
 from swarmsim.config import Config, resumed_config
 from swarmsim.errors import SettingsError
-from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, moment_of, read, weights_in
+from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, moment_of, read_checkpoint, weights_in
 from swarmsim.results.run_directory import CHECKPOINT, read_versions
 from swarmsim.results.snapshot import Snapshot, snapshot
 
@@ -60,10 +60,10 @@ def _run(run: Path, config: Config) -> Iterator[str]:
 
 
 def _checkpoints(run: Path) -> Iterator[str]:
-    for path in Checkpoints(run / CHECKPOINT, keep=1).in_order():
+    for path in Checkpoints(run / CHECKPOINT, keep=1).paths():
         number, complete = moment_of(path) or (0, False)
         try:
-            read(path)
+            read_checkpoint(path)
             soundness = "sound"
         except CheckpointDamaged as damage:
             soundness = str(damage).removeprefix(f"{path} ")

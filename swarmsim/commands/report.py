@@ -6,9 +6,9 @@ from pathlib import Path
 
 from swarmsim.commands.command import RUN, argument, command
 from swarmsim.config import Config, make_config
-from swarmsim.files import write_whole
+from swarmsim.files import write_atomically
 from swarmsim.results.run_directory import read_history, read_settings, read_versions
-from swarmsim.results.run_settings import RunSettings, flat
+from swarmsim.results.run_settings import RunSettings, flatten
 
 FILE = "report.html"
 
@@ -33,7 +33,7 @@ def report(given: Namespace) -> None:
 
     folder = directories[0] if len(directories) == 1 else Path()
     file = folder / FILE if given.out is None else Path(given.out)
-    write_whole(file, html_report(histories, settings).encode())
+    write_atomically(file, html_report(histories, settings).encode())
     print(file)
 
 
@@ -46,4 +46,4 @@ def settings_of(directory: Path) -> RunSettings:
     values = read_settings(directory)
     preset = make_config({"preset": values.get("preset", Config.preset)}, str(directory))
     defaults = {**asdict(preset), "preset": Config.preset}
-    return RunSettings(flat(values), flat(defaults), read_versions(directory))
+    return RunSettings(flatten(values), flatten(defaults), read_versions(directory))

@@ -193,32 +193,34 @@ class Experiment:
         if self.resume:
             self._restore(directory)
         self.history.directory = directory.path
-        stack.callback(lambda: directory.close(self.history))
+        stack.callback(lambda: directory.close(self.history, _write_pictures))
 
     def _restore(self, directory: RunDirectory) -> None:
-        newest = directory.newest(lambda damaged: self.report.noted(f"{damaged}; the one before it is used"))
+        newest = directory.checkpoints.read_newest(
+            lambda damaged: self.report.noted(f"{damaged}; the one before it is used")
+        )
         if newest is None:
             self.report.noted(f"{directory.path} holds no checkpoint yet: the run begins anew")
         else:
             self.checkpoint, state = newest
-            self.history = History.from_state(state["history"], self.history.settings, directory.path)
+            self.history = History.decode(state["history"], self.history.settings, directory.path)
             self._results = {
                 phase: (EvolutionResult if phase == EVOLVE else JobResult)(**fields)
                 for phase, fields in state["results"].items()
             }
             self._states, self._open_request = state["components"], state["task"]
-        directory.restore(self.history)
+        directory.rewrite_metrics(self.history)
 
     def _write_checkpoint(self, directory: RunDirectory, states: Mapping[str, Any], *, complete: bool) -> None:
         self._update_wall_seconds()
         state = {
-            "history": self.history.to_state(),
+            "history": self.history.encode(),
             "results": {phase: asdict(result) for phase, result in self._results.items()},
             "task": self._open_request,
             "components": states,
         }
         number = len(self.history) + (not complete)
-        self.checkpoint = directory.save(number, state, complete=complete)
+        self.checkpoint = directory.checkpoints.write(number, state, complete=complete)
 
     def _save_unfinished_round(self, control: Control, roles: Iterable[Role]) -> None:
         """Write a checkpoint within a round; a component that does not answer soon is saved in its last saved state."""
@@ -273,7 +275,7 @@ class Experiment:
             control.request_snapshots()
         else:
             self._write_checkpoint(self._directory, control.states(), complete=True)
-            self._directory.add_round(self.history)
+            self._directory.append_round(self.history)
         self.report.round_ended(record)
 
     def _run_job(self, number: int, control: Control) -> JobResult:
@@ -319,3 +321,9 @@ class Experiment:
                 "mutations": evolution.mutations,
             },
         )
+
+
+def _write_pictures(history: History, folder: Path) -> None:
+    from swarmsim.results.pictures import write_pictures
+
+    write_pictures(history, folder)

@@ -1,8 +1,9 @@
-"""Checkpoints: all that a run is at one moment, in a file of which any damage shows.
+"""Checkpoints: the whole state of a run in one file, in which any damage is detected.
 
 A file is an `.npz` that `numpy.load(path, allow_pickle=False)` opens. Each array of the state is a member, named by its
-place: `components/models0-9/weights`. The member `state` is all the rest, JSON as bytes, in which `{"@array": name}`
-stands for an array. The archive's comment, at the file's very end, tells the format and the SHA-256 of all before it.
+path in the state: `components/models0-9/weights`. The member `state` is everything else, JSON as bytes, in which
+`{"@array": name}` refers to an array. The archive's comment, at the very end of the file, holds the format and the
+SHA-256 of all bytes before it.
 """
 
 import io
@@ -19,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.errors import SettingsError
-from swarmsim.files import UNFINISHED, write_whole, writing
-from swarmsim.names import by_number
+from swarmsim.files import UNFINISHED, write_atomically, writing
+from swarmsim.names import natural_key
 
 FORMAT = 1
 State = dict[str, Any]
@@ -36,126 +37,126 @@ _NAME = re.compile(r"round-(\d{4,})(-begun)?\.npz")
 
 
 class CheckpointDamaged(SettingsError):
-    """A file that is no checkpoint, or not one as it was written."""
+    """A file is no checkpoint, or has changed since it was written."""
 
 
-def write(path: Path, state: State) -> None:
-    """Put a checkpoint of `state` at `path`, whole or not at all.
+def write_checkpoint(path: Path, state: State) -> None:
+    """Write a checkpoint of `state` to `path` atomically.
 
     Args:
-        state: JSON values, with text for keys, and arrays of numbers anywhere among them; tuples come back as lists.
+        state: JSON values with strings as keys, and arrays of numbers anywhere in it; tuples come back as lists.
 
     Raises:
-        SettingsError: it cannot be written.
-        TypeError: the state holds something else.
+        SettingsError: the file cannot be written.
+        TypeError: the state holds a value of another type.
     """
-    write_whole(path, _packed(state))
+    write_atomically(path, _encode(state))
 
 
-def read(path: Path) -> State:
-    """Return the state that a checkpoint holds; no code of the file is run.
+def read_checkpoint(path: Path) -> State:
+    """Return the state in a checkpoint; no code in the file is executed.
 
     Raises:
-        CheckpointDamaged: it cannot be read, was cut short or changed, is of a later format or is no checkpoint.
+        CheckpointDamaged: the file cannot be read, is truncated or changed, has a later format or is no checkpoint.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise CheckpointDamaged(f"{path} cannot be read: {error.strerror}") from None
-    wrong = _what_is_wrong(content)
-    if wrong is not None:
-        raise CheckpointDamaged(f"{path} {wrong}")
+    damage = _find_damage(content)
+    if damage is not None:
+        raise CheckpointDamaged(f"{path} {damage}")
     try:
-        return _unpacked(content)
-    except Exception as error:  # a foreign file has numpy and zipfile raise whatever they will
+        return _decode(content)
+    except Exception as error:  # numpy and zipfile raise almost anything for a foreign file
         raise CheckpointDamaged(f"{path} is no checkpoint: {error}") from None
 
 
-def load_weights(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Return every model's weights (G,) in a checkpoint, by its name, model2 before model10.
+def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Return each model's weights (G,) in a checkpoint, by its name, model2 before model10.
 
     Raises:
-        CheckpointDamaged: as `read`, or it is of no run.
+        CheckpointDamaged: as `read_checkpoint`, or the checkpoint belongs to no run.
     """
-    return weights_in(read(path), path)
+    return weights_in(read_checkpoint(path), path)
 
 
 def weights_in(state: State, path: Path) -> dict[str, NDArray[np.float32]]:
-    """Return what `load_weights` does, of a state that was read from `path`."""
+    """Return what `read_weights` returns, from a state that was read from `path`."""
     components = state.get("components")
     if not isinstance(components, dict):
         raise CheckpointDamaged(f"{path} holds no components, so no weights")
-    found: dict[str, NDArray[np.float32]] = {}
+    weights: dict[str, NDArray[np.float32]] = {}
     for component in components.values():
         if isinstance(component, dict) and {"components", "weights"} <= component.keys():
-            found.update(zip(component["components"], component["weights"], strict=True))
-    return {name: found[name] for name in sorted(found, key=by_number)}
+            weights.update(zip(component["components"], component["weights"], strict=True))
+    return {name: weights[name] for name in sorted(weights, key=natural_key)}
 
 
 class Checkpoints:
-    """The checkpoints of one run, of which the last few are kept; one process at a time writes them.
+    """The newest checkpoints of one run; one process at a time may write them.
 
     Args:
-        keep: how many, at least 1.
+        keep: how many to keep, at least 1.
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder
         self.keep = keep
 
-    def save(self, round_number: int, state: State, complete: bool) -> Path:
-        """Write a checkpoint taken after a `complete` round, or within it, and remove what it makes superfluous.
+    def write(self, round_number: int, state: State, complete: bool) -> Path:
+        """Write a checkpoint taken after a `complete` round, or within it, and remove superfluous ones.
 
-        Those of later moments are superfluous too: it was taken by a run that has gone on from an earlier one.
+        Later checkpoints are superfluous too, because the run has continued from an earlier one.
 
         Raises:
-            SettingsError: it cannot be written; those before it are still there.
-            TypeError: as `write`.
+            SettingsError: it cannot be written; the older ones are still there.
+            TypeError: as `write_checkpoint`.
         """
         path = self.folder / f"round-{round_number:04d}{'' if complete else '-begun'}.npz"
-        write(path, state)
-        found = self.in_order()
-        last = found.index(path) + 1
-        superfluous = [*found[: max(0, last - self.keep)], *found[last:], *self.folder.glob(f"*{UNFINISHED}")]
+        write_checkpoint(path, state)
+        paths = self.paths()
+        end = paths.index(path) + 1
+        superfluous = [*paths[: max(0, end - self.keep)], *paths[end:], *self.folder.glob(f"*{UNFINISHED}")]
         with writing(self.folder):
             for other in superfluous:
                 other.unlink(missing_ok=True)
         return path
 
-    def newest(self, on_damaged: Callable[[CheckpointDamaged], None]) -> tuple[Path, State] | None:
-        """Return the last checkpoint that is sound, and its state; None where there has never been one.
+    def read_newest(self, on_damaged: Callable[[CheckpointDamaged], None]) -> tuple[Path, State] | None:
+        """Return the newest sound checkpoint and its state; None if there has never been a checkpoint.
 
         Args:
-            on_damaged: is told of each later one that is not.
+            on_damaged: called with the error of each newer checkpoint that is damaged.
 
         Raises:
-            SettingsError: there are checkpoints, but none is sound.
+            SettingsError: there are checkpoints, but all are damaged.
         """
-        found = self.in_order()
-        for path in reversed(found):
+        paths = self.paths()
+        for path in reversed(paths):
             try:
-                return path, read(path)
+                return path, read_checkpoint(path)
             except CheckpointDamaged as damage:
                 on_damaged(damage)
-        if found:
-            raise SettingsError(f"{self.folder} has no sound checkpoint: all {len(found)} are damaged")
+        if paths:
+            raise SettingsError(f"{self.folder} has no sound checkpoint: all {len(paths)} are damaged")
         return None
 
-    def in_order(self) -> list[Path]:
-        """Return all checkpoints, sound or not, from the first to the last."""
+    def paths(self) -> list[Path]:
+        """Return all checkpoints, sound or damaged, from the oldest to the newest."""
         moments = {path: moment for path in self.folder.glob("round-*.npz") if (moment := moment_of(path))}
         return sorted(moments, key=moments.__getitem__)
 
 
 def moment_of(path: Path) -> tuple[int, bool] | None:
-    """Return the round of a checkpoint, and whether it is a complete one, by the file's name; None if it has none."""
+    """Return a checkpoint's round and whether that is complete, by the file's name; None for other names."""
     name = _NAME.fullmatch(path.name)
     return None if name is None else (int(name[1]), name[2] is None)
 
 
-def _packed(state: State) -> bytes:
+def _encode(state: State) -> bytes:
     arrays: dict[str, NDArray] = {}
-    text = json.dumps(_told(state, (), arrays)).encode()
+    text = json.dumps(_move_arrays_out(state, (), arrays)).encode()
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, array in {_STATE: np.frombuffer(text, np.uint8), **arrays}.items():
@@ -166,34 +167,34 @@ def _packed(state: State) -> bytes:
     return sealed + sha256(sealed).hexdigest().encode()
 
 
-def _told(value: object, place: tuple[str, ...], arrays: dict[str, NDArray]) -> object:
-    """Return `value`, which has this place in the state, with its arrays moved out into `arrays`."""
+def _move_arrays_out(value: object, place: tuple[str, ...], arrays: dict[str, NDArray]) -> object:
+    """Return `value`, found at `place` in the state, with its arrays replaced by references and added to `arrays`."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
-        name = _member(place)
+        name = _member_name(place)
         arrays[name] = value
         return {_ARRAY: name}
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {_safe_key(key): _told(item, (*place, key), arrays) for key, item in value.items()}
+        return {_escape_key(key): _move_arrays_out(item, (*place, key), arrays) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_told(item, (*place, str(index)), arrays) for index, item in enumerate(value)]
+        return [_move_arrays_out(item, (*place, str(index)), arrays) for index, item in enumerate(value)]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     where = "/".join(place) or "a state"
     raise TypeError(f"{where}: {type(value).__name__} {str(value)[:40]!r} is no JSON value and no array of numbers")
 
 
-def _member(place: tuple[str, ...]) -> str:
+def _member_name(place: tuple[str, ...]) -> str:
     name = "/".join(quote(part, safe="", errors="surrogatepass") for part in place)
-    return f"{_STATE}%" if name == _STATE else name  # no quoted name ends so
+    return f"{_STATE}%" if name == _STATE else name  # no quoted name ends like this
 
 
-def _safe_key(key: str) -> str:
-    """Return a key that nobody takes for the mark of an array; `removeprefix` undoes it."""
+def _escape_key(key: str) -> str:
+    """Return a key that cannot be mistaken for a reference to an array; `removeprefix` undoes it."""
     return f"{_ARRAY}{key}" if key.startswith(_ARRAY) else key
 
 
-def _what_is_wrong(content: bytes) -> str | None:
-    """Return what tells this from a file that `write` wrote, as the end of a sentence; None where nothing does."""
+def _find_damage(content: bytes) -> str | None:
+    """Return why this is no file that `write_checkpoint` wrote, as the end of a sentence; None if it is one."""
     if not _ARCHIVE.startswith(content[: len(_ARCHIVE)]):
         return "is no checkpoint"
     end = _END.fullmatch(content, max(0, len(content) - _END_SIZE))
@@ -206,19 +207,19 @@ def _what_is_wrong(content: bytes) -> str | None:
     return None
 
 
-def _unpacked(content: bytes) -> State:
+def _decode(content: bytes) -> State:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
 
-        def array(name: str) -> NDArray:
+        def read_array(name: str) -> NDArray:
             with archive.open(f"{name}.npy") as member:
                 return np.lib.format.read_array(member, allow_pickle=False)
 
-        def value(told: dict[str, Any]) -> object:
-            if _ARRAY in told:
-                return array(told[_ARRAY])
-            return {key.removeprefix(_ARRAY): item for key, item in told.items()}
+        def decode_mapping(encoded: dict[str, Any]) -> object:
+            if _ARRAY in encoded:
+                return read_array(encoded[_ARRAY])
+            return {key.removeprefix(_ARRAY): item for key, item in encoded.items()}
 
-        state = json.loads(array(_STATE).tobytes(), object_hook=value)
+        state = json.loads(read_array(_STATE).tobytes(), object_hook=decode_mapping)
     if not isinstance(state, dict):
         raise TypeError("its state is no mapping")
     return state

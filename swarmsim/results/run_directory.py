@@ -1,4 +1,4 @@
-"""The directory of one run: settings, a line of metrics a round, checkpoints, a summary, pictures."""
+"""The directory of one run: settings, one line of metrics per round, checkpoints, a summary, pictures."""
 
 import errno
 import fcntl
@@ -14,19 +14,24 @@ from typing import Any, BinaryIO
 import yaml
 
 from swarmsim.errors import SettingsError
-from swarmsim.files import write_whole, writing
-from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, State
-from swarmsim.results.history import TOLD, History, Round
+from swarmsim.files import write_atomically, writing
+from swarmsim.results.checkpoint import Checkpoints
+from swarmsim.results.history import History, Round
 
 CONFIG, METRICS, SUMMARY, CHECKPOINT = "config.yaml", "metrics.jsonl", "summary.json", "checkpoint"
 PACKAGES = "numpy", "gymnasium", "swarmsim"
 VERSIONS = "versions"
+HISTORY_SETTINGS = "seed", "env", "population", "workers", "link", "preset", "reward_threshold"
 
 
 class RunDirectory:
-    """The files of one run; each appears whole or not at all, but for `metrics.jsonl`, which grows by whole lines.
+    """The files of one run; each is written atomically, except `metrics.jsonl`, to which whole lines are appended.
 
-    No two processes write one run: a lock on its metrics is this process's alone, and ends with it.
+    Only one process at a time can write a run: it holds a lock on the metrics, which ends with the process.
+
+    Attributes:
+        path: of the directory.
+        checkpoints: of the run.
 
     Raises (`create` and every method):
         SettingsError: a file cannot be written.
@@ -34,18 +39,18 @@ class RunDirectory:
 
     def __init__(self, path: Path, metrics: BinaryIO, keep: int) -> None:
         self.path = path
+        self.checkpoints = Checkpoints(path / CHECKPOINT, keep)
         self._metrics = metrics
-        self._checkpoints = Checkpoints(path / CHECKPOINT, keep)
 
     @classmethod
     def create(cls, out: str, env: str, settings: Mapping[str, Any], keep: int) -> "RunDirectory":
-        """Return the directory of a new run at `out`, or at runs/ENV-DATE-TIME where `out` is "auto".
+        """Create the directory of a new run at `out`, or at runs/ENV-DATE-TIME if `out` is "auto".
 
         Args:
-            keep: how many checkpoints are kept.
+            keep: number of checkpoints to keep.
 
         Raises:
-            SettingsError: there is a run already, or it cannot be written.
+            SettingsError: the directory holds a run already, or cannot be written.
         """
         with writing(f"out: {'runs' if out == 'auto' else Path(out)}"):
             path = _new_path(env) if out == "auto" else Path(out)
@@ -57,7 +62,7 @@ class RunDirectory:
         text = yaml.safe_dump({**settings, VERSIONS: versions}, sort_keys=False)
         try:
             _lock(metrics, path)
-            write_whole(path / CONFIG, text.encode())
+            write_atomically(path / CONFIG, text.encode())
         except SettingsError:
             metrics.close()
             (path / METRICS).unlink()
@@ -66,10 +71,10 @@ class RunDirectory:
 
     @classmethod
     def resume(cls, path: str | Path, keep: int) -> "RunDirectory":
-        """Return the directory of a run that is there, to go on with it; `restore` puts its metrics right.
+        """Open the directory of an existing run to continue it; call `rewrite_metrics` next.
 
         Raises:
-            SettingsError: there is no run, another process runs in it, or it cannot be written.
+            SettingsError: there is no run, another process is running it, or it cannot be written.
         """
         path = Path(path)
         require_run(path)
@@ -81,51 +86,38 @@ class RunDirectory:
         _lock(metrics, path)
         return cls(path, metrics, keep)
 
-    def restore(self, history: History) -> None:
-        """Have the metrics hold the rounds of `history`, and nothing else."""
+    def rewrite_metrics(self, history: History) -> None:
+        """Make the metrics hold the rounds of `history` and nothing else."""
         with writing(self.path / METRICS):
-            self._metrics.seek(0)  # written over, as a file in its place would be another one, without the lock
+            self._metrics.seek(0)  # the same file, because a new one would not have the lock
             for record in history:
                 self._metrics.write(_line(record))
             self._metrics.truncate()
 
-    def add_round(self, history: History) -> None:
-        """Add the last round of `history` to the metrics, and sum up what is known so far."""
+    def append_round(self, history: History) -> None:
+        """Append the last round of `history` to the metrics, and update the summary."""
         with writing(self.path / METRICS):
             self._metrics.write(_line(history[-1]))
             self._metrics.flush()
-        self._sum_up(history)
+        self._write_summary(history)
 
-    def _sum_up(self, history: History) -> None:
-        write_whole(self.path / SUMMARY, (json.dumps(history.summary(), indent=2) + "\n").encode())
-
-    def save(self, round_number: int, state: State, complete: bool) -> Path:
-        """Write a checkpoint taken after a `complete` round, or within it; the oldest ones go."""
-        return self._checkpoints.save(round_number, state, complete)
-
-    def newest(self, on_damaged: Callable[[CheckpointDamaged], None]) -> tuple[Path, State] | None:
-        """Return the last sound checkpoint and its state; None where there has never been one.
+    def close(self, history: History, write_pictures: Callable[[History, Path], object] | None = None) -> None:
+        """Write the summary and the pictures, however the run ended, and release the lock.
 
         Args:
-            on_damaged: is told of each later one that is not sound.
-
-        Raises:
-            SettingsError: there are checkpoints, but none is sound.
+            write_pictures: called with the history and the directory if a round has ended.
         """
-        return self._checkpoints.newest(on_damaged)
-
-    def close(self, history: History) -> None:
-        """Write what is known at the end of the run, however it ended, and let others go on with it."""
         with writing(self.path / METRICS), self._metrics:
-            self._sum_up(history)
-            if history.rounds:
-                from swarmsim.results.pictures import write_pictures
-
+            self._write_summary(history)
+            if history.rounds and write_pictures is not None:
                 write_pictures(history, self.path)
+
+    def _write_summary(self, history: History) -> None:
+        write_atomically(self.path / SUMMARY, (json.dumps(history.summary(), indent=2) + "\n").encode())
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:
-    """Return the settings of the run at `path`, not yet checked.
+    """Return the settings of the run at `path`, not yet validated.
 
     Raises:
         SettingsError: there is no run, or its settings are damaged.
@@ -134,7 +126,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
 
 
 def read_versions(path: str | Path) -> dict[str, Any]:
-    """Return the versions of what the run at `path` began with, by package.
+    """Return the versions of the packages with which the run at `path` began, by package.
 
     Raises:
         SettingsError: there is no run, or its settings are damaged.
@@ -144,7 +136,7 @@ def read_versions(path: str | Path) -> dict[str, Any]:
 
 
 def read_history(path: str | Path) -> History:
-    """Return what the run at `path` has shown so far, whether it goes on or has ended.
+    """Return the history so far of the run at `path`, whether it has ended or not.
 
     Raises:
         SettingsError: there is no run, or one of its files is damaged.
@@ -152,9 +144,8 @@ def read_history(path: str | Path) -> History:
     path = Path(path)
     settings = _config(path)
     summary = _summary(path / SUMMARY)
-    keys = (*TOLD, "reward_threshold")
     return History(
-        settings={key: summary.get(key, settings.get(key)) for key in keys},
+        settings={key: summary.get(key, settings.get(key)) for key in HISTORY_SETTINGS},
         directory=path,
         rounds=list(_rounds(path / METRICS)),
         wall_seconds=summary.get("wall_seconds", 0.0),
@@ -166,15 +157,15 @@ def read_history(path: str | Path) -> History:
 def _rounds(metrics: Path) -> Iterator[Round]:
     for number, line in enumerate(_content(metrics).splitlines(keepends=True), 1):
         try:
-            yield Round.from_dict(json.loads(line))
+            yield Round.decode(json.loads(line))
         except (ValueError, TypeError):
             if not line.endswith(b"\n"):
-                return  # it is being written
+                return  # the run is still writing it
             raise SettingsError(f"{metrics} is damaged: line {number} is no round") from None
 
 
 def _summary(file: Path) -> dict[str, Any]:
-    """Return a run's summary; an empty one before its first round has ended."""
+    """Return a run's summary; it is empty before the first round has ended."""
     if not file.exists():
         return {}
     try:
@@ -199,7 +190,7 @@ def _config(path: Path) -> dict[str, Any]:
     content = _content(file)
     try:
         settings = yaml.safe_load(content)
-    except Exception as error:  # yaml raises more than its own errors where a value is not what its tag says
+    except Exception as error:  # yaml raises other errors too if a value does not match its tag
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
         raise SettingsError(f"{file} is damaged: {problem}") from None
     if not isinstance(settings, dict):
@@ -208,7 +199,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def require_run(path: Path) -> None:
-    """Raise a SettingsError where no run lies at `path`."""
+    """Raise a SettingsError if there is no run at `path`."""
     if not path.is_dir():
         raise SettingsError(f"{path}: there is no such directory")
     if not (path / CONFIG).is_file():
@@ -226,7 +217,7 @@ def _lock(metrics: BinaryIO, path: Path) -> None:
 
 
 def _line(record: Round) -> bytes:
-    return json.dumps(record.to_dict()).encode() + b"\n"
+    return json.dumps(record.encode()).encode() + b"\n"
 
 
 def _new_path(env: str) -> Path:

@@ -20,12 +20,12 @@ import orjson
 
 from swarmsim.components.results import ComponentSnapshot, EvolutionResult
 from swarmsim.errors import AddressError, SwarmError
-from swarmsim.files import write_whole
+from swarmsim.files import write_atomically
 from swarmsim.launcher.child import Child, ChildProcess, StartMethod
 from swarmsim.messaging.process_context import PROCESS
 from swarmsim.messaging.rooms import RESERVED_ROOMS
 from swarmsim.messaging.sockets.connection import listen
-from swarmsim.names import called_together, kind_of
+from swarmsim.names import describe_group, kind_of
 from swarmsim.results.history import History, Round
 from swarmsim.views.page import PAUSE, RESUME, STOP, serve_page
 from swarmsim.views.report import ComponentStatus, Report, Result
@@ -102,7 +102,7 @@ class LiveReport(Report):
             self._last_write = now
             state = {**self._state, "rooms": self._traffic.by_kind(), "all_rooms": self._traffic.by_process()}
             try:
-                write_whole(self._folder / "state.json", orjson.dumps(state), on_disk=False)
+                write_atomically(self._folder / "state.json", orjson.dumps(state), durable=False)
             except SwarmError as error:
                 self._give_up(str(error))
 
@@ -221,7 +221,7 @@ class Traffic:
                 rates[path] += self._rates.get((room, sender, receiver), 0.0)
                 for process in (sender, receiver):
                     processes[kind_of(process)].add(process)
-        names = {kind: called_together(kind, found)[0] for kind, found in processes.items()}
+        names = {kind: describe_group(kind, found)[0] for kind, found in processes.items()}
         return [
             _row(room, names[sender], names[receiver], number, rates[room, sender, receiver])
             for (room, sender, receiver), number in sorted(numbers.items())
@@ -234,4 +234,4 @@ def _row(room: str, sender: str, receiver: str, number: int, rate: float) -> dic
 
 def encode_round(record: Round) -> dict[str, Any]:
     """Return a round's metrics as JSON values, without its contributions, which are one number per model."""
-    return {key: value for key, value in record.to_dict().items() if key != "contribution"}
+    return {key: value for key, value in record.encode().items() if key != "contribution"}

@@ -10,7 +10,7 @@ from typing import Never
 from tqdm import tqdm
 
 from swarmsim.components.results import ComponentSnapshot, EvolutionResult
-from swarmsim.names import counted
+from swarmsim.names import format_count
 from swarmsim.results.history import History, Round
 from swarmsim.views.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, ComponentStatus, Report, Result
 
@@ -38,9 +38,9 @@ class TerminalReport(Report):
 
     def began(self, history: History, n_rounds: int) -> None:
         settings = history.settings
-        processes = counted(settings["workers"], "process", "processes")
+        processes = format_count(settings["workers"], "process", "processes")
         self._print(
-            f"{counted(settings['population'], 'model')} in {processes} act as one on {settings['env']}: "
+            f"{format_count(settings['population'], 'model')} in {processes} act as one on {settings['env']}: "
             f"seed {settings['seed']}, link {settings['link']}, preset {settings['preset']}\n"
         )
         self._rounds = tqdm(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from swarmsim.config import make_config
 from swarmsim.results.history import History
+from swarmsim.results.pictures import write_pictures
 from swarmsim.results.run_directory import RunDirectory
 from tests.results.rounds import a_round
 
@@ -27,10 +28,10 @@ def a_run(path: Path, n_rounds: int = 2, ends: bool = True, failures=(), **setti
     history = History({**told, "reward_threshold": 40.0}, path, failures=list(failures))
     for number in range(1, n_rounds + 1):
         history.rounds.append(a_round(number, eval_score_evolved=21.5 * number, eval_score=20.0 * number))
-        directory.add_round(history)
+        directory.append_round(history)
     history.count_messages("models0-1", [("observation", "environment", 40)])
     if ends:
-        directory.close(history)
+        directory.close(history, write_pictures)
     else:
         directory._metrics.close()
     return path

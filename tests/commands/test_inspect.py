@@ -6,7 +6,7 @@ import yaml
 
 from swarmsim.cli import main
 from swarmsim.commands.inspect import MOST_MODELS
-from swarmsim.results.checkpoint import load_weights, read, write
+from swarmsim.results.checkpoint import read_checkpoint, read_weights, write_checkpoint
 
 
 def inspected(path, capsys) -> dict[str, list[str]]:
@@ -38,9 +38,9 @@ def test_models_are_told_with_their_layers_sizes_norms_and_updates(a_run, capsys
     lines = inspected(a_run.directory, capsys)["models"]
     assert lines[:2] == ["actor  4 → 32 → 32 → 2, tanh between", "critic 4 → 32 → 32 → 1, tanh between"]
     path = a_run.directory / "checkpoint" / "round-0002.npz"
-    updates = read(path)["components"]["models0-2"]["n_updates"][0]
+    updates = read_checkpoint(path)["components"]["models0-2"]["n_updates"][0]
     assert updates > 0
-    for line, (name, weights) in zip(lines[3:], load_weights(path).items(), strict=True):
+    for line, (name, weights) in zip(lines[3:], read_weights(path).items(), strict=True):
         assert line.split() == [name, "2,531", f"{np.linalg.norm(weights):.3f}", f"{updates:,}"]
 
 
@@ -74,13 +74,13 @@ def test_damaged_and_begun_checkpoints_are_told_as_such(copied_run, capsys):
 
 def test_failures_and_many_models_are_told_in_short(copied_run, capsys):
     path = copied_run / "checkpoint" / "round-0002.npz"
-    state = read(path)
+    state = read_checkpoint(path)
     failure = {"round": 2, "phase": "train", "component": "models0-2", "error": "ProcessEnded", "message": "it\nended"}
     state["history"]["failures"] = [{**failure, "traceback": "", "healed": True}]
     models = state["components"].pop("models0-2")
     names = [f"model{i}" for i in range(30)]
     state["components"]["models0-29"] = {**models, "components": names, "weights": np.ones((30, 2531), np.float32)}
-    write(path, state)
+    write_checkpoint(path, state)
     found = inspected(copied_run, capsys)
     assert "failures: 1" in found["round-0002.npz"]
     assert found["round-0002.npz"][-1] == "round 2, train: models0-2: ProcessEnded: it ended (healed)"

@@ -18,7 +18,7 @@ def metrics(**settings) -> list[str]:
     """Return the rounds of a run, without their times."""
     rounds = []
     for record in swarmsim.run(out=None, **{**SMALL, **settings}):
-        values = record.to_dict()
+        values = record.encode()
         rounds.append(json.dumps({key: value for key, value in values.items() if key not in TIMES}))
     return rounds
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import swarmsim
-from swarmsim.results.checkpoint import load_weights, read
+from swarmsim.results.checkpoint import read_checkpoint, read_weights
 from swarmsim.results.history import TIMES
 from swarmsim.views.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, Report
 from tests.conftest import ROOT
@@ -33,7 +33,7 @@ def metrics(out: str) -> list[dict]:
 
 
 def whole(**settings) -> list[dict]:
-    return without_times(r.to_dict() for r in swarmsim.run(**{**SMALL, "out": None, "link": "inprocess", **settings}))
+    return without_times(r.encode() for r in swarmsim.run(**{**SMALL, "out": None, "link": "inprocess", **settings}))
 
 
 @pytest.mark.parametrize("first", ["inprocess", "queues", "sockets"])
@@ -94,7 +94,7 @@ def test_an_interrupt_within_a_round_loses_nothing(in_tmp_path, every_step_is_to
     (checkpoint,) = Path("out/checkpoint").iterdir()
     assert checkpoint.name == "round-0001-begun.npz"
     if settings["link"] == "inprocess":  # between processes the run may be further by then, or over
-        run = read(checkpoint)["components"]["environment"]["run"]
+        run = read_checkpoint(checkpoint)["components"]["environment"]["run"]
         assert run is None if phase == EVOLVE else 5 <= sum(run["episodes"]["lengths"]) <= 10
     assert metrics("out") == []
     swarmsim.run(resume="out")
@@ -116,9 +116,9 @@ def test_a_run_can_be_interrupted_again_and_again(in_tmp_path, every_step_is_tol
 def test_an_interrupted_rounds_weights_are_those_learned_until_then(in_tmp_path, every_step_is_told):
     with pytest.raises(KeyboardInterrupt):
         swarmsim.run(**SMALL, link="inprocess", rounds=1, out="out", report=Interrupting(TRAIN, step=43))
-    state = read(Path("out/checkpoint/round-0001-begun.npz"))
+    state = read_checkpoint(Path("out/checkpoint/round-0001-begun.npz"))
     assert state["components"]["models0-4"]["replay"]["n_new"] > 0
-    weights = load_weights(Path("out/checkpoint/round-0001-begun.npz"))
+    weights = read_weights(Path("out/checkpoint/round-0001-begun.npz"))
     assert list(weights) == [f"model{i}" for i in range(5)]
     assert all(np.isfinite(genome).all() for genome in weights.values())
 

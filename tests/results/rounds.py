@@ -30,8 +30,8 @@ def a_round(number: int, **values) -> Round:
     return Round(**{**defaults, **values})
 
 
-def told_by_child(work: Callable[[Callable[[str], None]], None], kill_after: float | None = None) -> list[str]:
-    """Have another process do `work(tell)`, kill it some seconds after its first word, and return all it told."""
+def output_of_child(work: Callable[[Callable[[str], None]], None], kill_after: float | None = None) -> list[str]:
+    """Run `work(tell)` in a child process, kill it some seconds after its first word, and return all words it sent."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -40,7 +40,7 @@ def told_by_child(work: Callable[[Callable[[str], None]], None], kill_after: flo
         finally:
             os._exit(0)
     os.close(writing)
-    told = os.read(reading, SIZE)
+    output = os.read(reading, SIZE)
     if kill_after is not None:
         time.sleep(kill_after)
         os.kill(child, signal.SIGKILL)
@@ -48,6 +48,6 @@ def told_by_child(work: Callable[[Callable[[str], None]], None], kill_after: flo
     os.set_blocking(reading, False)  # its own children may live on, and hold the other end
     with suppress(BlockingIOError):
         while more := os.read(reading, SIZE):
-            told += more
+            output += more
     os.close(reading)
-    return told.decode().splitlines()
+    return output.decode().splitlines()

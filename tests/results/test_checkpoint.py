@@ -12,8 +12,8 @@ import pytest
 
 from swarmsim.errors import SettingsError
 from swarmsim.results import checkpoint
-from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, load_weights
-from tests.results.rounds import told_by_child
+from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, read_weights
+from tests.results.rounds import output_of_child
 
 SMALL = {"round": 3, "models": {"weights": np.arange(6, dtype=np.float32).reshape(2, 3)}, "rng": [2**127, "x"]}
 DIGEST = 64  # characters at a file's end
@@ -64,8 +64,8 @@ def names_in(folder) -> list[str]:
     ids=lambda state: next(iter(state), "nothing").replace("\0", "0"),
 )
 def test_a_state_comes_back_to_the_last_bit(tmp_path, state):
-    checkpoint.write(tmp_path / "file.npz", state)
-    assert same(checkpoint.read(tmp_path / "file.npz"), state)
+    checkpoint.write_checkpoint(tmp_path / "file.npz", state)
+    assert same(checkpoint.read_checkpoint(tmp_path / "file.npz"), state)
 
 
 KEYS = ["state", "a", "a/b", "b", "@array", "%", "x.npy", "ä", ""]
@@ -91,15 +91,15 @@ def test_any_state_comes_back(tmp_path):
     draw = random.Random(0)
     for _ in range(300):
         state = random_state(draw)
-        checkpoint.write(tmp_path / "file.npz", state)
-        assert same(checkpoint.read(tmp_path / "file.npz"), state), state
+        checkpoint.write_checkpoint(tmp_path / "file.npz", state)
+        assert same(checkpoint.read_checkpoint(tmp_path / "file.npz"), state), state
 
 
 def test_arrays_that_come_back_can_be_changed_and_tuples_are_lists(tmp_path):
     given = np.arange(3)
     given.flags.writeable = False
-    checkpoint.write(tmp_path / "file.npz", {"array": given, "pair": (1, (2,))})
-    found = checkpoint.read(tmp_path / "file.npz")
+    checkpoint.write_checkpoint(tmp_path / "file.npz", {"array": given, "pair": (1, (2,))})
+    found = checkpoint.read_checkpoint(tmp_path / "file.npz")
     found["array"] += 1
     assert found["pair"] == [1, [2]]
 
@@ -117,14 +117,14 @@ def test_arrays_that_come_back_can_be_changed_and_tuples_are_lists(tmp_path):
 )
 def test_what_is_no_state_is_refused_with_its_place_and_nothing_is_written(tmp_path, state, sentence):
     with pytest.raises(TypeError, match=sentence):
-        checkpoint.write(tmp_path / "file.npz", state)
+        checkpoint.write_checkpoint(tmp_path / "file.npz", state)
     assert names_in(tmp_path) == []
 
 
 def test_plain_numpy_opens_a_checkpoint_and_finds_each_array_by_its_place(tmp_path):
     weights = np.arange(6, dtype=np.float32).reshape(2, 3)
     state = {"components": {"models0-9": {"weights": weights}, "x": [1, np.arange(2)]}}
-    checkpoint.write(tmp_path / "file.npz", state)
+    checkpoint.write_checkpoint(tmp_path / "file.npz", state)
     with np.load(tmp_path / "file.npz", allow_pickle=False) as found:
         assert found.files == ["state", "components/models0-9/weights", "components/x/1"]
         assert same(found["components/models0-9/weights"], weights)
@@ -140,7 +140,7 @@ def test_plain_numpy_opens_a_checkpoint_and_finds_each_array_by_its_place(tmp_pa
 
 def test_the_same_state_is_the_same_file(tmp_path):
     for name in ("one.npz", "other.npz"):
-        checkpoint.write(tmp_path / name, SMALL)
+        checkpoint.write_checkpoint(tmp_path / name, SMALL)
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "other.npz").read_bytes()
 
 
@@ -149,7 +149,7 @@ def test_the_same_state_is_the_same_file(tmp_path):
 
 def test_every_flipped_bit_and_every_cut_is_found(tmp_path):
     path = tmp_path / "file.npz"
-    checkpoint.write(path, SMALL)
+    checkpoint.write_checkpoint(path, SMALL)
     content = path.read_bytes()
     flipped = (
         content[:i] + bytes([content[i] ^ 1 << bit]) + content[i + 1 :] for i in range(len(content)) for bit in range(8)
@@ -158,20 +158,20 @@ def test_every_flipped_bit_and_every_cut_is_found(tmp_path):
     for damaged in (*flipped, *(content[:end] for end in range(len(content))), *longer):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointDamaged, match=f"^{path} is "):
-            checkpoint.read(path)
+            checkpoint.read_checkpoint(path)
     path.write_bytes(content)
-    assert same(checkpoint.read(path), SMALL)
+    assert same(checkpoint.read_checkpoint(path), SMALL)
 
 
 def test_damage_that_its_checksum_does_not_show_is_told_the_same_way(tmp_path):
     path = tmp_path / "file.npz"
-    checkpoint.write(path, SMALL)
+    checkpoint.write_checkpoint(path, SMALL)
     content, draw = path.read_bytes(), random.Random(0)
     found = 0
     for i in range(len(content) - DIGEST):
         path.write_bytes(resealed(content[:i] + bytes([content[i] ^ draw.randrange(1, 256)]) + content[i + 1 :]))
         try:
-            checkpoint.read(path)
+            checkpoint.read_checkpoint(path)
         except CheckpointDamaged:
             found += 1
     assert found > len(content) / 2
@@ -189,12 +189,12 @@ def test_what_is_no_checkpoint_is_told_so(tmp_path, content, sentence):
     if content is not None:
         (tmp_path / "file.npz").write_bytes(content)
     with pytest.raises(CheckpointDamaged, match=f"^{tmp_path / 'file.npz'} {sentence}$"):
-        checkpoint.read(tmp_path / "file.npz")
+        checkpoint.read_checkpoint(tmp_path / "file.npz")
 
 
 def test_the_sentence_tells_what_is_wrong(tmp_path):
     path = tmp_path / "file.npz"
-    checkpoint.write(path, SMALL)
+    checkpoint.write_checkpoint(path, SMALL)
     content = path.read_bytes()
     for damaged, sentence in (
         (content[:-1], "is cut short, or no checkpoint: its checksum is missing"),
@@ -206,11 +206,11 @@ def test_the_sentence_tells_what_is_wrong(tmp_path):
     ):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointDamaged) as raised:
-            checkpoint.read(path)
+            checkpoint.read_checkpoint(path)
         assert str(raised.value) == f"{path} {sentence}"
     np.savez(path, state=np.arange(3))
     with pytest.raises(CheckpointDamaged, match="or no checkpoint"):
-        checkpoint.read(path)
+        checkpoint.read_checkpoint(path)
 
 
 class Evil:
@@ -228,10 +228,10 @@ def test_no_code_of_a_file_is_run(in_tmp_path, name):
         archive.comment = end
     path.write_bytes(resealed(path.read_bytes()))
     with pytest.raises(CheckpointDamaged, match="is no checkpoint: .*allow_pickle"):
-        checkpoint.read(path)
+        checkpoint.read_checkpoint(path)
     path.write_bytes(pickle.dumps(Evil()))
     with pytest.raises(CheckpointDamaged, match="is no checkpoint$"):
-        checkpoint.read(path)
+        checkpoint.read_checkpoint(path)
     assert names_in(in_tmp_path) == ["file.npz"]
 
 
@@ -244,16 +244,16 @@ def test_every_models_weights_are_found_by_name_in_the_order_of_their_numbers(tm
         return {"components": [f"model{i}" for i in numbers], "weights": weights, "step": 3}
 
     components = {"models10-11": models(10, 11), "environment": {"step": 3}, "models0-9": models(*range(10))}
-    checkpoint.write(tmp_path / "file.npz", {"components": components})
-    weights = load_weights(tmp_path / "file.npz")
+    checkpoint.write_checkpoint(tmp_path / "file.npz", {"components": components})
+    weights = read_weights(tmp_path / "file.npz")
     assert list(weights) == [f"model{i}" for i in range(12)]
     assert all(same(weights[f"model{i}"], np.full(5, i, np.float32)) for i in range(12))
 
 
 def test_a_checkpoint_of_something_else_has_no_weights(tmp_path):
-    checkpoint.write(tmp_path / "file.npz", SMALL)
+    checkpoint.write_checkpoint(tmp_path / "file.npz", SMALL)
     with pytest.raises(CheckpointDamaged, match="holds no components"):
-        load_weights(tmp_path / "file.npz")
+        read_weights(tmp_path / "file.npz")
 
 
 # --- the last few of a run
@@ -266,27 +266,27 @@ def refuse(damage: CheckpointDamaged) -> None:
 def test_the_newest_few_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=3)
     for number, complete in ((1, True), (2, False), (2, True), (3, False), (9999, True), (10000, False), (10000, True)):
-        path = checkpoints.save(number, {"round": number}, complete)
-        assert checkpoints.newest(refuse) == (path, {"round": number})
+        path = checkpoints.write(number, {"round": number}, complete)
+        assert checkpoints.read_newest(refuse) == (path, {"round": number})
     assert names_in(tmp_path) == ["round-10000-begun.npz", "round-10000.npz", "round-9999.npz"]
 
 
 def test_what_killed_writers_left_goes_and_what_others_put_there_stays(tmp_path):
     for name in ("round-0001.npz.new", "round-0007-begun.npz.new", "notes.txt", "round-best.npz"):
         (tmp_path / name).write_text("x")
-    Checkpoints(tmp_path, keep=1).save(2, SMALL, complete=True)
+    Checkpoints(tmp_path, keep=1).write(2, SMALL, complete=True)
     assert names_in(tmp_path) == ["notes.txt", "round-0002.npz", "round-best.npz"]
 
 
 def test_the_newest_sound_one_is_found_and_each_damaged_one_passed_over_is_told(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=9)
-    paths = [checkpoints.save(number, {"round": number}, complete=True) for number in range(1, 6)]
+    paths = [checkpoints.write(number, {"round": number}, complete=True) for number in range(1, 6)]
     paths[4].write_bytes(paths[4].read_bytes()[:-100])
     paths[3].unlink()
     paths[3].mkdir()
     paths[1].write_bytes(b"")
     told = []
-    assert checkpoints.newest(told.append) == (paths[2], {"round": 3})
+    assert checkpoints.read_newest(told.append) == (paths[2], {"round": 3})
     assert [str(damage) for damage in told] == [
         f"{paths[4]} is cut short, or no checkpoint: its checksum is missing",
         f"{paths[3]} cannot be read: Is a directory",
@@ -296,50 +296,50 @@ def test_the_newest_sound_one_is_found_and_each_damaged_one_passed_over_is_told(
 def test_who_goes_on_from_an_earlier_one_keeps_what_he_writes(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=2)
     for number in (1, 2):
-        damaged = checkpoints.save(number, {"round": number}, complete=True)
+        damaged = checkpoints.write(number, {"round": number}, complete=True)
     damaged.write_bytes(b"")
-    path = checkpoints.save(2, {}, complete=False)
+    path = checkpoints.write(2, {}, complete=False)
     assert names_in(tmp_path) == ["round-0001.npz", "round-0002-begun.npz"]
-    assert checkpoints.newest(refuse) == (path, {})
+    assert checkpoints.read_newest(refuse) == (path, {})
 
 
 def test_no_checkpoint_is_none_and_none_that_is_sound_is_an_error(tmp_path):
     told = []
     checkpoints = Checkpoints(tmp_path / "checkpoint", keep=1)
-    assert checkpoints.newest(told.append) is None
+    assert checkpoints.read_newest(told.append) is None
     checkpoints.folder.mkdir()
-    assert checkpoints.newest(told.append) is None
+    assert checkpoints.read_newest(told.append) is None
     for name in ("round-0001.npz", "round-0002.npz"):
         (checkpoints.folder / name).write_bytes(b"x")
     with pytest.raises(SettingsError, match=f"^{checkpoints.folder} has no sound checkpoint: all 2 are damaged$"):
-        checkpoints.newest(told.append)
+        checkpoints.read_newest(told.append)
     assert len(told) == 2
 
 
 def test_a_full_disk_leaves_the_older_ones(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=1)
-    older = checkpoints.save(1, {"round": 1}, complete=True)
+    older = checkpoints.write(1, {"round": 1}, complete=True)
     (tmp_path / "round-0002.npz.new").symlink_to("/dev/full")
     with pytest.raises(SettingsError, match=f"^{tmp_path}/round-0002.npz cannot be written: No space left on device$"):
-        checkpoints.save(2, {"round": 2}, complete=True)
+        checkpoints.write(2, {"round": 2}, complete=True)
     assert names_in(tmp_path) == ["round-0001.npz"]
-    assert checkpoints.newest(refuse) == (older, {"round": 1})
+    assert checkpoints.read_newest(refuse) == (older, {"round": 1})
 
 
 def test_a_file_that_the_system_lets_grow_no_further_leaves_the_older_ones(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=1)
-    older = checkpoints.save(1, {"round": 1}, complete=True)
+    older = checkpoints.write(1, {"round": 1}, complete=True)
 
     def work(tell) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         try:
-            checkpoints.save(2, {"array": np.zeros(100_000)}, complete=True)
+            checkpoints.write(2, {"array": np.zeros(100_000)}, complete=True)
         except SettingsError as error:
             tell(str(error))
 
-    assert told_by_child(work) == [f"{tmp_path}/round-0002.npz cannot be written: File too large"]
+    assert output_of_child(work) == [f"{tmp_path}/round-0002.npz cannot be written: File too large"]
     assert names_in(tmp_path) == ["round-0001.npz"]
-    assert checkpoints.newest(refuse) == (older, {"round": 1})
+    assert checkpoints.read_newest(refuse) == (older, {"round": 1})
 
 
 def test_whoever_is_killed_while_saving_leaves_all_but_the_last_one_sound(tmp_path):
@@ -352,17 +352,17 @@ def test_whoever_is_killed_while_saving_leaves_all_but_the_last_one_sound(tmp_pa
     def work(tell) -> None:
         number = first
         while True:
-            checkpoints.save(number, state(number), complete=True)
+            checkpoints.write(number, state(number), complete=True)
             tell(str(number))
             number += 1
 
     for _ in range(60):
-        saved = int(told_by_child(work, kill_after=draw.uniform(0, 0.02))[-1])
+        saved = int(output_of_child(work, kill_after=draw.uniform(0, 0.02))[-1])
         n_cut_short += any(tmp_path.glob("*.new"))
-        found = checkpoints.newest(refuse)[1]
+        found = checkpoints.read_newest(refuse)[1]
         assert found["round"] in (saved, saved + 1)
-        assert all(same(checkpoint.read(path), state(int(path.stem[6:]))) for path in tmp_path.glob("*.npz"))
+        assert all(same(checkpoint.read_checkpoint(path), state(int(path.stem[6:]))) for path in tmp_path.glob("*.npz"))
         first = found["round"] + 1
     assert n_cut_short > 0
-    checkpoints.save(first, state(first), complete=True)
+    checkpoints.write(first, state(first), complete=True)
     assert names_in(tmp_path) == [f"round-{number:04d}.npz" for number in (first - 1, first)]

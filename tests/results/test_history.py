@@ -33,26 +33,26 @@ def test_a_summary_sums_up():
 
 def test_a_round_comes_back_from_its_line():
     record = a_round(3, train_score=1 / 3, contribution={"model0": 0.1, "model1": 0.9})
-    assert Round.from_dict(json.loads(json.dumps(record.to_dict()))) == record
+    assert Round.decode(json.loads(json.dumps(record.encode()))) == record
 
 
 def test_a_history_comes_back_from_a_checkpoint_but_for_where_it_lies():
     history = History(SETTINGS, Path("here"), [a_round(1), a_round(2)], wall_seconds=1.5, failures=[FAILURE])
-    state = json.loads(json.dumps(history.to_state()))
-    assert History.from_state(state) == dataclasses.replace(history, directory=None)
+    state = json.loads(json.dumps(history.encode()))
+    assert History.decode(state) == dataclasses.replace(history, directory=None)
     others = {**SETTINGS, "link": "inprocess"}
-    assert History.from_state(state, others, Path("there")) == dataclasses.replace(
+    assert History.decode(state, others, Path("there")) == dataclasses.replace(
         history, settings=others, directory=Path("there")
     )
 
 
 def test_what_a_history_told_stays_as_it_was():
     history = History(SETTINGS, rounds=[a_round(1)], wall_seconds=1.5)
-    state = history.to_state()
+    state = history.encode()
     history.rounds.append(a_round(2))
     history.failures.append(FAILURE)
     history.wall_seconds += 1
-    assert History.from_state(state) == History(SETTINGS, rounds=[a_round(1)], wall_seconds=1.5)
+    assert History.decode(state) == History(SETTINGS, rounds=[a_round(1)], wall_seconds=1.5)
 
 
 def test_a_history_knows_in_which_round_it_was_solved():

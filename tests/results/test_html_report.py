@@ -65,10 +65,10 @@ def page_of(*histories: History) -> Page:
     return Page(html_report(histories, [settings_of(history) for history in histories]))
 
 
-def test_a_run_is_told_of_with_its_key_figures_and_rounds():
+def test_a_run_is_reported_with_its_headline_numbers_and_rounds():
     page = page_of(a_history(reward_threshold=40.0))
-    figures = {kind: page.cells[f"dd.{kind}"] for kind in ("final-score", "best-score", "solved", "n-rounds")}
-    assert figures == {
+    numbers = {kind: page.cells[f"dd.{kind}"] for kind in ("final-score", "best-score", "solved", "n-rounds")}
+    assert numbers == {
         "final-score": ["43.0"],
         "best-score": ["43.0"],
         "solved": ["in round 2"],

@@ -6,9 +6,9 @@ from matplotlib.colors import to_rgba
 from matplotlib.patches import PathPatch
 
 from swarmsim.results import pictures
+from swarmsim.results.flows import flows_of
 from swarmsim.results.history import History
 from swarmsim.results.pictures import curves, population, rooms, scores, write_pictures
-from swarmsim.results.pictures.flows import flows_of
 from tests.results.rounds import SETTINGS, a_round
 
 MESSAGES = {
@@ -165,9 +165,9 @@ def test_a_ribbon_grows_with_the_square_root_of_its_number():
 def test_numbers_of_kinds_are_the_sums_of_their_processes():
     flows = flows_of({**MESSAGES, "idle": {"environment": {"control": 0}}})
     assert flows.sent["model", "logits"] == 80_000
-    assert flows.taken["observation", "model"] == 80_000
-    assert flows.taken["directly", "evolution"] == 20
-    assert sum(flows.sent.values()) == sum(flows.taken.values())
+    assert flows.received["observation", "model"] == 80_000
+    assert flows.received["directly", "evolution"] == 20
+    assert sum(flows.sent.values()) == sum(flows.received.values())
     assert flows.rooms == ["observation", "logits", "action", "control", "evolution", "directly", "_command"]
     assert flows.senders[:3] == ["environment", "model", "aggregation"]
     assert flows.receivers[:3] == ["model", "aggregation", "environment"]
@@ -223,7 +223,7 @@ def test_the_pictures_are_files_where_there_is_something_to_show(tmp_path):
 
 def test_without_told_shares_there_is_no_picture_of_them(tmp_path):
     history = History(SETTINGS, rounds=[a_round(1, contribution={})])
-    assert list(pictures.drawn(history)) == ["scores"]
+    assert list(pictures.draw_all(history)) == ["scores"]
 
 
 def test_a_picture_shows_itself_in_a_notebook_without_pyplot():

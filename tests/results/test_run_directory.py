@@ -12,9 +12,10 @@ import yaml
 
 from swarmsim.errors import SettingsError
 from swarmsim.results.history import History
+from swarmsim.results.pictures import write_pictures
 from swarmsim.results.run_directory import RunDirectory, read_settings
 from tests.conftest import ROOT
-from tests.results.rounds import SETTINGS, a_round, told_by_child
+from tests.results.rounds import SETTINGS, a_round, output_of_child
 
 
 def a_run(tmp_path, settings=SETTINGS) -> RunDirectory:
@@ -41,25 +42,25 @@ def refuse(damage: SettingsError) -> None:
 def test_a_round_is_a_line_as_soon_as_it_is_added(tmp_path):
     directory = a_run(tmp_path)
     for number in (1, 2):
-        directory.add_round(History(SETTINGS, rounds=[a_round(number)]))
+        directory.append_round(History(SETTINGS, rounds=[a_round(number)]))
         assert rounds_in(directory) == list(range(1, number + 1))
     directory.close(History(SETTINGS))
 
 
 def test_the_last_checkpoints_are_kept(tmp_path):
     directory = a_run(tmp_path)
-    assert directory.newest(refuse) is None
+    assert directory.checkpoints.read_newest(refuse) is None
     for number in (1, 2, 3):
-        path = directory.save(number, {"weights": np.full(5, number)}, complete=True)
-    begun = directory.save(4, {"weights": np.full(5, 4)}, complete=False)
+        path = directory.checkpoints.write(number, {"weights": np.full(5, number)}, complete=True)
+    begun = directory.checkpoints.write(4, {"weights": np.full(5, 4)}, complete=False)
     assert sorted((tmp_path / "run" / "checkpoint").iterdir()) == [path, begun]
-    newest, state = directory.newest(refuse)
+    newest, state = directory.checkpoints.read_newest(refuse)
     assert (newest, state["weights"].tolist()) == (begun, [4] * 5)
     directory.close(History(SETTINGS))
 
 
 def test_a_run_without_a_round_has_a_summary_and_no_picture(tmp_path):
-    a_run(tmp_path).close(History(SETTINGS))
+    a_run(tmp_path).close(History(SETTINGS), write_pictures)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["final_score"], summary["best_score"], summary["env_steps"]) == (None, None, 0)
     assert not (tmp_path / "run" / "scores.png").exists()
@@ -100,14 +101,14 @@ def test_where_nothing_can_be_written_a_sentence_tells_it(tmp_path):
 def test_a_run_goes_on_where_it_was_and_its_summary_and_picture_are_of_all_of_it(tmp_path):
     directory = a_run(tmp_path)
     for record in a_history(2):
-        directory.add_round(History(SETTINGS, rounds=[record]))
-    directory.close(a_history(2))
+        directory.append_round(History(SETTINGS, rounds=[record]))
+    directory.close(a_history(2), write_pictures)
     picture = (tmp_path / "run" / "scores.png").read_bytes()
 
     directory = RunDirectory.resume(str(tmp_path / "run"), keep=2)
-    directory.add_round(History(SETTINGS, rounds=[a_round(3)]))
+    directory.append_round(History(SETTINGS, rounds=[a_round(3)]))
     assert rounds_in(directory) == [1, 2, 3]
-    directory.close(a_history(3))
+    directory.close(a_history(3), write_pictures)
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["env_steps"] == 60
     assert (tmp_path / "run" / "scores.png").read_bytes() != picture
 
@@ -118,7 +119,7 @@ def test_a_run_goes_on_where_it_was_and_its_summary_and_picture_are_of_all_of_it
         b"",
         b'{"round": 1, "train_sc',
         b"\xff\0\n\n",
-        b"".join(json.dumps(a_round(number).to_dict()).encode() + b"\n" for number in range(1, 5)),
+        b"".join(json.dumps(a_round(number).encode()).encode() + b"\n" for number in range(1, 5)),
         None,
     ],
     ids=["nothing", "half a line", "rubbish", "more rounds", "no file"],
@@ -132,9 +133,9 @@ def test_whatever_a_killed_run_left_the_metrics_are_those_of_its_history(tmp_pat
     else:
         metrics.write_bytes(left)
     directory = RunDirectory.resume(tmp_path / "run", keep=1)
-    directory.restore(a_history(n_rounds))
+    directory.rewrite_metrics(a_history(n_rounds))
     assert rounds_in(directory) == list(range(1, n_rounds + 1))
-    directory.add_round(History(SETTINGS, rounds=[a_round(n_rounds + 1)]))
+    directory.append_round(History(SETTINGS, rounds=[a_round(n_rounds + 1)]))
     assert rounds_in(directory) == list(range(1, n_rounds + 2))
     directory.close(History(SETTINGS))
 
@@ -145,9 +146,9 @@ def test_a_run_that_is_killed_again_and_again_goes_on_each_time(tmp_path):
 
     def resumed() -> tuple[RunDirectory, History]:
         directory = RunDirectory.resume(tmp_path / "run", keep=2)
-        newest = directory.newest(refuse)
-        history = History(SETTINGS) if newest is None else History.from_state(newest[1]["history"])
-        directory.restore(history)
+        newest = directory.checkpoints.read_newest(refuse)
+        history = History(SETTINGS) if newest is None else History.decode(newest[1]["history"])
+        directory.rewrite_metrics(history)
         return directory, history
 
     def work(tell) -> None:
@@ -155,11 +156,13 @@ def test_a_run_that_is_killed_again_and_again_goes_on_each_time(tmp_path):
         while True:
             tell(str(len(history)))
             history.rounds.append(a_round(len(history) + 1))
-            directory.add_round(history)
-            directory.save(len(history), {"history": history.to_state(), "ballast": np.zeros(10_000)}, complete=True)
+            directory.append_round(history)
+            directory.checkpoints.write(
+                len(history), {"history": history.encode(), "ballast": np.zeros(10_000)}, complete=True
+            )
 
     for _ in range(30):
-        done = int(told_by_child(work, kill_after=draw.uniform(0, 0.03))[-1])
+        done = int(output_of_child(work, kill_after=draw.uniform(0, 0.03))[-1])
         directory, history = resumed()
         assert len(history) in (done, done + 1)
         assert rounds_in(directory) == [r.round for r in history] == list(range(1, len(history) + 1))
@@ -187,8 +190,8 @@ def test_a_second_process_is_refused_until_the_first_has_closed(tmp_path, is_new
     if not is_new:
         directory.close(History(SETTINGS))
         directory = RunDirectory.resume(tmp_path / "run", keep=1)
-    directory.add_round(History(SETTINGS, rounds=[a_round(1)]))
-    directory.restore(History(SETTINGS))
+    directory.append_round(History(SETTINGS, rounds=[a_round(1)]))
+    directory.rewrite_metrics(History(SETTINGS))
     assert refusal(tmp_path / "run") == f"{tmp_path / 'run'}: another process runs in it"
     directory.close(History(SETTINGS))
     assert refusal(tmp_path / "run") == ""
@@ -196,7 +199,7 @@ def test_a_second_process_is_refused_until_the_first_has_closed(tmp_path, is_new
 
 def test_a_component_that_ends_does_not_open_the_run_to_others(tmp_path):
     directory = a_run(tmp_path)
-    told_by_child(lambda tell: directory._metrics.close())
+    output_of_child(lambda tell: directory._metrics.close())
     assert refusal(tmp_path / "run").endswith("another process runs in it")
     directory.close(History(SETTINGS))
 
@@ -212,7 +215,7 @@ def test_a_component_that_outlives_a_killed_run_does_not_keep_others_out(tmp_pat
         tell(str(component))
         time.sleep(60)
 
-    (component,) = map(int, told_by_child(work, kill_after=0))
+    (component,) = map(int, output_of_child(work, kill_after=0))
     try:
         RunDirectory.resume(tmp_path / "run", keep=1).close(History(SETTINGS))
     finally:

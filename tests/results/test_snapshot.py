@@ -43,7 +43,7 @@ def test_a_checkpoint_outside_of_a_run_lacks_its_settings(copied_run, tmp_path):
     path = tmp_path / "lost" / "round-0002.npz"
     path.parent.mkdir()
     (copied_run / "checkpoint" / "round-0002.npz").rename(path)
-    with pytest.raises(SettingsError, match=r"round-0002.npz lies in no run directory: there is no .*config.yaml"):
+    with pytest.raises(SettingsError, match=r"round-0002.npz is in no run directory: there is no .*config.yaml"):
         snapshot(path, nothing_damaged)
 
 

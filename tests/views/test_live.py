@@ -173,7 +173,7 @@ def test_a_run_that_is_watched_has_the_very_same_result():
 def test_a_disk_that_is_full_ends_the_page_alone(capsys, monkeypatch):
     class Filling(Report):
         def phase_began(self, round_number, phase, n_episodes):
-            monkeypatch.setattr("swarmsim.views.live.write_whole", self.fail)
+            monkeypatch.setattr("swarmsim.views.live.write_atomically", self.fail)
 
         def fail(self, *_, on_disk):
             raise swarmsim.SettingsError("state.json cannot be written: No space left on device")

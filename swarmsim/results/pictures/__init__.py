@@ -1,38 +1,37 @@
-"""Pictures of a run: how it scored, who decided, who talked to whom."""
+"""Pictures of a run: its scores, each model's contribution, and the messages between components."""
 
 from pathlib import Path
 
-from swarmsim.files import write_whole
-from swarmsim.results.history import History
-from swarmsim.results.pictures.curves import curves
+from swarmsim.files import write_atomically
 from swarmsim.results.pictures.population import population
 from swarmsim.results.pictures.rooms import rooms
-from swarmsim.results.pictures.scores import scores
+from swarmsim.results.pictures.scores import curves, scores
 from swarmsim.results.pictures.style import Picture, png
+from swarmsim.results.record import RunRecord
 
-__all__ = ["Picture", "curves", "drawn", "png", "population", "rooms", "scores", "write_pictures"]
+__all__ = ["Picture", "curves", "draw_all", "png", "population", "rooms", "scores", "write_pictures"]
 
 
-def drawn(history: History) -> dict[str, Picture]:
-    """Return all pictures that a run has enough to show for, by their names."""
-    found = {}
+def draw_all(history: RunRecord) -> dict[str, Picture]:
+    """Return, by name, all pictures for which the run has data."""
+    pictures = {}
     if history.rounds:
-        found["scores"] = scores(history)
+        pictures["scores"] = scores(history)
     if any(r.contribution for r in history):
-        found["population"] = population(history)
+        pictures["population"] = population(history)
     if history.n_messages:
-        found["rooms"] = rooms(history)
-    return found
+        pictures["rooms"] = rooms(history)
+    return pictures
 
 
-def write_pictures(history: History, folder: Path) -> list[Path]:
+def write_pictures(history: RunRecord, folder: Path) -> list[Path]:
     """Draw a run into PNG files in `folder`, and return their paths.
 
     Raises:
         SettingsError: a file cannot be written.
     """
     paths = []
-    for name, picture in drawn(history).items():
+    for name, picture in draw_all(history).items():
         paths.append(folder / f"{name}.png")
-        write_whole(paths[-1], png(picture))
+        write_atomically(paths[-1], png(picture))
     return paths

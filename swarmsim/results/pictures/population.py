@@ -1,4 +1,4 @@
-"""Which models decided, and how far they differ."""
+"""Each model's contribution to the decisions, and the diversity of the population."""
 
 import numpy as np
 from matplotlib import colormaps
@@ -8,8 +8,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from swarmsim.names import by_number
-from swarmsim.results.history import History
+from swarmsim.names import natural_key
 from swarmsim.results.pictures.style import (
     PURPLE,
     VERMILLION,
@@ -18,32 +17,35 @@ from swarmsim.results.pictures.style import (
     number_rounds,
     set_title,
 )
+from swarmsim.results.record import RunRecord
 
 ABSENT = "#D0D0D0"
-LEAST_SPREAD = 0.1  # of the colours, on both sides of the equal share
+MIN_COLOUR_RANGE = 0.1  # relative to the equal share, on both sides of it
 
 
-def population(history: History) -> Picture:
-    """Return each model's share of the decisions and the diversity, by round; `history` has at least one round."""
-    names = sorted({name for r in history for name in r.contribution}, key=by_number)
-    shares = _shares(history, names)
+def population(history: RunRecord) -> Picture:
+    """Draw each model's contribution and the diversity by round; at least one round has ended."""
+    names = sorted({name for r in history for name in r.contribution}, key=natural_key)
+    contributions = _contributions(history, names)
     numbers = [r.round for r in history]
     picture = new_picture()
     above, below = picture.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     equal = 100 / history.settings["population"]
-    image = _draw_shares(above, shares, names, numbers)
-    image.set_clim(_limits(shares, equal))
+    image = _draw_contributions(above, contributions, names, numbers)
+    image.set_clim(_limits(contributions, equal))
     _mark_equal_share(picture.colorbar(image, ax=above, pad=0.02), equal)
-    absent = "; grey: not there" if np.isnan(shares).any() else ""
-    set_title(above, f"Which models decided, and how far they differ{absent}", history.title)
+    absent = "; grey: not there" if np.isnan(contributions).any() else ""
+    set_title(above, f"Contribution of each model, and diversity{absent}", history.title)
     _draw_diversity(below, history, numbers)
     return picture
 
 
-def _draw_shares(axes: Axes, shares: NDArray[np.float64], names: list[str], numbers: list[int]) -> AxesImage:
+def _draw_contributions(
+    axes: Axes, contributions: NDArray[np.float64], names: list[str], numbers: list[int]
+) -> AxesImage:
     colours = colormaps["cividis"].with_extremes(bad=ABSENT)
     extent = (numbers[0] - 0.5, numbers[-1] + 0.5, len(names) - 0.5, -0.5)
-    image = axes.imshow(shares, cmap=colours, aspect="auto", extent=extent)
+    image = axes.imshow(contributions, cmap=colours, aspect="auto", extent=extent)
     axes.yaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda at, _: _label(names, at)))
     axes.set_ylabel("model")
@@ -57,13 +59,13 @@ def _mark_equal_share(bar: Colorbar, equal: float) -> None:
     bar.ax.ticklabel_format(useOffset=False)
 
 
-def _limits(shares: NDArray[np.float64], equal: float) -> tuple[float, float]:
-    """Return the least and the greatest share that have a colour of their own; shares that are alike look alike."""
-    low, high = equal * (1 - LEAST_SPREAD), min(equal * (1 + LEAST_SPREAD), 100.0)
-    return min(np.nanmin(shares), low), max(np.nanmax(shares), high)
+def _limits(contributions: NDArray[np.float64], equal: float) -> tuple[float, float]:
+    """Return both ends of the colour map, whose minimum range keeps small differences from looking large."""
+    low, high = equal * (1 - MIN_COLOUR_RANGE), min(equal * (1 + MIN_COLOUR_RANGE), 100.0)
+    return min(np.nanmin(contributions), low), max(np.nanmax(contributions), high)
 
 
-def _draw_diversity(axes: Axes, history: History, numbers: list[int]) -> None:
+def _draw_diversity(axes: Axes, history: RunRecord, numbers: list[int]) -> None:
     axes.plot(numbers, [r.diversity for r in history], "o-", color=PURPLE, markersize=5 if len(numbers) <= 30 else 2.5)
     axes.set_ylim(-0.05, 1.05)
     axes.set_yticks([0, 0.5, 1], ["0: agree in all", "0.5", "1: disagree in all"], fontsize=8)
@@ -72,14 +74,14 @@ def _draw_diversity(axes: Axes, history: History, numbers: list[int]) -> None:
     number_rounds(axes, numbers)
 
 
-def _shares(history: History, names: list[str]) -> NDArray[np.float64]:
-    """Return the shares in per cent (models, rounds); NaN where a model was not there."""
+def _contributions(history: RunRecord, names: list[str]) -> NDArray[np.float64]:
+    """Return the contributions in per cent, (models, rounds); NaN if a model was absent."""
     rows = {name: row for row, name in enumerate(names)}
-    shares = np.full((len(names), len(history)), np.nan)
+    contributions = np.full((len(names), len(history)), np.nan)
     for column, r in enumerate(history):
         for name, share in r.contribution.items():
-            shares[rows[name], column] = 100 * share
-    return shares
+            contributions[rows[name], column] = 100 * share
+    return contributions
 
 
 def _label(names: list[str], at: float) -> str:

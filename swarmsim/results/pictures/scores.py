@@ -1,11 +1,17 @@
-"""How a run scored, round by round."""
+"""Scores: of one run by round, and of several runs on one environment by training steps."""
 
-from swarmsim.results.history import History
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from statistics import median
+
 from swarmsim.results.pictures.style import (
     BLUE,
     GREEN,
     GREY,
     ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
     Picture,
     legend_below,
     mark_solved,
@@ -13,10 +19,14 @@ from swarmsim.results.pictures.style import (
     number_rounds,
     set_title,
 )
+from swarmsim.results.record import RunRecord
+
+COLOURS = BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY
+LINE_STYLES = "o-", "s--", "^-.", "D:"  # each is used with all colours
 
 
-def scores(history: History) -> Picture:
-    """Return the scores of each round, and every training episode; `history` has at least one round."""
+def scores(history: RunRecord) -> Picture:
+    """Draw the scores of each round and the return of each training episode; at least one round has ended."""
     picture = new_picture()
     axes = picture.subplots()
     numbers = [r.round for r in history]
@@ -24,12 +34,12 @@ def scores(history: History) -> Picture:
     dot, opacity = (12, 0.7) if len(returns) <= 400 else (5, 0.5)
     axes.scatter(at, returns, s=dot, color=GREY, alpha=opacity, linewidths=0, label="training episode")
     shrink = 1 if len(numbers) <= 30 else 0.5
-    for label, values, look, color, size in (
+    for label, values, style, color, size in (
         ("training, mean", [r.train_score for r in history], "o-", BLUE, 6),
         ("evaluation before evolution", [r.eval_score for r in history], "s--", ORANGE, 9),
         ("evaluation after evolution", [r.eval_score_evolved for r in history], "^-", GREEN, 6),
     ):
-        axes.plot(numbers, values, look, color=color, label=label, markersize=size * shrink)
+        axes.plot(numbers, values, style, color=color, label=label, markersize=size * shrink)
     mark_solved(axes, history.settings.get("reward_threshold"))
     number_rounds(axes, numbers)
     axes.set_xlabel("round, its training episodes from left to right")
@@ -40,10 +50,51 @@ def scores(history: History) -> Picture:
     return picture
 
 
-def _episodes(history: History) -> tuple[list[float], list[float]]:
-    """Return where each training episode stands within its round, in the order in which they began, and its return."""
+def _episodes(history: RunRecord) -> tuple[list[float], list[float]]:
+    """Return the position within its round, in the order of beginning, and the return of each training episode."""
     at, returns = [], []
     for r in history:
         at += [r.round - 0.5 + (number + 0.5) / len(r.train_returns) for number in range(len(r.train_returns))]
         returns += r.train_returns
     return at, returns
+
+
+def curves(env: str, groups: Mapping[str, Sequence[RunRecord]]) -> Picture:
+    """Draw the evaluations after evolution of runs on `env` over training steps; each run has at least one round.
+
+    Args:
+        groups: runs that differ only in their seeds, by label; the median of several runs is drawn too.
+    """
+    picture = new_picture(4.5 + 0.2 * max(0, len(groups) - 4))
+    axes = picture.subplots()
+    styles = cycle((color, style) for style in LINE_STYLES for color in COLOURS)
+    for (label, histories), (color, style) in zip(groups.items(), styles, strict=False):
+        runs = [curve(history) for history in histories]
+        for steps, returns in runs if len(runs) > 1 else []:
+            axes.plot(steps, returns, style[1:], color=color, alpha=0.45, linewidth=1)
+        steps, returns = median_curve(histories)
+        name = f"{label} (median of {len(runs)} runs)" if len(runs) > 1 else label
+        size = 6 if len(steps) <= 30 else 3
+        axes.plot(steps, returns, style, color=color, linewidth=2, markersize=size, label=name)
+    thresholds = [h.settings.get("reward_threshold") for histories in groups.values() for h in histories]
+    mark_solved(axes, next((threshold for threshold in thresholds if threshold is not None), None))
+    axes.set_xlabel("training steps of the environment")
+    axes.set_ylabel("mean return of an evaluation's episodes")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.grid(alpha=0.3)
+    several = any(len(histories) > 1 for histories in groups.values())
+    thin = "; thin lines: single runs" if several else ""
+    set_title(axes, f"Evaluations after evolution{thin}", env)
+    legend_below(picture, axes, columns=1 if max(map(len, groups)) > 30 else 2)
+    return picture
+
+
+def curve(history: RunRecord) -> tuple[list[float], list[float]]:
+    """Return the training steps after each round, and the evaluation after evolution."""
+    return [float(r.env_steps) for r in history], [r.eval_score_evolved for r in history]
+
+
+def median_curve(histories: Sequence[RunRecord]) -> tuple[list[float], list[float]]:
+    """Return the medians of training steps and evaluations by round, over the rounds that all runs have ended."""
+    steps, returns = zip(*map(curve, histories), strict=True)
+    return [median(at) for at in zip(*steps, strict=False)], [median(at) for at in zip(*returns, strict=False)]

@@ -1,4 +1,4 @@
-"""What all pictures share: their size, their colours, their titles and legends."""
+"""Size, colours, titles and legends of all pictures."""
 
 import io
 
@@ -9,14 +9,14 @@ from matplotlib.ticker import MaxNLocator
 WIDTH, HEIGHT = 8.0, 4.5  # inches
 DPI = 120
 
-# the palette of Okabe and Ito, which the colour-blind tell apart
+# palette of Okabe and Ito (2008), which colour-blind people can distinguish
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW = "#CC79A7", "#56B4E9", "#F0E442"
 GREY, DARK = "#999999", "#333333"
 
 
 class Picture(Figure):
-    """A figure that a notebook shows by itself, without pyplot."""
+    """A figure that a notebook shows without pyplot."""
 
     def _repr_png_(self) -> bytes:
         return png(self)
@@ -35,25 +35,25 @@ def png(figure: Figure) -> bytes:
 
 
 def set_title(axes: Axes, first: str, second: str) -> None:
-    """Set a title of two lines: what is seen, and of which run."""
+    """Set a title of two lines: what the picture shows, and the run."""
     axes.set_title(f"{first}\n{second}", fontsize=11, parse_math=False)
 
 
 def number_rounds(axes: Axes, numbers: list[int]) -> None:
-    """Give an axis whole rounds, and no more ticks than can be read."""
+    """Set the ticks of the horizontal axis to whole rounds, at most about ten."""
     axes.set_xlim(numbers[0] - 0.5, numbers[-1] + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     axes.set_xlabel("round")
 
 
 def mark_solved(axes: Axes, threshold: float | None) -> None:
-    """Draw the score from which an environment counts as solved, where it is known."""
+    """Draw the score from which an environment counts as solved, if it is known."""
     if threshold is not None:
         axes.axhline(threshold, color=DARK, linestyle=":", linewidth=1.5, label=f"solved from {threshold:g} on")
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int = 3) -> None:
-    """Put the legend of `axes` below them, where it hides no data."""
+    """Put the legend below `axes`, where it hides no data."""
     handles, labels = axes.get_legend_handles_labels()
     legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=9, frameon=False)
     for text in legend.get_texts():

@@ -1,0 +1,146 @@
+"""The data of a run: one record per round, failures, message counts, and their summary."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from swarmsim.names import format_count
+
+Messages = dict[str, dict[str, dict[str, int]]]
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round: a line of `metrics.jsonl`.
+
+    Attributes:
+        train_score: mean return of the training episodes.
+        train_returns: the return of each training episode, in the order in which they began.
+        eval_score, eval_score_evolved: mean return of the deterministic episodes before and after evolution.
+        env_steps: training steps of the environment since the run began.
+        seconds: duration of this round's training.
+        contribution: each model's share in this round's training actions; they sum to 1.
+        diversity: mean pairwise total variation distance of the models' action distributions, over the round's states.
+        evolution: counts by name: parents_kept, crossovers, mutations.
+    """
+
+    round: int
+    train_score: float
+    train_returns: list[float]
+    eval_score: float
+    eval_score_evolved: float
+    env_steps: int
+    seconds: float
+    steps_per_second: float
+    contribution: dict[str, float]
+    diversity: float
+    evolution: dict[str, int]
+
+    def encode(self) -> dict[str, Any]:
+        """Return the round as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def decode(cls, values: Mapping[str, Any]) -> "Round":
+        """Return the round that `encode` returned."""
+        return cls(**values)
+
+
+@dataclass
+class RunRecord:
+    """The rounds of a run so far, in order.
+
+    Attributes:
+        settings: of the run: seed, env, population, workers, link, preset; and reward_threshold, the score from which
+            the environment counts as solved, or None.
+        directory: where the run's files are; None if it writes none.
+        wall_seconds: from the first component's start to the end, summed over all processes that continued the run.
+        failures: of components, in order: round, phase, component, error, message, traceback, and whether it healed.
+        messages: number of messages received, by room ("" if sent to one component alone), sender and receiver.
+    """
+
+    settings: Mapping[str, Any]
+    directory: Path | None = None
+    rounds: list[Round] = field(default_factory=list)
+    wall_seconds: float = 0.0
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    messages: Messages = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Round]:
+        return iter(self.rounds)
+
+    def __len__(self) -> int:
+        return len(self.rounds)
+
+    def __getitem__(self, index: int) -> Round:
+        return self.rounds[index]
+
+    @property
+    def env_steps(self) -> int:
+        return self.rounds[-1].env_steps if self.rounds else 0
+
+    @property
+    def title(self) -> str:
+        """Environment, population and seed, in one line."""
+        models = format_count(self.settings["population"], "model")
+        return f"{self.settings['env']}, {models} acting as one, seed {self.settings['seed']}"
+
+    @property
+    def n_messages(self) -> int:
+        return sum(sum(receivers.values()) for senders in self.messages.values() for receivers in senders.values())
+
+    @property
+    def solved_in(self) -> int | None:
+        """The first round with an evaluation at or above the reward threshold; None without one."""
+        threshold = self.settings.get("reward_threshold")
+        if threshold is None:
+            return None
+        return next((r.round for r in self if max(r.eval_score, r.eval_score_evolved) >= threshold), None)
+
+    def encode(self) -> dict[str, Any]:
+        """Return everything but the directory as JSON values, for a checkpoint."""
+        return {
+            "settings": dict(self.settings),
+            "rounds": [r.encode() for r in self.rounds],
+            "failures": [dict(failure) for failure in self.failures],
+            "wall_seconds": self.wall_seconds,
+            "messages": deepcopy(self.messages),
+        }
+
+    @classmethod
+    def decode(
+        cls, values: Mapping[str, Any], settings: Mapping[str, Any] | None = None, directory: Path | None = None
+    ) -> Self:
+        """Return what `encode` returned, with `settings` instead of the encoded ones if they are given."""
+        return cls(
+            settings=values["settings"] if settings is None else settings,
+            directory=directory,
+            rounds=[Round.decode(round_values) for round_values in values["rounds"]],
+            wall_seconds=values["wall_seconds"],
+            failures=values["failures"],
+            messages=values.get("messages", {}),
+        )
+
+    def count_messages(self, receiver: str, counts: Iterable[tuple[str, str, int]]) -> None:
+        """Add numbers of messages that `receiver` received, each with its room and sender."""
+        for room, sender, number in counts:
+            receivers = self.messages.setdefault(room, {}).setdefault(sender, {})
+            receivers[receiver] = receivers.get(receiver, 0) + number
+
+    def summary(self) -> dict[str, Any]:
+        """Return the content of `summary.json`; scores are None before the first round has ended."""
+        train_seconds = sum(r.seconds for r in self.rounds)
+        scores = [score for r in self.rounds for score in (r.eval_score, r.eval_score_evolved)]
+        return {
+            "final_score": self.rounds[-1].eval_score_evolved if self.rounds else None,
+            "best_score": max(scores, default=None),
+            "env_steps": self.env_steps,
+            "train_seconds": train_seconds,
+            "steps_per_second": self.env_steps / train_seconds if train_seconds else 0.0,
+            "wall_seconds": self.wall_seconds,
+            "failures": self.failures,
+            **self.settings,
+            "messages": self.messages,
+        }
