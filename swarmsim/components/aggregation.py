@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from swarmsim.components.closed_runs import ClosedRuns
 from swarmsim.components.contribution_tracker import ContributionTracker
-from swarmsim.components.fields import invalid_field, reply_address, strings
+from swarmsim.components.fields import Fields, invalid_field, reply_address, strings
 from swarmsim.components.job import is_attempt_at
 from swarmsim.components.membership import MemberKind
 from swarmsim.components.persistence import StateStore
-from swarmsim.components.protocol import Action, Contribution, Fields, GetRequest, JobDone, JobRequest, Logits
+from swarmsim.components.protocol import Action, Contribution, GetRequest, JobDone, JobRequest, Logits
 from swarmsim.components.quorum import Quorum
 from swarmsim.components.requests import RequestQueue
 from swarmsim.learning.decision import NO_LEADER, decide, leader

@@ -8,14 +8,13 @@ import numpy as np
 
 from swarmsim.components.admin import changed
 from swarmsim.components.evolution_round import EvolutionRound
-from swarmsim.components.fields import component_order, has_value, strings, text
+from swarmsim.components.fields import Fields, component_order, has_value, strings, text
 from swarmsim.components.membership import MemberKind
 from swarmsim.components.persistence import StateStore
 from swarmsim.components.protocol import (
     Contribution,
     EvolutionDone,
     EvolutionRequest,
-    Fields,
     Genomes,
     GetRequest,
     SetDone,

@@ -1,9 +1,10 @@
 """Checked reading of message fields; a value that cannot be used is rejected in one sentence."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import field, fields
 from functools import lru_cache
 from math import isfinite
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from swarmsim.errors import MessageRefused
 from swarmsim.messaging.message import Message
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+Fields = dict[str, Any]
 
 LONGEST_NAME = 1000
 
@@ -159,3 +161,40 @@ def component_order(component_id: str) -> tuple[object, ...]:
     stem = component_id.rstrip("0123456789")
     digits = component_id[len(stem) :]
     return stem, int(digits) if digits else -1, digits
+
+
+def message_field(key: str, read: Callable[[Message, str], Any], **default: Any) -> Any:
+    """Return a dataclass field of a `Declared` message, which is sent as `key` unless it is None or empty."""
+    return field(metadata={"key": key, "read": read}, **default)
+
+
+class Declared:
+    """A message whose fields are declared by `message_field`.
+
+    Attributes:
+        KIND: the key and the value that tell it from others; if the value is None, the key's presence does.
+    """
+
+    KIND: ClassVar[tuple[str, object]]
+
+    @classmethod
+    def is_in(cls, message: Message) -> bool:
+        """Return whether a message is of this kind; the key may also hold what cannot be compared, such as an array."""
+        key, value = cls.KIND
+        return key in message and (value is None or (type(message[key]) is type(value) and message[key] == value))
+
+    @classmethod
+    def read(cls, message: Message) -> Self | None:
+        if not cls.is_in(message):
+            return None
+        return cls(**{name: read(message, key) for name, key, read in cls._declared()})
+
+    def fields(self) -> Fields:
+        key, value = self.KIND
+        values = {other: getattr(self, name) for name, other, _ in self._declared()}
+        sent = {other: item for other, item in values.items() if other == key or not (item is None or item == {})}
+        return sent if value is None else {key: value, **sent}
+
+    @classmethod
+    def _declared(cls) -> list[tuple[str, str, Callable[[Message, str], Any]]]:
+        return [(f.name, f.metadata["key"], f.metadata["read"]) for f in fields(cls)]  # type: ignore[arg-type]

@@ -8,18 +8,9 @@ from typing import Any
 import numpy as np
 
 from swarmsim.components.admin import changed
-from swarmsim.components.fields import are_finite, reply_address
+from swarmsim.components.fields import Fields, are_finite, reply_address
 from swarmsim.components.persistence import StateStore
-from swarmsim.components.protocol import (
-    Fields,
-    Genomes,
-    GetRequest,
-    Logits,
-    Observation,
-    SetDone,
-    SetRequest,
-    read_transition,
-)
+from swarmsim.components.protocol import Genomes, GetRequest, Logits, Observation, SetDone, SetRequest, read_transition
 from swarmsim.components.requests import RequestQueue
 from swarmsim.learning.a2c import A2C
 from swarmsim.learning.hyperparameters import A2CSettings, LearningSettings, PPOSettings

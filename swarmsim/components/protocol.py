@@ -5,16 +5,18 @@ be used. Inside, arrays always have one row for each of N environments. On the w
 without that axis, as the reference system does: this file alone knows of it. docs/protocol.md shows all messages.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from dataclasses import fields as dataclass_fields
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.components.fields import (
+    Declared,
+    Fields,
     Scalar,
     are_finite,
     by_component,
@@ -24,6 +26,7 @@ from swarmsim.components.fields import (
     has_value,
     integer,
     invalid_field,
+    message_field,
     number,
     number_by_name,
     numbers,
@@ -35,9 +38,6 @@ from swarmsim.learning.genetic import GeneticCounts
 from swarmsim.learning.learner import Transition
 from swarmsim.learning.networks import Floats
 from swarmsim.messaging.message import MODEL_STATUS, Message
-
-Fields = dict[str, Any]
-Names = tuple[str, ...]
 
 _PYTHON = {np.bool_: bool, np.int64: int, np.float32: float, np.float64: float}
 
@@ -93,46 +93,6 @@ def _actions(message: Message, n_envs: int, distribution: Distribution) -> NDArr
     return vectors
 
 
-# --- messages that are declared by their fields
-
-
-def _field(key: str, read: Callable[[Message, str], Any], **default: Any) -> Any:
-    """Return a dataclass field that is sent as `key`, unless it is None or empty, and read by `read(message, key)`."""
-    return field(metadata={"key": key, "read": read}, **default)
-
-
-class Declared:
-    """A message whose fields are declared by `_field`, and whose KIND tells it from others.
-
-    Attributes:
-        KIND: a key and its value; with None for a value, the key's presence tells.
-    """
-
-    KIND: ClassVar[tuple[str, object]]
-
-    @classmethod
-    def is_in(cls, message: Message) -> bool:
-        """Return whether a message is of this kind; the key may also hold what cannot be compared, such as an array."""
-        key, value = cls.KIND
-        return key in message and (value is None or (type(message[key]) is type(value) and message[key] == value))
-
-    @classmethod
-    def read(cls, message: Message) -> Self | None:
-        if not cls.is_in(message):
-            return None
-        return cls(**{f.name: f.metadata["read"](message, f.metadata["key"]) for f in _declared(cls)})
-
-    def fields(self) -> Fields:
-        key, value = self.KIND
-        values = {f.metadata["key"]: getattr(self, f.name) for f in _declared(type(self))}
-        sent = {name: item for name, item in values.items() if name == key or not (item is None or item == {})}
-        return sent if value is None else {key: value, **sent}
-
-
-def _declared(message_class: Any) -> tuple[Field[Any], ...]:
-    return dataclass_fields(message_class)
-
-
 def _floats(message: Message, key: str) -> list[float]:
     return numbers(message, key, np.float64).tolist()
 
@@ -145,9 +105,9 @@ class JobRequest(Declared):
     """Control asks the environment to play `n_episodes`, and for reports of its progress if it wants them."""
 
     KIND = "NR_OF_EPISODE", None
-    n_episodes: int = _field("NR_OF_EPISODE", partial(integer, minimum=1))
-    deterministic: bool = _field("DETERMINISTIC", partial(flag, default=False))
-    wants_progress: bool = _field("PROGRESS", partial(flag, default=False), default=False)
+    n_episodes: int = message_field("NR_OF_EPISODE", partial(integer, minimum=1))
+    deterministic: bool = message_field("DETERMINISTIC", partial(flag, default=False))
+    wants_progress: bool = message_field("PROGRESS", partial(flag, default=False), default=False)
 
 
 @dataclass(slots=True)
@@ -155,8 +115,8 @@ class JobProgress(Declared):
     """Episodes of a job that ended since the last report, and all its environment steps so far."""
 
     KIND = "STATUS", "ENV_PROGRESS"
-    returns: list[float] = _field("RETURNS", _floats)
-    n_steps: int = _field("STEPS", integer)
+    returns: list[float] = message_field("RETURNS", _floats)
+    n_steps: int = message_field("STEPS", integer)
 
 
 @dataclass(slots=True)
@@ -182,17 +142,14 @@ class EvolutionRequest(Declared):
 
 @dataclass(slots=True)
 class JobDone:
-    """A job is done; training episodes are told by their numbers too.
-
-    The reference system sends the mean return alone: it then stands for all returns, and no length is known.
-    """
+    """A job is done; training episodes are numbered. The reference system sends the mean return alone."""
 
     result: JobResult
     episodes: list[int] = field(default_factory=list)
 
     @classmethod
     def read(cls, message: Message, *, seconds: float = 0.0) -> Self | None:
-        """Read the message; `seconds` is the duration where it holds none."""
+        """Read the message; `seconds` is the job's duration where the message holds none."""
         if not has_value(message, "STATUS", "ENV_DONE"):
             return None
         score, seconds = number(message, "AVG_SCORE"), number(message, "SECONDS", default=seconds)
@@ -205,9 +162,9 @@ class JobDone:
         return cls(JobResult(returns.tolist(), lengths.tolist(), seconds), episodes)
 
     def fields(self) -> Fields:
-        returns = self.result.returns
-        done = {"STATUS": "ENV_DONE", "AVG_SCORE": float(np.mean(returns)), "RETURNS": returns}
-        done |= {"LENGTHS": self.result.lengths, "SECONDS": self.result.seconds}
+        result = self.result
+        done = {"STATUS": "ENV_DONE", "AVG_SCORE": float(np.mean(result.returns)), "RETURNS": result.returns}
+        done |= {"LENGTHS": result.lengths, "SECONDS": result.seconds}
         return done | ({"EPISODES": self.episodes} if self.episodes else {})
 
 
@@ -235,24 +192,15 @@ class EvolutionDone:
 
 @dataclass(slots=True)
 class Observation:
-    """The environments' observations, and the transition that led to them.
+    """What the environments show now, and the transition to it; the last one of a job gets no answer."""
 
-    Attributes:
-        observations: (N, n_inputs).
-        step: of its job, counted from 0; None from a sender that counts none.
-        episodes: (N,), the numbers of training episodes.
-        active: (N,) booleans, False where no episode is left to play; None if there is one everywhere.
-        is_last: whether the job is done with this transition, so that nobody answers.
-        transition: the fields of `transition_fields`; `read` leaves them to `read_transition`.
-    """
-
-    observations: Floats
+    observations: Floats  # (N, n_inputs)
     deterministic: bool
-    step: int | None = None
-    episodes: NDArray[np.int64] | None = None
-    active: NDArray[np.bool_] | None = None
+    step: int | None = None  # of the job, from 0; None from a sender that counts no steps
+    episodes: NDArray[np.int64] | None = None  # (N,), numbers of training episodes
+    active: NDArray[np.bool_] | None = None  # (N,), False where no episode is left; None if there is one everywhere
     is_last: bool = False
-    transition: Mapping[str, Any] = field(default_factory=dict)
+    transition: Mapping[str, Any] = field(default_factory=dict)  # `transition_fields`; `read` leaves them out
 
     @classmethod
     def read(cls, message: Message, n_inputs: int) -> Self:
@@ -324,15 +272,10 @@ def read_transition(message: Message, n_envs: int, n_inputs: int, distribution: 
 
 @dataclass(slots=True)
 class Logits:
-    """The outputs of the k models of one process for an observation, whose step, episodes and active it repeats.
-
-    Attributes:
-        names: of the models.
-        logits: (k, N, n_outputs).
-    """
+    """The outputs of the k models of one process for an observation, with its step, episodes and active ones."""
 
     names: Sequence[str]
-    logits: NDArray[Any]
+    logits: NDArray[Any]  # (k, N, n_outputs)
     deterministic: bool
     step: int | None = None
     episodes: NDArray[np.int64] | None = None
@@ -363,17 +306,11 @@ class Logits:
 
 @dataclass(slots=True)
 class Action:
-    """The swarm's action in each environment.
+    """The swarm's action in each environment, and its log-probability."""
 
-    Attributes:
-        actions: (N,) of a discrete space, (N, D) of a continuous one.
-        log_probs: (N,), the logarithm of the probability that the swarm gave to them; None if it is not known.
-        step: of the observation that is answered; None from a sender that counts none.
-    """
-
-    actions: NDArray[Any]
-    log_probs: NDArray[np.float64] | None = None
-    step: int | None = None
+    actions: NDArray[Any]  # (N,) of a discrete space, (N, D) of a continuous one
+    log_probs: NDArray[np.float64] | None = None  # (N,)
+    step: int | None = None  # of the observation that it answers; None from a sender that counts no steps
 
     @classmethod
     def read(cls, message: Message, n_envs: int, distribution: Distribution) -> Self:
@@ -396,23 +333,17 @@ class GetRequest(Declared):
     """Evolution asks the models for their genomes, and the aggregation for their contributions."""
 
     KIND = "CMD", "GET"
-    answers_directly: bool = _field("DIRECT", partial(flag, default=False), default=True)
+    answers_directly: bool = message_field("DIRECT", partial(flag, default=False), default=True)
 
 
 @dataclass(slots=True)
 class Genomes:
-    """The genomes of k models, and what evolution needs besides.
-
-    Attributes:
-        weights: (k, G).
-        moments: (k, 2, G), of Adam.
-        advantages: (k,), each model's cumulative advantage over the swarm, if its learner estimates it.
-    """
+    """The weights of k models, with Adam's moments and, if the learner estimates them, cumulative advantages."""
 
     names: Sequence[str]
-    weights: Floats
-    moments: NDArray[Any] | None = None
-    advantages: NDArray[np.float64] | None = None
+    weights: Floats  # (k, G)
+    moments: NDArray[Any] | None = None  # (k, 2, G)
+    advantages: NDArray[np.float64] | None = None  # (k,)
 
     @classmethod
     def read(cls, message: Message, n_weights: int | None = None) -> Self | None:
@@ -446,35 +377,23 @@ def _by_name(message: Message, key: str, n_names: int) -> NDArray[np.float64] | 
 
 @dataclass(slots=True)
 class Contribution(Declared):
-    """Each model's contribution to the decisions since the last evolution, and the models' diversity in them.
-
-    Attributes:
-        contribution: by model; they sum to 1, or are empty if nothing was decided.
-        diversity: the models' mean pairwise total variation distance.
-        returns: by model, the mean return of the episodes that it led.
-    """
+    """Each model's contribution since the last evolution, the diversity, and the mean returns of leaders."""
 
     KIND = "CONTRIBUTION", None
-    contribution: dict[str, float] = _field("CONTRIBUTION", number_by_name)
-    diversity: float = _field("DIVERSITY", partial(number, default=0.0))
-    returns: dict[str, float] = _field("RETURN", partial(number_by_name, default={}), default_factory=dict)
+    contribution: dict[str, float] = message_field("CONTRIBUTION", number_by_name)
+    diversity: float = message_field("DIVERSITY", partial(number, default=0.0))
+    returns: dict[str, float] = message_field("RETURN", partial(number_by_name, default={}), default_factory=dict)
 
 
 @dataclass(slots=True)
 class SetRequest:
-    """Evolution hands out the next generation.
+    """Evolution hands out the next generation."""
 
-    Attributes:
-        weights: (G,) by model.
-        moments: (2, G) by model, of Adam; empty if they are not inherited.
-    """
-
-    weights: Mapping[str, Floats]
-    moments: Mapping[str, Floats] = field(default_factory=dict)
+    weights: Mapping[str, Floats]  # (G,) by model
+    moments: Mapping[str, Floats] = field(default_factory=dict)  # (2, G) by model, of Adam, if they are inherited
 
     @classmethod
     def read(cls, message: Message, names: Sequence[str], n_weights: int) -> Self | None:
-        """Read what the message holds for the models `names`, each of `n_weights` (G)."""
         if not has_value(message, "CMD", "SET"):
             return None
         weights = by_component(message, "WEIGHTS", names)
@@ -502,7 +421,7 @@ class SetDone(Declared):
     """Models have taken over their genomes of the next generation."""
 
     KIND = "STATUS", "SET_DONE"
-    names: Sequence[str] = _field("COMPONENT_ID", component_ids)
+    names: Sequence[str] = message_field("COMPONENT_ID", component_ids)
 
 
 # --- room `_command`: COMMAND/CUSTOM

@@ -16,16 +16,7 @@ from swarmsim.learning.advantages import gae
 from swarmsim.learning.distributions import Distribution
 from swarmsim.learning.hyperparameters import A2CSettings
 from swarmsim.learning.learner import Learner, Losses, TrainingState, Transition, clip
-from swarmsim.learning.networks import (
-    ACTORS,
-    CRITICS,
-    Activations,
-    Architecture,
-    Floats,
-    Networks,
-    backward,
-    forward,
-)
+from swarmsim.learning.networks import ACTORS, CRITICS, Activations, Architecture, Floats, Networks, backward, forward
 
 UPDATES_PER_MEASUREMENT = 16  # updates are small, and measuring the losses costs a part of one
 

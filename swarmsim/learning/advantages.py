@@ -7,12 +7,7 @@ from swarmsim.learning.networks import Floats
 
 
 def gae(
-    rewards: Floats,
-    values: Floats,
-    dones: NDArray[np.bool_],
-    last_values: Floats,
-    gamma: float,
-    gae_lambda: float,
+    rewards: Floats, values: Floats, dones: NDArray[np.bool_], last_values: Floats, gamma: float, gae_lambda: float
 ) -> tuple[Floats, Floats]:
     """Return advantages and returns, both (P, T, N), of P models over T steps of N environments.
 
