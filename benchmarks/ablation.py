@@ -181,7 +181,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=20, help="of a round (20)")
     parser.add_argument("--population", type=int, default=20, help="models (20)")
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time (2)")
-    parser.add_argument("--out", type=Path, default=Path("ablation"), help="folder for what comes of it (ablation)")
+    parser.add_argument("--out", type=Path, default=Path("ablation"), help="folder of the results (ablation)")
     options = parser.parse_args()
 
     def trial(env: str, variant: str, seed: int) -> Trial:

@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=20, help="of a round (20)")
     parser.add_argument("--population", type=int, default=20, help="models (20)")
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time (2)")
-    parser.add_argument("--out", type=Path, default=Path("learning"), help="folder for what comes of it (learning)")
+    parser.add_argument("--out", type=Path, default=Path("learning"), help="folder of the results (learning)")
     options = parser.parse_args()
     trials = [
         Trial(

@@ -1,6 +1,7 @@
 """Aggregation: turns the action distributions of all models into the swarm's action, and tracks who contributed."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from swarmsim.plugins import load_rule
 _NO_JOB = object()  # equals no ROOT_ID, not even a missing one
 
 
+@dataclass(eq=False, kw_only=True)
 class Aggregation:
     """Answers a step once every model has answered that was present when the job began, or has joined since.
 
@@ -33,34 +35,24 @@ class Aggregation:
     Args:
         models: which members are models.
         seed: of the run; the aggregation draws actions from a generator of its own.
-        rule: the aggregation rule's name.
+        aggregation: the rule's name.
         continuous: whether the models' outputs describe Gaussian distributions instead of logits.
         led_fraction: fraction of the training episodes in which one model decides alone.
         eval_deterministic: whether evaluations take the best action instead of drawing it as training does.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        store: StateStore,
-        *,
-        models: MemberKind,
-        seed: int,
-        rule: str = "sum",
-        continuous: bool = False,
-        led_fraction: float = 0.0,
-        eval_deterministic: bool = True,
-    ) -> None:
-        self.client = client
-        self.store = store
-        self.models = models
-        self.rule_name = rule
-        self.rule = load_rule(rule)
-        self.seed = seed
-        self.continuous = continuous
-        self.led_fraction = led_fraction
-        self.eval_deterministic = eval_deterministic
-        self.rng = generator(seed, "aggregation")
+    client: Client = field(kw_only=False)
+    store: StateStore = field(kw_only=False)
+    models: MemberKind
+    seed: int
+    aggregation: str = "sum"
+    continuous: bool = False
+    led_fraction: float = 0.0
+    eval_deterministic: bool = True
+
+    def __post_init__(self) -> None:
+        self.rule = load_rule(self.aggregation)
+        self.rng = generator(self.seed, "aggregation")
         self.contributions = ContributionTracker()
         self._returns: dict[str, list[float]] = {}
         self._reports = RequestQueue()
@@ -69,7 +61,7 @@ class Aggregation:
         self._decided_step = -1
         self._quorum = Quorum()
         self._last_message: Message = {}
-        state = store.read()
+        state = self.store.read()
         if state is not None:
             self.restore({**state, "run": None})
 
@@ -105,12 +97,7 @@ class Aggregation:
 
     def settings(self) -> dict[str, Any]:
         """Return its settings."""
-        return {
-            "seed": self.seed,
-            "aggregation": self.rule_name,
-            "led_fraction": self.led_fraction,
-            "eval_deterministic": self.eval_deterministic,
-        }
+        return {key: getattr(self, key) for key in ("seed", "aggregation", "led_fraction", "eval_deterministic")}
 
     # --- a step
 
@@ -150,7 +137,7 @@ class Aggregation:
         return self._action_if_complete()
 
     def _action_if_complete(self) -> Fields | None:
-        outputs = self._quorum.take_outputs()
+        outputs = self._quorum.complete_step()
         if outputs is None:
             return None
         asked, message = self._last_answer, self._last_message

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
@@ -52,6 +52,7 @@ class AdjustableSettings:
     timeout: float = setting(60.0, "seconds to wait for the models and for an aggregation", minimum=0.1)
 
 
+@dataclass(eq=False, kw_only=True)
 class Environment:
     """Plays one job at a time; jobs that are requested meanwhile follow it.
 
@@ -71,40 +72,28 @@ class Environment:
             training so far.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        store: StateStore,
-        *,
-        env_id: str,
-        n_envs: int,
-        n_models: int,
-        seed: int,
-        timeout: float,
-        models: MemberKind,
-        aggregations: MemberKind,
-        control_room: str,
-        normalize_observations: bool = False,
-    ) -> None:
-        self.client = client
-        self.store = store
-        self.env_id = env_id
-        self.n_envs = n_envs
-        self.n_models = n_models
-        self.seed = seed
-        self.timeout = timeout
-        self.models = models
-        self.aggregations = aggregations
-        self.control_room = control_room
-        self._envs = {mode: [make_env(env_id) for _ in range(n_envs)] for mode in ("train", "evaluate")}
+    client: Client = field(kw_only=False)
+    store: StateStore = field(kw_only=False)
+    env_id: str
+    n_envs: int
+    n_models: int
+    seed: int
+    timeout: float
+    models: MemberKind
+    aggregations: MemberKind
+    control_room: str
+    normalize_observations: bool = False
+
+    def __post_init__(self) -> None:
+        self._envs = {mode: [make_env(self.env_id) for _ in range(self.n_envs)] for mode in ("train", "evaluate")}
         self._shape = shape_of_spaces(self._envs["train"][0])
-        self._normalizer = Normalizer(self._shape.n_inputs) if normalize_observations else None
+        self._normalizer = Normalizer(self._shape.n_inputs) if self.normalize_observations else None
         self._n_trained = 0
         self._requests = RequestQueue()
         self._phase = Phase.IDLE
         self._job: Job | None = None  # unless IDLE
         self._pause_request: Message = {}  # while PAUSING
-        saved = store.read()
+        saved = self.store.read()
         if saved is not None:
             self._resume_from(saved, replay=False)
             self.store.write(self.state())  # with the number of this attempt, in case that it is not the last

@@ -1,7 +1,7 @@
 """Evolution: collects genomes and contributions, breeds the next generation, and hands it out."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, root_id
 
 
+@dataclass(eq=False, kw_only=True)
 class Evolution:
     """Runs one evolution at a time; evolutions that are requested meanwhile follow it.
 
@@ -44,36 +45,24 @@ class Evolution:
         evolution_room, control_room: where they are asked, and where the end is reported.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        store: StateStore,
-        *,
-        genetic: GeneticSettings,
-        architecture: Architecture,
-        seed: int,
-        timeout: float,
-        models: MemberKind,
-        aggregations: MemberKind,
-        evolution_room: str,
-        control_room: str,
-    ) -> None:
-        self.client = client
-        self.store = store
-        self.genetic = genetic
-        self.architecture = architecture
-        self.sigma = genetic.mutation_sigma
-        self.seed = seed
-        self.timeout = timeout
-        self.rng = generator(seed, "evolution")
-        self.models = models
-        self.aggregations = aggregations
-        self.evolution_room = evolution_room
-        self.control_room = control_room
+    client: Client = field(kw_only=False)
+    store: StateStore = field(kw_only=False)
+    genetic: GeneticSettings
+    architecture: Architecture
+    seed: int
+    timeout: float
+    models: MemberKind
+    aggregations: MemberKind
+    evolution_room: str
+    control_room: str
+
+    def __post_init__(self) -> None:
+        self.sigma = self.genetic.mutation_sigma
+        self.rng = generator(self.seed, "evolution")
         self._offspring: frozenset[str] = frozenset()
         self._requests = RequestQueue()
         self._round: EvolutionRound | None = None
-        saved_state = store.read()
+        saved_state = self.store.read()
         if saved_state is not None:
             self.restore(saved_state)
 

@@ -60,7 +60,7 @@ def _aggregation(config: Config, shape: Shape) -> Role:
             Aggregation,
             models=MODELS,
             seed=config.seed,
-            rule=config.aggregation,
+            aggregation=config.aggregation,
             continuous=shape.continuous,
             led_fraction=config.led_fraction,
             eval_deterministic=config.eval_deterministic,

@@ -1,4 +1,4 @@
-"""Membership: which components are present, and of which kind, by the rooms that they have joined.
+"""Membership: the components that are present, and their kinds, by the rooms that they have joined.
 
 Components of this package join the rooms they listen in. Those of the reference system also join the rooms they answer
 in, so one room alone does not show who listens there.

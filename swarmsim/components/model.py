@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,10 +55,7 @@ class Models:
         self.components = list(components)
         self.architecture = architecture
         self.seed = seed
-        self.learner = self._learner(
-            learning,
-            lambda state: TrainingState(**{name: store.array(name, array) for name, array in vars(state).items()}),
-        )
+        self.learner = self._learner(learning, partial(_in_files, store))
         self._conversation: object = None
         self._step = -1
         self._is_training = True  # not while an evolution has their genomes

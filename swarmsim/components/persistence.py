@@ -42,7 +42,7 @@ class StateStore:
             self.write(state())
 
     def read(self) -> dict[str, Any] | None:
-        """Return the state that was written last, by this process or one before it; None if there is none."""
+        """Return the state that was written last, by this process or one before it; None without any."""
         if self._path is None:
             return None
         try:

@@ -79,7 +79,7 @@ class Quorum:
             if rows:
                 self.answers[tuple(answered[row] for row in rows)] = outputs[rows]
 
-    def take_outputs(self) -> NDArray[np.float64] | None:
+    def complete_step(self) -> NDArray[np.float64] | None:
         """Return the outputs (P, N, n_outputs) of all models in their order, and begin the next step.
 
         None if some are still missing.

@@ -9,10 +9,10 @@ from swarmsim.messaging.message import Message, root_id
 class RequestQueue:
     """The requests of one kind that a component has still to serve, and its answer to the last one.
 
-    Control repeats a request when a component was replaced meanwhile: whoever has answered it must not serve it twice.
+    Control repeats a request if a component was replaced meanwhile; one that has answered it does not serve it twice.
 
     Attributes:
-        last: the ROOT_ID of the request that was answered last; None if there is none.
+        last: the ROOT_ID of the request that was answered last, or None.
         last_answer: to that request.
     """
 
@@ -35,7 +35,7 @@ class RequestQueue:
         self._waiting.appendleft(request)
 
     def next(self) -> Message | None:
-        """Take the next request out, and return it; None if there is none."""
+        """Take the next request out, and return it, or None."""
         return self._waiting.popleft() if self._waiting else None
 
     def remember(self, root: object, answer: Message) -> None:
