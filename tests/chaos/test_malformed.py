@@ -19,8 +19,8 @@ def play(job) -> tuple[list[float], object, dict[str, np.ndarray], list[float]]:
     """Run a round, and return all its results."""
     request = {"TYPE": "DATA/CUSTOM", "TO_ROOM": "control"}
     train = {**request, "ROOT_ID": RUN, "NR_OF_EPISODE": EPISODES, "DETERMINISTIC": False, "PROGRESS": True}
-    returns = job.control.play(EPISODES, deterministic=False, again=train).returns
-    evolution = job.control.evolve(again={**request, "ROOT_ID": EVOLUTION, "EVOLUTION": True})
+    returns = job.control.play(EPISODES, deterministic=False, request=train).returns
+    evolution = job.control.evolve(request={**request, "ROOT_ID": EVOLUTION, "EVOLUTION": True})
     return returns, evolution, job.control.weights(), job.control.play(3, deterministic=True).returns
 
 
@@ -48,7 +48,7 @@ def test_ten_thousand_malformed_messages_and_fragments_change_nothing(caplog):
     fork = multiprocessing.get_context("fork")
     with running(**settings) as job:
         failures = []
-        job.control.supervision.on_healed = lambda *told: failures.append(told)
+        job.control.supervision.on_healed = lambda *healed: failures.append(healed)
         n_written = fork.Value("l")
         intruder = fork.Process(target=intrude, args=(job.address, malformed, n_written))
         intruder.start()
