@@ -125,10 +125,22 @@ def test_the_reference_of_all_public_names_is_up_to_date():
 
 
 def test_the_page_on_design_lists_the_layers():
-    items = re.findall(
-        r"^\d+\. ((?:`[\w.]+`(?:, )?)+): ", (ROOT / "docs" / "design.md").read_text(), flags=re.MULTILINE
-    )
+    page = (ROOT / "docs" / "design.md").read_text()
+    section = page[page.index("## Layers") : page.index("## Four walks")]
+    items = re.findall(r"^\d+\. ((?:`[\w.]+`(?:, )?)+): ", section, flags=re.MULTILINE)
     assert [re.findall(r"`([\w.]+)`", item) for item in items] == LAYERS
+
+
+def test_the_walks_through_the_code_pass_no_more_files_than_they_promise_and_name_what_is_there():
+    page = (ROOT / "docs" / "design.md").read_text()
+    walks = re.findall(r"^### [^\n]*: at most (\d+) files\n(.*?)(?=^##)", page, flags=re.MULTILINE | re.DOTALL)
+    assert [int(most) for most, _ in walks] == [8, 6, 4, 5]
+    for most, walk in walks:
+        stops = re.findall(r"^\d+\. `([\w/]+\.py)`: `(\w+)`", walk, flags=re.MULTILINE)
+        assert 1 < len({file for file, _ in stops}) <= int(most)
+        for file, name in stops:
+            text = (ROOT / "swarmsim" / file).read_text()
+            assert re.search(rf"^ *(?:def|class) {name}\b", text, flags=re.MULTILINE), f"{file} has no {name}"
 
 
 def test_the_page_on_the_protocol_lists_all_types_with_their_fields():
