@@ -42,9 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     argument("--resume", metavar="DIR", help="continue that run until it has --rounds rounds"),
     argument("--no-progress", action="store_true", help="no progress bars"),
     usage="%(prog)s [FLAG ...]    or    %(prog)s COMMAND --help",
-    notes="Every flag is also a key of swarm.yaml (eval_episodes for --eval-episodes); the\n"
-    "flag wins. Commands for the directory of a run: report, plot, play, inspect,\n"
-    "export. Commands for a swarm of several programs: serve, component.\n\n",
+    notes="Each flag is also a key of swarm.yaml, such as eval_episodes; the flag wins.\n"
+    "Commands: report, plot, play, inspect, export (of a run), serve, component.\n",
     example="python run.py --rounds 5 --population 20 --seed 1 --live",
 )
 def train(given: Namespace) -> int:
