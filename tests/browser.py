@@ -9,6 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
+IN_BROWSER = pytest.mark.xdist_group("browser")  # so that one browser does for all
 FLAGS = (
     "--headless",
     "--no-sandbox",

@@ -1,10 +1,12 @@
 """What tests share: a swarm of this process at an address of its own, and a look at what is left behind."""
 
+import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,18 @@ from swarmsim.messaging.links import serve_any, serving_on
 from tests.browser import browser  # noqa: F401 - a fixture of all tests
 
 ROOT = Path(__file__).parent.parent
+LITTLE = {"n_batches": 2, "batch_size": 32}  # learning, so that it takes no time, and episodes stay short
+TIMED = pytest.mark.xdist_group("timed")  # tests that bound a time, which are not run at once
+assert Path("/proc/thread-self/children").exists(), "the tests need a Linux that lists a process's children"
 LASTING = b"resource_tracker", b"chrom"  # multiprocessing's own tracker of `spawn`, the browser
+
+
+def pytest_configure() -> None:
+    """Draw examples for as long as it takes, on a slow machine too."""
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -78,6 +91,12 @@ def copied_run(a_run, tmp_path) -> Path:
     return Path(shutil.copytree(a_run.directory, tmp_path / "run"))
 
 
+def long_after(n: int, values: Sequence[Any]) -> list[Any]:
+    """Return the values of a parameter, or tuples of several, where all but the first `n` have the mark `long`."""
+    tuples = [value if isinstance(value, tuple) else (value,) for value in values]
+    return [pytest.param(*each, marks=pytest.mark.long if i >= n else ()) for i, each in enumerate(tuples)]
+
+
 def cells(line: str) -> list[str]:
     """Return the cells of one line of a benchmark's table."""
     return [cell.strip() for cell in line.split("|")[1:-1]]
@@ -85,19 +104,22 @@ def cells(line: str) -> list[str]:
 
 def child_processes() -> list[int]:
     """Return the living children of this process, and theirs, but for those that last as long as all tests."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-            command = (stat.parent / "cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if fields[0] != "Z" and not any(name in command for name in LASTING):
-            parents[int(stat.parent.name)] = int(fields[1])
     found = [os.getpid()]
     for parent in found:
-        found += [pid for pid, its_parent in parents.items() if its_parent == parent]
+        for thread in Path(f"/proc/{parent}/task").glob("*"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found += [int(pid) for pid in (thread / "children").read_text().split() if is_ours(int(pid))]
     return found[1:]
+
+
+def is_ours(pid: int) -> bool:
+    """Return whether a process lives, and neither is nor serves what lasts as long as all tests."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z" and not any(name in command for name in LASTING)
 
 
 def served_directories() -> set[str]:

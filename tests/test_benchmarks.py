@@ -8,7 +8,7 @@ import pytest
 
 import swarmsim
 from swarmsim.config import make_config
-from tests.conftest import ROOT
+from tests.conftest import ROOT, long_after
 
 FOLDER = ROOT / "benchmarks"
 
@@ -55,7 +55,9 @@ def test_every_benchmark_is_tried():
     assert scripts == set(COMMANDS)
 
 
-@pytest.mark.parametrize("script", sorted(COMMANDS.keys() - {"chaos.py"}))  # tests/chaos runs that one
+@pytest.mark.parametrize(
+    "script", long_after(1, ["messaging.py", *sorted(COMMANDS.keys() - {"chaos.py", "messaging.py"})])
+)  # tests/chaos runs that one
 def test_a_benchmark_prints_the_machine_and_a_table(script, tmp_path):
     done = subprocess.run(
         [sys.executable, FOLDER / script, *COMMANDS[script]],
@@ -63,7 +65,7 @@ def test_a_benchmark_prints_the_machine_and_a_table(script, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
@@ -73,10 +75,11 @@ def test_a_benchmark_prints_the_machine_and_a_table(script, tmp_path):
         assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 def test_a_benchmark_of_learning_goes_on_where_it_was_left(tmp_path):
     def printed(*arguments):
         command = [sys.executable, FOLDER / "learning.py", *COMMANDS["learning.py"], *arguments]
-        return subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True, timeout=110).stdout
+        return subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True, timeout=280).stdout
 
     first = printed()
     kept = (tmp_path / "out" / "learning.jsonl").read_text()
@@ -102,7 +105,7 @@ def test_an_area_under_the_curve_is_the_mean_score_from_the_worst_to_the_best(mo
     assert replace(outcome, before=(0, 0), after=(1, 2)).first_solved == float("inf")
 
 
-@pytest.mark.parametrize("script", COMMANDS)
+@pytest.mark.parametrize("script", long_after(1, [*COMMANDS]))
 def test_a_benchmarks_help_fits_a_screen_and_has_an_example(script):
     done = subprocess.run(
         [sys.executable, FOLDER / script, "--help"], check=False, capture_output=True, text=True, timeout=60

@@ -17,7 +17,7 @@ from swarmsim.cli import COMMANDS, main
 from swarmsim.config import Config
 from swarmsim.errors import SettingsError
 from swarmsim.results.checkpoint import Checkpoints, read_weights
-from tests.conftest import ROOT
+from tests.conftest import ROOT, long_after
 
 ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT)}
 
@@ -31,7 +31,7 @@ PROGRAM = f"{sys.executable} {ROOT / 'run.py'}"
 SMALL = ["--rounds", "2", "--population", "3", "--episodes", "3", "--out", "out"]
 
 
-@pytest.mark.parametrize("program", [[str(ROOT / "run.py")], ["-m", "swarmsim"]])
+@pytest.mark.parametrize("program", long_after(1, [[str(ROOT / "run.py")], ["-m", "swarmsim"]]))
 def test_a_small_run_prints_its_results_and_leaves_its_files(tmp_path, program):
     program = [sys.executable, *program, *SMALL, "--seed", "7"]
     done = subprocess.run(program, cwd=tmp_path, env=ENVIRON, capture_output=True, text=True, timeout=60, check=False)
@@ -316,7 +316,7 @@ def test_a_reader_that_goes_ends_the_run_without_a_traceback(tmp_path):
     process.stdout.close()
     assert process.stderr.read() == ""
     process.stderr.close()
-    assert process.wait(20) == 1
+    assert process.wait(100) == 1
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
@@ -329,7 +329,7 @@ def test_an_interrupt_ends_with_status_130_and_the_table_so_far(tmp_path, name):
         if line.startswith("round 2"):
             break
     process.send_signal(signal.Signals[name])
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=100)
     assert process.returncode == 130
     assert err == "\nswarmsim: interrupted\n"
     assert "    1 " in out

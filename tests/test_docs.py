@@ -11,12 +11,12 @@ import pytest
 
 from swarmsim import MESSAGE_TYPE, Client, Swarm
 from swarmsim.messaging.message import MessageType
-from tests.conftest import ROOT
-from tests.page_runner import LEFT_TO_CI, lines_of, shorter
+from tests.conftest import ROOT, long_after
+from tests.page_runner import LEFT_TO_CI, free_port, lines_of, shorter
 from tests.pages import PAGES, blocks, name_of
 from tests.test_layers import LAYERS
 
-SECONDS = 100
+SECONDS = 280
 README = (ROOT / "README.md").read_text()
 
 
@@ -40,7 +40,15 @@ def run_page(page: Path) -> tuple[int, str]:
     return program.returncode, errors
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CONTRIBUTING.md"], ids=name_of)
+# These make whole runs, by commands that README.md has run before, or a test of their own.
+LONG = {"docs/export.md", "docs/howto.md", "docs/sockets.md", "docs/tutorial.md"}
+LONG |= {f"examples/{name}/README.md" for name in ("custom_component", "lunar_lander", "rlgym")}
+SHORT = [page for page in PAGES if name_of(page) not in LONG | {"CONTRIBUTING.md"}]
+
+
+@pytest.mark.parametrize(
+    "page", long_after(len(SHORT), [*SHORT, *(page for page in PAGES if name_of(page) in LONG)]), ids=name_of
+)
 def test_all_code_of_a_page_runs(page):
     status, errors = run_page(page)
     assert status == 0, errors
@@ -95,19 +103,24 @@ def test_the_first_screen_holds_the_two_commands():
     ]
 
 
-def test_ci_calls_the_readmes_test_command():
-    assert "grep -m 1 -e '-m pytest$' README.md" in (ROOT / ".ci" / "run").read_text()
+def test_ci_calls_the_readmes_test_command_and_then_the_tests_that_it_leaves_out():
+    ci = (ROOT / ".ci" / "run").read_text()
+    readmes, long = ci.splitlines()[-2:]
+    assert "grep -m 1 -e '-m pytest$' README.md" in readmes
+    assert long == ".venv/bin/python -m pytest -m long"
+    assert '-m "not long"' in (ROOT / "pyproject.toml").read_text()
 
 
 def test_the_readmes_component_greets(tmp_path):
     (component,) = [block.text for block in blocks(README) if "def greet" in block.text]
-    (tmp_path / "greeter.py").write_text(component.replace("8080", "8077"))
-    (tmp_path / "server.py").write_text("from swarmsim import Server\nServer('127.0.0.1', 8077).start()")
+    port = free_port()
+    (tmp_path / "greeter.py").write_text(component.replace("8080", str(port)))
+    (tmp_path / "server.py").write_text(f"from swarmsim import Server\nServer('127.0.0.1', {port}).start()")
     with Swarm(None) as swarm:
         for name in ("server", "greeter"):
             swarm.add(name, tmp_path / f"{name}.py")
         swarm.start()
-        with Client("ann", "127.0.0.1", 8077) as ann:
+        with Client("ann", "127.0.0.1", port) as ann:
             ann.join_room("hall")
             ann.send({"TYPE": MESSAGE_TYPE.DATA.TEXT.id, "TO_ROOM": "hall", "DATA": "hi"})
             assert ann.receive(timeout=10)["DATA"] == "hello, ann"

@@ -6,9 +6,11 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT, cells
+from tests.conftest import ROOT, TIMED, cells
 
 
+@TIMED
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("link", ["queues", "sockets"])
 def test_whatever_is_killed_the_run_goes_on_or_ends_cleanly(tmp_path, link):

@@ -4,22 +4,23 @@ import multiprocessing
 import os
 
 import numpy as np
+import pytest
 
 from swarmsim import Client
 from swarmsim.messaging.process_context import PROCESS
 from swarmsim.messaging.queues.directory import directory_of
 from tests.chaos.malformed import EVOLUTION, RUN, draw_malformed
 from tests.components.test_main_job import running
+from tests.conftest import TIMED, long_after
 
-NUMBER, EPISODES = 10_000, 250
 INTRUDER = (7 << 16) | 1  # the number of a client that does not exist
 
 
-def play(job) -> tuple[list[float], object, dict[str, np.ndarray], list[float]]:
+def play(job, n_episodes: int) -> tuple[list[float], object, dict[str, np.ndarray], list[float]]:
     """Run a round, and return all its results."""
     request = {"TYPE": "DATA/CUSTOM", "TO_ROOM": "control"}
-    train = {**request, "ROOT_ID": RUN, "NR_OF_EPISODE": EPISODES, "DETERMINISTIC": False, "PROGRESS": True}
-    returns = job.control.play(EPISODES, deterministic=False, request=train).returns
+    train = {**request, "ROOT_ID": RUN, "NR_OF_EPISODE": n_episodes, "DETERMINISTIC": False, "PROGRESS": True}
+    returns = job.control.play(n_episodes, deterministic=False, request=train).returns
     evolution = job.control.evolve(request={**request, "ROOT_ID": EVOLUTION, "EVOLUTION": True})
     return returns, evolution, job.control.weights(), job.control.play(3, deterministic=True).returns
 
@@ -39,21 +40,23 @@ def intrude(address, malformed, n_written) -> None:
             n_written.value = number + 1
 
 
-def test_ten_thousand_malformed_messages_and_fragments_change_nothing(caplog):
+@TIMED
+@pytest.mark.parametrize(("number", "n_episodes"), long_after(1, [(500, 40), (10_000, 250)]))
+def test_malformed_messages_and_fragments_change_nothing(caplog, number, n_episodes):
     settings = {"population": 4, "workers": 2, "timeout": 30, "preset": "reference"}  # it learns fast, though poorly
     with running(**settings) as job:
-        undisturbed = play(job)
-    malformed = draw_malformed(NUMBER, INTRUDER)
-    assert len({b"".join(fragments) for _, fragments in malformed}) > NUMBER // 2
+        undisturbed = play(job, n_episodes)
+    malformed = draw_malformed(number, INTRUDER)
+    assert len({b"".join(fragments) for _, fragments in malformed}) > number // 2
     fork = multiprocessing.get_context("fork")
     with running(**settings) as job:
         failures = []
-        job.control.supervision.on_healed = lambda *healed: failures.append(healed)
+        job.control.supervision.on_healed = lambda *told: failures.append(told)
         n_written = fork.Value("l")
         intruder = fork.Process(target=intrude, args=(job.address, malformed, n_written))
         intruder.start()
-        disturbed = play(job)
-        assert n_written.value == NUMBER  # all of it was written while the swarm worked
+        disturbed = play(job, n_episodes)
+        assert n_written.value == number  # all of it was written while the swarm worked
         intruder.join(10)
     assert failures == []
     assert undisturbed[0] == disturbed[0]

@@ -14,7 +14,7 @@ from swarmsim.cli import main
 from swarmsim.messaging.sockets.handshake import SECRET_VARIABLE
 from tests.conftest import ROOT
 
-SMALL = {"rounds": 2, "population": 4, "episodes": 3, "seed": 5}
+SMALL = {"rounds": 2, "population": 4, "episodes": 3, "seed": 5, "preset": "reference"}
 SETTINGS = [word for key, value in SMALL.items() for word in (f"--{key}", str(value))]
 SECRET = "a secret of the tests alone"
 

@@ -1,7 +1,7 @@
 from selenium.webdriver.common.by import By
 
 from swarmsim.cli import main
-from tests.browser import errors_in
+from tests.browser import IN_BROWSER, errors_in
 from tests.commands.runs import FAILURE, a_run
 
 NATURAL_WIDTHS = "return Array.from(document.images, image => image.complete ? image.naturalWidth : 0)"
@@ -12,6 +12,7 @@ def texts(browser, selector: str) -> list[str]:
     return [element.text for element in browser.find_elements(By.CSS_SELECTOR, selector)]
 
 
+@IN_BROWSER
 def test_a_browser_shows_the_whole_report(browser, tmp_path):
     runs = [a_run(tmp_path / "<i>first", failures=[FAILURE]), a_run(tmp_path / "second", n_rounds=3, seed=1)]
     assert main(["report", *map(str, runs), "--out", str(tmp_path / "report.html")]) == 0

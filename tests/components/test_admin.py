@@ -6,12 +6,13 @@ import pytest
 from swarmsim import MESSAGE_TYPE
 from swarmsim.errors import WaitTimeout
 from tests.components.test_main_job import heard_within, running
+from tests.conftest import long_after
 
 COMMAND, LOG = MESSAGE_TYPE.COMMAND, MESSAGE_TYPE.LOG
 ROLES = ["aggregation", "model0", "model1", "model2", "model3", "evolution", "environment"]
 
 
-@pytest.fixture(params=["inprocess", "queues", "sockets"])
+@pytest.fixture(params=long_after(2, ["inprocess", "queues", "sockets"]))
 def job(request):
     with running(link=request.param, workers=2) as job:
         yield job

@@ -17,6 +17,7 @@ from swarmsim.experiment.experiment import start_main_job
 from swarmsim.learning.a2c import A2C
 from swarmsim.messaging.inprocess import InprocessEndpoint
 from swarmsim.messaging.queues.endpoint import delivery_counts
+from tests.conftest import LITTLE
 
 CUSTOM = MESSAGE_TYPE.DATA.CUSTOM
 START_METHOD, LINK = "SWARMSIM_TESTS_START_METHOD", "SWARMSIM_TESTS_LINK"  # of the processes of these tests
@@ -28,7 +29,7 @@ class Running:
 
     def __init__(self, stack: ExitStack, settings: dict) -> None:
         processes = {"start_method": os.environ.get(START_METHOD, "fork"), "link": os.environ.get(LINK, "queues")}
-        defaults = {"population": 4, "timeout": 20, **processes}
+        defaults = {"population": 4, "timeout": 20, "ppo": LITTLE, **processes}
         config = make_config({**defaults, **settings}, "test")
         self.swarm, self.control = start_main_job(stack, config, main_job(config, shape_of(config.env)))
         self.client = self.control.client

@@ -9,9 +9,9 @@ import pytest
 
 import swarmsim
 from swarmsim.results.history import TIMES, History
-from tests.conftest import ROOT, child_processes
+from tests.conftest import LITTLE, ROOT, child_processes, long_after
 
-SMALL = {"rounds": 2, "population": 20, "episodes": 3, "seed": 1}
+SMALL = {"rounds": 2, "population": 20, "episodes": 3, "seed": 1, "ppo": LITTLE}
 
 
 def metrics(**settings) -> list[str]:
@@ -30,18 +30,21 @@ def once() -> list[str]:
 
 @pytest.mark.parametrize(
     "settings",
-    [
-        {"workers": 1},
-        {"workers": 2},
-        {"workers": 7},
-        {"workers": 20},
-        {"link": "inprocess"},
-        {"link": "inprocess", "workers": 20},
-        {"workers": 2, "start_method": "spawn"},
-        {"link": "sockets"},
-        {"link": "sockets", "workers": 20},
-        {"link": "sockets", "workers": 2, "start_method": "spawn"},
-    ],
+    long_after(
+        4,
+        [
+            {"workers": 2},
+            {"link": "inprocess"},
+            {"workers": 2, "start_method": "spawn"},
+            {"link": "sockets"},
+            {"workers": 1},
+            {"workers": 7},
+            {"workers": 20},
+            {"link": "inprocess", "workers": 20},
+            {"link": "sockets", "workers": 20},
+            {"link": "sockets", "workers": 2, "start_method": "spawn"},
+        ],
+    ),
     ids=lambda settings: "-".join(map(str, settings.values())),
 )
 def test_one_seed_gives_the_same_metrics_on_every_link_and_for_every_packing(once, settings):
@@ -52,7 +55,7 @@ def test_another_seed_gives_other_metrics(once):
     assert metrics(seed=2, link="inprocess") != once
 
 
-@pytest.mark.parametrize("envs", [2, 5])
+@pytest.mark.parametrize("envs", long_after(1, [2, 5]))
 def test_environments_side_by_side_are_the_same_twice_too(envs):
     settings = {"envs": envs, "population": 6}
     assert metrics(**settings, workers=3) == metrics(**settings, link="inprocess")
@@ -96,6 +99,7 @@ def test_wrong_settings_are_told_by_run_as_well():
 
 
 def test_twenty_models_in_twenty_processes_run_beside_launcher_environment_aggregation_and_evolution(tmp_path):
+    (tmp_path / "swarm.yaml").write_text(json.dumps({"ppo": LITTLE}))
     program = [
         sys.executable,
         str(ROOT / "run.py"),
@@ -123,6 +127,7 @@ def test_twenty_models_in_twenty_processes_run_beside_launcher_environment_aggre
 
 
 def test_two_runs_side_by_side_do_not_disturb_each_other(tmp_path):
+    (tmp_path / "swarm.yaml").write_text(json.dumps({"ppo": LITTLE}))
     alone = metrics(workers=2)
     program = [
         sys.executable,

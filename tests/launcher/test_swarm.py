@@ -11,7 +11,7 @@ import pytest
 from swarmsim import MESSAGE_TYPE, Client, ComponentFailed, LinkClosed, SettingsError, Swarm
 from swarmsim.launcher import child as child_module
 from swarmsim.launcher import swarm as swarm_module
-from tests.conftest import ROOT, child_processes
+from tests.conftest import ROOT, TIMED, child_processes
 
 SERVER = "from swarmsim import Server; Server('tests', 11).start()"
 ECHO = """
@@ -289,6 +289,7 @@ client.listen()
 """
 
 
+@TIMED
 def test_a_component_that_does_not_stop_is_killed_within_a_bound(forked, script, monkeypatch):
     monkeypatch.setattr(swarm_module, "STOP_SECONDS", 0.2)
     monkeypatch.setattr(swarm_module, "TERMINATE_SECONDS", 0.2)
@@ -303,6 +304,7 @@ def test_a_component_that_does_not_stop_is_killed_within_a_bound(forked, script,
 NEVER_READY = "import time\nwhile True: time.sleep(1)"
 
 
+@TIMED
 def test_a_component_that_never_waits_for_a_message_is_told_after_a_bound(forked, script, monkeypatch):
     monkeypatch.setattr(child_module, "START_SECONDS", 0.3)
     monkeypatch.setattr(swarm_module, "STOP_SECONDS", 0.2)

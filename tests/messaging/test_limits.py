@@ -18,6 +18,7 @@ from swarmsim.messaging.queues import flow_control
 from swarmsim.messaging.queues.directory import directory_of
 from swarmsim.messaging.queues.flow_control import COUNTED_ROOMS, WINDOW_BYTES, Acknowledgements, Counters
 from swarmsim.messaging.queues.fragments import FAIR_SHARE, encode_fragment, sender_number, split_body
+from tests.conftest import TIMED
 from tests.messaging.queues.test_endpoint import in_other_process
 from tests.messaging.test_client import next_data, to_room
 
@@ -218,6 +219,7 @@ def deaf(address, seconds):
     os._exit(3)
 
 
+@TIMED
 def test_a_sender_continues_when_the_receiver_that_it_waits_for_dies(queues_address):
     with Client("ann", *queues_address) as ann:
         process = in_other_process(deaf, queues_address, 0.5)
@@ -332,6 +334,7 @@ def test_inprocess_a_wait_that_no_message_can_end_fails_at_once():
     served.close()
 
 
+@TIMED
 def test_await_components_times_out_during_a_flood(three):
     _, _, cid = three
     flooder = in_other_process(flood, cid.address, 1)

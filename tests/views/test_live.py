@@ -21,8 +21,8 @@ from swarmsim.components.results import ComponentSnapshot, JobResult
 from swarmsim.results.history import History
 from swarmsim.views.live import LiveReport, Traffic
 from swarmsim.views.report import TRAIN, Report
-from tests.browser import errors_in
-from tests.conftest import ROOT, child_processes
+from tests.browser import IN_BROWSER, errors_in
+from tests.conftest import LITTLE, ROOT, child_processes
 from tests.results.rounds import SETTINGS as SETTINGS_OF_A_RUN
 
 SETTINGS = "population: 3\nepisodes: 10\nrounds: 1000\nppo: {n_batches: 2, batch_size: 32}\nlive: true\nlive_port: 0\n"
@@ -39,7 +39,7 @@ def running(folder: Path, **settings) -> Iterator[tuple[subprocess.Popen, str]]:
         yield process, process.stdout.readline().removeprefix("live at ").strip()
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=100)
 
 
 def metrics(folder: Path) -> list[dict]:
@@ -59,13 +59,14 @@ def state(url: str) -> dict:
     return json.loads(request(url, "/state")[1])
 
 
-def until(true, seconds: float = 20.0) -> None:
+def until(true, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
+@IN_BROWSER
 def test_the_page_shows_the_run_and_holds_and_stops_it(browser, tmp_path):
     with running(tmp_path) as (process, url):
         browser.get(url)
@@ -100,7 +101,7 @@ def test_the_page_shows_the_run_and_holds_and_stops_it(browser, tmp_path):
         browser.find_element("id", "stop").click()
         browser.switch_to.alert.accept()
         until(lambda: text("status") == "ended")
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=100)
         assert (process.returncode, err) == (130, "\nswarmsim: stopped\n")
         assert "resume with: " in out
         rows = [row.text.split() for row in browser.find_elements("css selector", "#rounds tr")]
@@ -129,7 +130,7 @@ def test_only_a_page_of_its_own_can_wish_for_anything(tmp_path):
 
 
 def test_a_page_that_dies_takes_nothing_with_it_and_holds_nobody(tmp_path):
-    with running(tmp_path, rounds=3, episodes=20) as (process, url):
+    with running(tmp_path, rounds=3) as (process, url):
         request(url, "/pause", "POST", X_Swarmsim="1")
         until(lambda: state(url)["status"] == "paused")
         (server,) = (pid for pid in child_processes() if serves(pid, url))
@@ -164,7 +165,7 @@ def test_a_port_that_is_taken_is_replaced_and_nothing_is_left_behind(capsys, lin
 
 
 def test_a_run_that_is_watched_has_the_very_same_result():
-    small = {"rounds": 2, "population": 3, "episodes": 4, "out": None}
+    small = {"rounds": 2, "population": 3, "episodes": 4, "ppo": LITTLE, "out": None}
     live, alone = swarmsim.run(**small, live=True, live_port=0), swarmsim.run(**small)
     assert [r.train_returns for r in live] == [r.train_returns for r in alone]
     assert [r.contribution for r in live] == [r.contribution for r in alone]

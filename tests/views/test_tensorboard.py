@@ -6,8 +6,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import swarmsim
 from swarmsim.errors import SettingsError
 from swarmsim.learning.learner import STAT_NAMES
+from tests.conftest import LITTLE
 
-SMALL = {"rounds": 2, "population": 3, "episodes": 3, "link": "inprocess"}
+SMALL = {"rounds": 2, "population": 3, "episodes": 3, "ppo": LITTLE, "link": "inprocess"}
 
 
 def read(path) -> EventAccumulator:

@@ -19,6 +19,7 @@ from swarmsim.messaging.process_context import PROCESS
 from swarmsim.messaging.queues import directory as directory_module
 from swarmsim.messaging.queues import endpoint as queues
 from swarmsim.messaging.queues.directory import directory_of, is_served_here
+from tests.conftest import TIMED
 from tests.messaging.test_client import next_data, to_room
 
 
@@ -277,6 +278,7 @@ server.start()
 """
 
 
+@TIMED
 def test_a_client_finds_another_programs_server_and_notices_when_it_is_killed():
     server = subprocess.Popen([sys.executable, "-c", SERVER_PROGRAM], stdout=subprocess.PIPE, text=True)
     try:
