@@ -233,7 +233,7 @@ def test_settings_that_repeat_the_runs_own_resume_it(copied_run, tmp_path, capsy
         ("preset: reference\n", "", 'my.yaml: preset: the run in RUN has "default", not "reference"; '),
         ("out:\n", "", 'my.yaml: out: the run in RUN has "RUN", not null; '),
         ("populaton: 3\n", "", "my.yaml: unknown key 'populaton'; "),
-        ("components: {x: {filepath: a.py}}\n", "", "components: these scripts are for Swarm(config_file)"),
+        ("components: {x: {filepath: a.py}}\n", "", "components: only Swarm(config_file) runs scripts"),
     ],
 )
 def test_a_setting_other_than_the_runs_own_is_refused_in_one_sentence(

@@ -176,7 +176,7 @@ def test_a_disk_that_is_full_ends_the_page_alone(capsys, monkeypatch):
         def phase_began(self, round_number, phase, n_episodes):
             monkeypatch.setattr("swarmsim.views.live.write_atomically", self.fail)
 
-        def fail(self, *_, on_disk):
+        def fail(self, *_, durable):
             raise swarmsim.SettingsError("state.json cannot be written: No space left on device")
 
     small = {"rounds": 1, "population": 2, "episodes": 2, "out": None, "link": "inprocess"}
