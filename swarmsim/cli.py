@@ -1,5 +1,6 @@
 """The command line: flags → Config → Experiment → exit status."""
 
+import io
 import shlex
 import signal
 import sys
@@ -31,6 +32,9 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for, and return the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # help and tables have signs that not every terminal's encoding has
     words = sys.argv[1:] if arguments is None else arguments
     return COMMANDS[words[0]](words[1:]) if words and words[0] in COMMANDS else train(words)
 

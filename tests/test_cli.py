@@ -349,6 +349,13 @@ def test_the_help_of_each_command_fits_a_screen_and_has_an_example(monkeypatch, 
     assert " ".join(command) in lines[-1]
 
 
+def test_help_is_shown_on_a_terminal_whose_encoding_lacks_some_of_its_signs(tmp_path):
+    program = [sys.executable, str(ROOT / "run.py"), "--help"]
+    environ = {**ENVIRON, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(program, cwd=tmp_path, env=environ, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_help_tells_every_flag_with_its_default(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--help"])

@@ -382,15 +382,15 @@ def test_what_is_no_look_is_left_out(lies):
         assert {sight.component for sight in seen} == {"control", *job.swarm.components}
 
 
-def test_a_look_tells_what_was_taken_since_the_one_before():
+def test_a_snapshot_counts_what_was_received_since_the_one_before():
     with running(link="inprocess") as job:
         seen = []
         job.control.observer.component_seen = seen.append
         result = job.control.play(2, deterministic=True)
         job.control.request_snapshots()
-        (environment,) = (sight for sight in seen if sight.component == "environment")
-        assert ("action", "aggregation", result.n_steps) in environment.taken
+        (environment,) = (snapshot for snapshot in seen if snapshot.component == "environment")
+        assert ("action", "aggregation", result.n_steps) in environment.received
         seen.clear()
         job.control.request_snapshots()
-        (environment,) = (sight for sight in seen if sight.component == "environment")
-        assert environment.taken == [("_command", "control", 1)]
+        (environment,) = (snapshot for snapshot in seen if snapshot.component == "environment")
+        assert environment.received == [("_command", "control", 1)]
