@@ -1,5 +1,6 @@
 """A newcomer's first change works as CONTRIBUTING.md describes it: one file, one test, one line of swarm.yaml."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -40,7 +41,13 @@ def test_the_first_change_takes_one_file_one_test_and_one_line(tmp_path):
         program, *arguments = command.split()
         assert program == ".venv/bin/python"
         done = subprocess.run(
-            [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=250, check=False
+            [sys.executable, *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTEST_ADDOPTS": "-n 0"},  # two more processes than one would take longer
+            capture_output=True,
+            text=True,
+            timeout=250,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stderr == ""

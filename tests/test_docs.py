@@ -40,8 +40,8 @@ def run_page(page: Path) -> tuple[int, str]:
     return program.returncode, errors
 
 
-# These make whole runs, by commands that README.md has run before, or a test of their own.
-LONG = {"docs/export.md", "docs/howto.md", "docs/sockets.md", "docs/tutorial.md"}
+# These make whole runs, by commands that tests/test_cli.py, tests/commands and tests/test_examples.py run too.
+LONG = {"README.md", "docs/export.md", "docs/howto.md", "docs/sockets.md", "docs/tutorial.md"}
 LONG |= {f"examples/{name}/README.md" for name in ("custom_component", "lunar_lander", "rlgym")}
 SHORT = [page for page in PAGES if name_of(page) not in LONG | {"CONTRIBUTING.md"}]
 

@@ -37,6 +37,7 @@ def output_of(program: str, folder: Path, environ: dict[str, str] = ENVIRON) -> 
     return done.stdout
 
 
+@pytest.mark.long
 def test_the_seeds_own_program_runs_in_the_examples_folder_to_its_end(rlgym):
     shutil.copy(SEED_PROGRAM, rlgym / "seed.py")
     lines = output_of("seed.py", rlgym).splitlines()

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ROOT, cells, long_after
 
 
-@pytest.mark.parametrize("link", long_after(1, ["queues", "inprocess", "sockets"]))
+@pytest.mark.parametrize("link", long_after(1, ["inprocess", "queues", "sockets"]))
 def test_cycles_leave_nothing_behind(tmp_path, link):
     program = [sys.executable, ROOT / "benchmarks" / "cycles.py", "--cycles", "25", "--link", link]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)

@@ -126,9 +126,8 @@ def test_twenty_models_in_twenty_processes_run_beside_launcher_environment_aggre
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
 
 
-def test_two_runs_side_by_side_do_not_disturb_each_other(tmp_path):
+def test_two_runs_side_by_side_do_not_disturb_each_other(once, tmp_path):
     (tmp_path / "swarm.yaml").write_text(json.dumps({"ppo": LITTLE}))
-    alone = metrics(workers=2)
     program = [
         sys.executable,
         str(ROOT / "run.py"),
@@ -148,7 +147,7 @@ def test_two_runs_side_by_side_do_not_disturb_each_other(tmp_path):
     assert [run.wait(60) for run in runs] == [0, 0]
     for i in range(2):
         lines = [json.loads(line) for line in (tmp_path / f"out{i}" / "metrics.jsonl").read_text().splitlines()]
-        assert [json.dumps({k: v for k, v in r.items() if k not in TIMES}) for r in lines] == alone
+        assert [json.dumps({k: v for k, v in r.items() if k not in TIMES}) for r in lines] == once
 
 
 def test_importing_swarmsim_starts_nothing_and_imports_no_torch_but_for_policies():
