@@ -315,11 +315,7 @@ class Experiment:
             steps_per_second=train.n_steps / train.seconds,
             contribution=evolution.contribution,
             diversity=evolution.diversity,
-            evolution={
-                "parents_kept": evolution.parents_kept,
-                "crossovers": evolution.crossovers,
-                "mutations": evolution.mutations,
-            },
+            evolution=evolution.counts(),
         )
 
 
