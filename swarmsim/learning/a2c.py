@@ -5,7 +5,6 @@ synchronous form; the arithmetic is that of Stable-Baselines3's `A2C` with Adam.
 transitions; each has its own critic, and so its own returns and advantages.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,38 +14,28 @@ from numpy.typing import NDArray
 from swarmsim.learning.advantages import gae
 from swarmsim.learning.distributions import Distribution
 from swarmsim.learning.hyperparameters import A2CSettings
-from swarmsim.learning.learner import Learner, Losses, TrainingState, Transition, clip
+from swarmsim.learning.learner import Learner, Losses, Transition, clip
 from swarmsim.learning.networks import ACTORS, CRITICS, Activations, Architecture, Floats, Networks, backward, forward
 
 UPDATES_PER_MEASUREMENT = 16  # updates are small, and measuring the losses costs a part of one
 
 
 class Rollout:
-    """Up to T steps of N environments in which P models have acted since their last update.
-
-    Attributes:
-        steps: each step's activations, and those of the step after the last, whose values bootstrap the returns.
-        actions: (T, N), or (T, N, D).
-        rewards, dones, active: (T, N).
-        bootstraps: (P, N) by step: γ V of the final states of episodes that were truncated in it, else 0.
-    """
+    """Up to T steps of N environments in which P models have acted since their last update."""
 
     def __init__(self, architecture: Architecture, n_models: int, n_steps: int, n_envs: int) -> None:
         self.n_envs = n_envs
         self.n_steps = n_steps
         self.length = 0
         self._activations = Activations.empty(architecture, n_models, (n_steps + 1) * n_envs)
+        # The values of the step after the last bootstrap the returns.
         self.steps = [self._activations.rows(t * n_envs, (t + 1) * n_envs) for t in range(n_steps + 1)]
         distribution = architecture.distribution
         self.actions = np.empty((n_steps, n_envs, *distribution.action_shape), distribution.action_type)
         self.rewards = np.empty((n_steps, n_envs), np.float32)
         self.dones = np.empty((n_steps, n_envs), np.bool_)
         self.active = np.empty((n_steps, n_envs), np.bool_)
-        self.bootstraps: dict[int, Floats] = {}
-
-    @property
-    def is_complete(self) -> bool:
-        return self.length == self.n_steps
+        self.bootstraps: dict[int, Floats] = {}  # (P, N) by step: γ V of final states of truncated episodes, else 0
 
     @property
     def next_step(self) -> Activations:
@@ -111,18 +100,8 @@ class A2C(Learner):
 
     settings: A2CSettings
 
-    def __init__(
-        self,
-        architecture: Architecture,
-        settings: A2CSettings,
-        generators: Sequence[np.random.Generator],
-        store: Callable[[TrainingState], TrainingState] = lambda initial: initial,
-    ) -> None:
-        super().__init__(architecture, settings, generators, store)
-        self._rollout = self._empty_rollout(n_envs=1)
-
-    def _empty_rollout(self, n_envs: int) -> Rollout:
-        return Rollout(self.architecture, len(self.weights), self.settings.n_steps, n_envs)
+    def _make_room(self, n_envs: int) -> None:
+        self._rollout = Rollout(self.architecture, len(self.weights), self.settings.n_steps, n_envs)
 
     @property
     def rollout_length(self) -> int:
@@ -131,7 +110,7 @@ class A2C(Learner):
 
     def act(self, observations: Floats) -> Floats:
         if len(observations) != self._rollout.n_envs:
-            self._rollout = self._empty_rollout(len(observations))
+            self._make_room(len(observations))
         step = self._rollout.next_step
         step.outputs[0][:] = observations
         forward(ACTORS, self._networks, step)
@@ -149,7 +128,7 @@ class A2C(Learner):
 
     @property
     def update_is_due(self) -> bool:
-        return self._rollout.is_complete and self.awaits_outcome
+        return self.rollout_length == self._rollout.n_steps and self.awaits_outcome
 
     def learn(self) -> None:
         if self.update_is_due:
@@ -220,7 +199,7 @@ class A2C(Learner):
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
-        self._rollout = self._empty_rollout(state["rollout"]["n_envs"])
+        self._make_room(state["rollout"]["n_envs"])
         self._rollout.restore(state["rollout"])
         self.awaits_outcome = state["awaits_outcome"]
         for step in self._rollout.steps[: self.rollout_length + self.awaits_outcome]:

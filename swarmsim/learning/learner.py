@@ -36,46 +36,28 @@ _CHECKPOINT_NAMES = {
 
 @dataclass(frozen=True)
 class Transition:
-    """One step of N environments: the action, the reward, and how the episode continued.
+    """One step of N environments: the action, the reward, and how the episode continued."""
 
-    Attributes:
-        actions: (N,) integers, or (N, D) numbers.
-        rewards: (N,).
-        terminated: (N,) booleans: the episode ended by the task's own rule.
-        truncated: (N,) booleans: the episode was cut off, so the value of its last state still counts.
-        final_observations: (N, n_inputs), used in the rows of ended episodes; None where no episode was truncated.
-        active: (N,) booleans: False where an environment had no episode left to play.
-        log_probs: (N,), log-probabilities of the actions under the swarm's distribution; None if unknown.
-    """
-
-    actions: NDArray[Any]
-    rewards: Floats
-    terminated: NDArray[np.bool_]
-    truncated: NDArray[np.bool_]
-    final_observations: Floats | None
-    active: NDArray[np.bool_]
-    log_probs: NDArray[np.floating[Any]] | None = None
+    actions: NDArray[Any]  # (N,) integers, or (N, D) numbers
+    rewards: Floats  # (N,)
+    terminated: NDArray[np.bool_]  # (N,), the episode ended by the task's own rule
+    truncated: NDArray[np.bool_]  # (N,), the episode was cut off, so the value of its last state still counts
+    final_observations: Floats | None  # (N, n_inputs), used in the rows of ended episodes; None if none was truncated
+    active: NDArray[np.bool_]  # (N,), False where an environment had no episode left to play
+    log_probs: NDArray[np.floating[Any]] | None = None  # (N,), of the actions under the swarm's distribution, if known
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """All that P models have learned, as arrays that are changed in place.
+    """All that P models have learned, as arrays that are changed in place."""
 
-    Attributes:
-        weights, first_moment, second_moment: (P, G).
-        n_updates: (1,), the number of Adam's updates.
-        reward_count_and_squares: (2,), the number of rewards so far, and the sum of their squares.
-        largest_advantage_std: (P,), the largest standard deviation of each model's advantages so far.
-        cumulative_advantage: (P,), the sum of each model's normalised, importance-weighted advantages.
-    """
-
-    weights: Floats
-    first_moment: Floats
-    second_moment: Floats
-    n_updates: NDArray[np.int64]
-    reward_count_and_squares: NDArray[np.float64]
-    largest_advantage_std: NDArray[np.float32]
-    cumulative_advantage: NDArray[np.float64]
+    weights: Floats  # (P, G)
+    first_moment: Floats  # (P, G)
+    second_moment: Floats  # (P, G)
+    n_updates: NDArray[np.int64]  # (1,), of Adam
+    reward_count_and_squares: NDArray[np.float64]  # (2,), the number of rewards so far, and the sum of their squares
+    largest_advantage_std: NDArray[np.float32]  # (P,), the largest standard deviation of a model's advantages so far
+    cumulative_advantage: NDArray[np.float64]  # (P,), the sum of a model's normalised, importance-weighted advantages
 
     @classmethod
     def initial(cls, weights: Floats) -> "TrainingState":
@@ -191,16 +173,9 @@ class Learner(ABC):
         generators: one for each model; they draw its initial weights, and later its minibatches.
         store: receives the initial training state and returns the one to use, for example in shared memory, where
             it may hold what an earlier process has learned.
-
-    Attributes:
-        has_cumulative_advantage: whether the training state counts each model's cumulative advantage.
-        training_state: all that the models have learned.
-        weights: (P, G), of the training state; change them in place only.
-        stats: losses, entropy and gradient norm of updates since they were last read.
-        awaits_outcome: whether the last `act` still waits for its `record`.
     """
 
-    has_cumulative_advantage = False
+    has_cumulative_advantage = False  # whether the training state counts it
 
     def __init__(
         self,
@@ -212,18 +187,23 @@ class Learner(ABC):
         self.architecture = architecture
         self.settings = settings
         self.training_state = store(TrainingState.initial(initial_weights(architecture, generators)))
-        self.weights = self.training_state.weights
+        self.weights = self.training_state.weights  # (P, G); change them in place only
         self.stats = LearningStats()
-        self.awaits_outcome = False
+        self.awaits_outcome = False  # whether the last `act` still waits for its `record`
+        self._generators = list(generators)
         self._networks = Networks(architecture, self.weights)
         self._blocks = list(blocks(architecture, self.weights))
         self._adam = Adam(self.training_state, settings.learning_rate, settings.adam_eps)
-        self._evaluated = Activations.empty(architecture, len(self.weights), n_rows=1)
+        self._evaluated = self._activations(n_rows=1)
+        self._make_room(n_envs=1)
+
+    def _activations(self, n_rows: int) -> Activations:
+        return Activations.empty(self.architecture, len(self.weights), n_rows)
 
     def evaluate(self, observations: Floats) -> Activations:
         """Return logits and values for `observations` (N, n_inputs), valid until the next call; learn nothing."""
         if len(observations) != len(self._evaluated.inputs[0]):
-            self._evaluated = Activations.empty(self.architecture, len(self.weights), len(observations))
+            self._evaluated = self._activations(len(observations))
         self._evaluated.outputs[0][:] = observations
         for part in (ACTORS, CRITICS):
             forward(part, self._networks, self._evaluated)
@@ -237,6 +217,10 @@ class Learner(ABC):
         """Continue from a `state` of models of the same shape."""
         for name, array in self.training_state.checkpoint_arrays().items():
             array[:] = state[name]
+
+    @abstractmethod
+    def _make_room(self, n_envs: int) -> None:
+        """Begin an empty record of the steps of `n_envs` environments."""
 
     @property
     @abstractmethod

@@ -8,7 +8,6 @@ this is the decoupled objective of Hilton et al. 2021 (arXiv 2110.00641, section
 minibatches, as in bagging (Breiman 1996), so that models with the same experience stay different.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,8 +18,8 @@ from numpy.typing import NDArray
 from swarmsim.learning.advantages import vtrace
 from swarmsim.learning.distributions import Distribution
 from swarmsim.learning.hyperparameters import PPOSettings
-from swarmsim.learning.learner import Block, Learner, Losses, TrainingState, Transition, clip
-from swarmsim.learning.networks import ACTORS, CRITICS, Activations, Architecture, Floats, Networks, backward, forward
+from swarmsim.learning.learner import Block, Learner, Losses, Transition, clip
+from swarmsim.learning.networks import ACTORS, CRITICS, Activations, Floats, Networks, backward, forward
 from swarmsim.learning.replay import Replay
 from swarmsim.learning.seeding import restore_rng, rng_state
 
@@ -45,23 +44,15 @@ class Minibatch:
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """The replay's B rows as one update sees them, computed before its first minibatch.
+    """The replay's B rows as one update sees them, computed before its first minibatch."""
 
-    Attributes:
-        observations: (B, n_inputs).
-        actions: (B,) or (B, D).
-        rows: the active rows, from which minibatches are drawn.
-        log_probs, advantages, value_targets, weights: (P, B), each model's own: log-probabilities before the update,
-            normalised advantages, V-trace targets, and importance weights ρ of the policy loss.
-    """
-
-    observations: Floats
-    actions: NDArray[Any]
-    rows: NDArray[np.int64]
-    log_probs: Floats
-    advantages: Floats
-    value_targets: Floats
-    weights: Floats
+    observations: Floats  # (B, n_inputs)
+    actions: NDArray[Any]  # (B,) or (B, D)
+    rows: NDArray[np.int64]  # the active ones, from which minibatches are drawn
+    log_probs: Floats  # (P, B), before the update
+    advantages: Floats  # (P, B), normalised
+    value_targets: Floats  # (P, B), by V-trace
+    weights: Floats  # (P, B), importance weights ρ of the policy loss
 
     def minibatch(self, models: slice, indices: NDArray[np.int64]) -> Minibatch:
         """Return the rows `indices` (P, B) of some models."""
@@ -76,30 +67,23 @@ class PPO(Learner):
     has_cumulative_advantage = True
     settings: PPOSettings
 
-    def __init__(
-        self,
-        architecture: Architecture,
-        settings: PPOSettings,
-        generators: Sequence[np.random.Generator],
-        store: Callable[[TrainingState], TrainingState] = lambda initial: initial,
-    ) -> None:
-        super().__init__(architecture, settings, generators, store)
-        self._generators = list(generators)
-        self._actor_and_critic = slice(0, architecture.actor[-1].end), slice(architecture.critic[0].start, None)
-        self._replay = self._empty_replay(n_envs=1)
-        self._acted = Activations.empty(architecture, len(self.weights), n_rows=1)
+    @cached_property
+    def _minibatch(self) -> Activations:
         block_size = len(self._blocks[0].gradient)
-        self._minibatch = Activations.empty(architecture, block_size, settings.batch_size, per_model=True)
+        return Activations.empty(self.architecture, block_size, self.settings.batch_size, per_model=True)
 
-    def _empty_replay(self, n_envs: int) -> Replay:
+    @cached_property
+    def _evaluation_buffer(self) -> Activations:
+        return self._activations(ROWS_PER_PASS)
+
+    def _make_room(self, n_envs: int) -> None:
         n_steps = max(self.settings.replay_size // n_envs, self.settings.n_steps)
-        return Replay(self.architecture, n_steps, n_envs)
+        self._replay = Replay(self.architecture, n_steps, n_envs)
+        self._acted = self._activations(n_envs)
 
     def act(self, observations: Floats) -> Floats:
         if len(observations) != self._replay.n_envs:
-            self._replay = self._empty_replay(len(observations))
-        if len(observations) != len(self._acted.inputs[0]):
-            self._acted = Activations.empty(self.architecture, len(self.weights), len(observations))
+            self._make_room(len(observations))
         self._acted.outputs[0][:] = observations
         forward(ACTORS, self._networks, self._acted)
         self.awaits_outcome = True
@@ -186,10 +170,6 @@ class PPO(Learner):
         targets = value_targets.reshape(-1, n_rows)
         return TrainingBatch(observations, actions, active, log_probs, advantages, targets, weights)
 
-    @cached_property
-    def _evaluation_buffer(self) -> Activations:
-        return Activations.empty(self.architecture, len(self.weights), ROWS_PER_PASS)
-
     def _evaluate_rows(self, observations: Floats, n_acted: int) -> tuple[Floats, Floats]:
         """Return the actors' outputs for the first `n_acted` of `observations` (B, n_inputs), and all values (P, B)."""
         n_models, n_outputs = len(self.weights), self.architecture.distribution.n_outputs
@@ -242,7 +222,8 @@ class PPO(Learner):
         if is_measured:
             measured = losses(self.architecture.distribution, activations, minibatch, self.settings.clip_range)
             self.stats.add(measured, block.gradient)
-        for genes in self._actor_and_critic:
+        first_of_critic = self.architecture.critic[0].start
+        for genes in (slice(first_of_critic), slice(first_of_critic, None)):
             clip(block.gradient[:, genes], self.settings.max_grad_norm)
 
     def break_off(self) -> None:
@@ -258,7 +239,7 @@ class PPO(Learner):
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
-        self._replay = self._empty_replay(state["replay"]["n_envs"])
+        self._make_room(state["replay"]["n_envs"])
         self._replay.restore(state["replay"])
         for rng, saved_state in zip(self._generators, state["generators"], strict=True):
             restore_rng(rng, saved_state)
