@@ -18,6 +18,7 @@ from swarmsim.learning.learner import Learner, Losses, Transition, clip
 from swarmsim.learning.networks import ACTORS, CRITICS, Activations, Architecture, Floats, Networks, backward, forward
 
 UPDATES_PER_MEASUREMENT = 16  # updates are small, and measuring the losses costs a part of one
+RECORDED = "actions", "rewards", "dones", "active"  # a rollout's arrays besides the activations
 
 
 class Rollout:
@@ -39,7 +40,6 @@ class Rollout:
 
     @property
     def next_step(self) -> Activations:
-        """Room for the step that is acted in next."""
         return self.steps[self.length]
 
     def first_steps(self, number: int) -> Activations:
@@ -47,7 +47,6 @@ class Rollout:
         return self._activations.rows(0, number * self.n_envs)
 
     def add(self, transition: Transition) -> None:
-        """Append the transition of the step that was acted in last."""
         self.actions[self.length] = transition.actions
         self.rewards[self.length] = transition.rewards
         np.logical_or(transition.terminated, transition.truncated, out=self.dones[self.length])
@@ -58,15 +57,12 @@ class Rollout:
         self.length = 0
         self.bootstraps.clear()
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        return {"actions": self.actions, "rewards": self.rewards, "dones": self.dones, "active": self.active}
-
     def state(self, n_acted: int) -> dict[str, Any]:
         """Return the recorded steps, and the observations of the `n_acted` steps that were acted in."""
         return {
             "n_envs": self.n_envs,
             "observations": self.first_steps(n_acted).outputs[0].copy(),
-            **{name: array[: self.length].copy() for name, array in self._arrays().items()},
+            **{name: getattr(self, name)[: self.length].copy() for name in RECORDED},
             "bootstraps": [[step, values] for step, values in self.bootstraps.items()],
         }
 
@@ -74,8 +70,8 @@ class Rollout:
         """Continue from `state`; the activations but for the observations are to be computed again."""
         self.length = len(state["actions"])
         self._activations.outputs[0][: len(state["observations"])] = state["observations"]
-        for name, array in self._arrays().items():
-            array[: self.length] = state[name]
+        for name in RECORDED:
+            getattr(self, name)[: self.length] = state[name]
         self.bootstraps = {step: np.asarray(values) for step, values in state["bootstraps"]}
 
 

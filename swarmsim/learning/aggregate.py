@@ -17,10 +17,7 @@ def identity(probabilities: ActionProbabilities) -> ActionProbabilities:
 class Rule:
     """How action distributions (P, B, A) become the swarm's (B, A), and how much each model supports each action.
 
-    Attributes:
-        distribution: from the models' action distributions to the swarm's.
-        support: from the models' action distributions to non-negative numbers (P, B, A); a model's contribution to
-            an action is its share of all models' support for it.
+    The support is made of non-negative numbers (P, B, A); a model's contribution to an action is its share of it.
     """
 
     distribution: Callable[[ActionProbabilities], NDArray[np.float64]]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from swarmsim.learning.aggregate import ActionProbabilities, Rule
+from swarmsim.learning.aggregate import ActionProbabilities, Rule, log_probabilities
 from swarmsim.learning.distributions import Distribution, Gaussian, softmax
 from swarmsim.learning.seeding import generator
 
@@ -30,20 +30,12 @@ def leader(seed: int, episode: int, n_models: int, led_fraction: float) -> int:
 
 @dataclass(frozen=True)
 class Decision:
-    """The swarm's actions, and its models' action distributions.
+    """The swarm's actions, and its models' action distributions."""
 
-    Attributes:
-        actions: (B,) in a discrete space, (B, D) in a continuous one.
-        log_probs: (B,), log-probabilities (or log-densities) of the actions under the swarm's distribution.
-        probabilities: (P, B, A), each model's probability of each action; in a continuous space, of each model's mean
-            action (A = P).
-        support: (P, B), each model's support for the action that was taken.
-    """
-
-    actions: NDArray[Any]
-    log_probs: NDArray[np.float64]
-    probabilities: ActionProbabilities
-    support: NDArray[np.float64]
+    actions: NDArray[Any]  # (B,) in a discrete space, (B, D) in a continuous one
+    log_probs: NDArray[np.float64]  # (B,), log-probabilities or log-densities under the swarm's distribution
+    probabilities: ActionProbabilities  # (P, B, A); in a continuous space, of each model's mean action (A = P)
+    support: NDArray[np.float64]  # (P, B), each model's support for the action that was taken
 
 
 def decide(
@@ -65,8 +57,8 @@ def decide(
     swarm = _with_leaders(rule.distribution(probabilities), probabilities, leaders)
     actions = select_actions(swarm, rng)
     rows = np.arange(actions.size)
-    log_probs = np.log(np.maximum(swarm[rows, actions], np.finfo(np.float64).tiny))
-    return Decision(actions, log_probs, probabilities, rule.support(probabilities)[:, rows, actions])
+    support = rule.support(probabilities)[:, rows, actions]
+    return Decision(actions, log_probabilities(swarm[rows, actions]), probabilities, support)
 
 
 def select_actions(distribution: NDArray[np.float64], rng: np.random.Generator | None) -> NDArray[np.int64]:

@@ -20,17 +20,11 @@ SIGMA_BOUNDS = 0.25, 4.0  # of an adapted sigma, relative to `mutation_sigma`
 
 @dataclass(frozen=True)
 class GeneticCounts:
-    """What a genetic step did.
+    """What a genetic step did."""
 
-    Attributes:
-        parents_kept: old genomes that have a descendant in the new generation, survivors included.
-        crossovers: pairs that exchanged genes.
-        mutations: genomes that mutated.
-    """
-
-    parents_kept: int
-    crossovers: int
-    mutations: int
+    parents_kept: int  # old genomes that have a descendant in the new generation, survivors included
+    crossovers: int  # pairs that exchanged genes
+    mutations: int  # genomes that mutated
 
     def counts(self) -> dict[str, int]:
         """Return these numbers by name."""
@@ -41,16 +35,13 @@ class GeneticCounts:
 class Generation(GeneticCounts):
     """The next generation, and what produced it.
 
-    Attributes:
-        genomes: (P, G).
-        moments: (P, K, G), the optimiser's moments of each gene, inherited with it also if it mutated: an optimiser
-            without them would take steps that undo what was inherited.
-        is_offspring: (P,) booleans, False for genomes that survived unchanged.
+    A gene's moments are inherited with it, also if it mutated: an optimiser without them would take steps that undo
+    what was inherited.
     """
 
-    genomes: Floats
-    moments: Floats
-    is_offspring: NDArray[np.bool_]
+    genomes: Floats  # (P, G)
+    moments: Floats  # (P, K, G)
+    is_offspring: NDArray[np.bool_]  # (P,), False for genomes that survived unchanged
 
 
 def next_generation(
@@ -99,15 +90,8 @@ def next_generation(
 
     new_genomes = genomes.copy()
     new_genomes[is_offspring] = offspring
-    survivors = np.flatnonzero(~is_offspring)
-    return Generation(
-        genomes=new_genomes,
-        moments=new_moments,
-        is_offspring=is_offspring,
-        parents_kept=len(np.union1d(parents, survivors)),
-        crossovers=crossovers,
-        mutations=mutations,
-    )
+    n_parents_kept = len(np.union1d(parents, np.flatnonzero(~is_offspring)))
+    return Generation(n_parents_kept, crossovers, mutations, new_genomes, new_moments, is_offspring)
 
 
 def tournament_selection(
@@ -137,8 +121,7 @@ def layer_crossover(n_genes: int, layers: Sequence[Layer], rng: np.random.Genera
 def neuron_crossover(n_genes: int, layers: Sequence[Layer], rng: np.random.Generator) -> NDArray[np.bool_]:
     """Return which genes (G,) a pair exchanges: all that lead into a neuron together, with probability ½.
 
-    Crossover-nodes of Montana and Davis 1989, "Training Feedforward Neural Networks Using Genetic Algorithms",
-    section 4.2.
+    Montana and Davis 1989, "Training Feedforward Neural Networks Using Genetic Algorithms", section 4.2.
     """
     exchanged = np.zeros(n_genes, np.bool_)
     for layer in layers:
@@ -170,12 +153,8 @@ def adapt_sigma(
 ) -> float:
     """Return the next generation's sigma by the 1/5 success rule (Rechenberg 1973).
 
-    An offspring is a success if it is fitter than the survivors' median. Sigma grows if more than a fifth of the
-    offspring are successes, and else shrinks.
-
-    Args:
-        fitness: (P,), of the models as they are now.
-        was_offspring: (P,) booleans, which of them are offspring of the last genetic step.
+    An offspring is a success if its `fitness` (P,) exceeds the survivors' median. Sigma grows if more than a fifth of
+    the last genetic step's offspring (P,) are successes, and else shrinks.
     """
     if not settings.adaptive_sigma or not was_offspring.any() or was_offspring.all():
         return sigma

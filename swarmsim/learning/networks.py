@@ -41,14 +41,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Architecture:
-    """The shape of every model of a population: from an observation vector to a policy's outputs and a value.
-
-    Attributes:
-        n_actions: the number of discrete actions, or the dimension of a `continuous` action.
-    """
+    """The shape of every model of a population: from an observation vector to a policy's outputs and a value."""
 
     n_inputs: int
-    n_actions: int
+    n_actions: int  # the number of discrete actions, or the dimension of a `continuous` action
     hidden: tuple[int, ...]
     continuous: bool = False
     actor: tuple[Layer, ...] = field(init=False)
@@ -87,7 +83,7 @@ def _layers(n_inputs: int, hidden: Sequence[int], n_outputs: int, gain: float, s
 def initial_weights(architecture: Architecture, generators: Sequence[np.random.Generator]) -> Floats:
     """Return weights (P, G), one model per generator: orthogonal (Saxe et al. 2013, arXiv 1312.6120), biases 0."""
     weights = np.zeros((len(generators), architecture.n_weights), np.float32)
-    for layer in (*architecture.actor, *architecture.critic):
+    for layer in architecture.layers:
         for matrix, rng in zip(layer.matrices(weights), generators, strict=True):
             matrix[:-1] = layer.gain * _orthogonal(layer.n_inputs, layer.n_outputs, rng)
     return weights
@@ -101,17 +97,15 @@ def _orthogonal(rows: int, columns: int, rng: np.random.Generator) -> NDArray[np
 
 
 class Networks:
-    """The matrices of P models as views of an array of genomes (P, G), which may be weights or a gradient.
+    """The matrices (P, n_inputs + 1, n_outputs) of P models' layers, the ACTORS' at 0 and the CRITICS' at 1.
 
-    Attributes:
-        hidden: (P, 2, n_inputs + 1, n_outputs) for each hidden layer, the ACTORS at 0 and the CRITICS at 1.
-        heads: the last layers, the actors' (P, n_inputs + 1, n_outputs) and the critics' (P, n_inputs + 1, 1).
-        layers: all layers of the actors and of the critics, (P, n_inputs + 1, n_outputs) each.
+    They are views of an array of `genomes` (P, G), which may be weights or a gradient.
     """
 
     def __init__(self, architecture: Architecture, genomes: Floats) -> None:
         self.architecture = architecture
         pairs = zip(architecture.actor[:-1], architecture.critic[:-1], strict=True)
+        # Each hidden layer is one array for both, (P, 2, n_inputs + 1, n_outputs).
         self.hidden = [_pair_view(genomes, actor, critic.start - actor.start) for actor, critic in pairs]
         self.heads = architecture.actor[-1].matrices(genomes), architecture.critic[-1].matrices(genomes)
         self.layers = [[*(hidden[:, part] for hidden in self.hidden), self.heads[part]] for part in (ACTORS, CRITICS)]
@@ -132,31 +126,22 @@ def _pair_view(genomes: Floats, layer: Layer, distance: int) -> Floats:
 class Activations:
     """Each layer's inputs of P models for B rows, and their results: what a backward pass needs.
 
-    Args and attributes:
+    Args:
         inputs: (B, n_inputs + 1), or (P, 1, B, n_inputs + 1) if each model has its own rows; then (P, 2, B, n + 1) for
             each hidden layer's output. The last column is 1, so that a bias is a weight like any other.
         logits: (P, B, n_outputs), the actors' outputs, which parametrise their distribution.
         values: (P, B, 1), the critics' outputs.
-
-    Attributes:
-        outputs: views of `inputs` without the last column: the observations, then each hidden layer's output.
-        layers: each layer's input and output, for the actors and for the critics.
     """
 
     def __init__(self, inputs: Sequence[Floats], logits: Floats, values: Floats) -> None:
         self.inputs, self.logits, self.values = inputs, logits, values
-        self.outputs = [layer[..., :-1] for layer in inputs]
+        self.outputs = [layer[..., :-1] for layer in inputs]  # the observations, then each hidden layer's output
+        self.layers = []  # each layer's input and output, of the ACTORS and of the CRITICS
         first, *hidden = inputs
-        self.layers = [
-            list(
-                zip(
-                    (first if first.ndim == 2 else first[:, 0], *(layer[:, part] for layer in hidden)),
-                    (*(layer[:, part] for layer in self.outputs[1:]), results),
-                    strict=True,
-                )
-            )
-            for part, results in ((ACTORS, logits), (CRITICS, values))
-        ]
+        for part, results in ((ACTORS, logits), (CRITICS, values)):
+            signals = first if first.ndim == 2 else first[:, 0], *(layer[:, part] for layer in hidden)
+            outputs = *(layer[:, part] for layer in self.outputs[1:]), results
+            self.layers.append(list(zip(signals, outputs, strict=True)))
 
     @classmethod
     def empty(cls, architecture: Architecture, n_models: int, n_rows: int, *, per_model: bool = False) -> "Activations":
@@ -169,8 +154,9 @@ class Activations:
             np.empty((n_models, n_rows, 1), np.float32),
         )
 
+    # Views of some rows, or of some models:
+
     def rows(self, start: int, stop: int) -> "Activations":
-        """Return a view of some of the rows."""
         first, *hidden = self.inputs
         return Activations(
             (first[..., start:stop, :], *(layer[:, :, start:stop] for layer in hidden)),
@@ -179,7 +165,6 @@ class Activations:
         )
 
     def models(self, some: slice) -> "Activations":
-        """Return a view of some of the models."""
         first, *hidden = self.inputs
         first = first if first.ndim == 2 else first[some]
         return Activations((first, *(layer[some] for layer in hidden)), self.logits[some], self.values[some])

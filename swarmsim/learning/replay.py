@@ -13,29 +13,18 @@ from swarmsim.learning.networks import Architecture, Floats
 
 @dataclass(frozen=True)
 class Steps:
-    """T steps of N environments.
+    """T steps of N environments, as arrays (T, N, …)."""
 
-    Attributes:
-        observations: (T, N, n_inputs), those that the actions answer.
-        actions: (T, N), or (T, N, D) where an action is D numbers.
-        rewards: (T, N).
-        log_probs: (T, N), log-probabilities of the actions under the swarm's distribution; NaN if unknown.
-        terminated: (T, N) booleans: the episode ended by the task's own rule.
-        ends: (T, N) booleans: the trajectory ends here, so the next step does not follow from this one.
-        active: (T, N) booleans: False where an environment had no episode left to play.
-    """
-
-    observations: Floats
-    actions: NDArray[Any]
+    observations: Floats  # (T, N, n_inputs), before the actions
+    actions: NDArray[Any]  # (T, N), or (T, N, D) where an action is D numbers
     rewards: Floats
-    log_probs: Floats
-    terminated: NDArray[np.bool_]
-    ends: NDArray[np.bool_]
-    active: NDArray[np.bool_]
+    log_probs: Floats  # of the actions under the swarm's distribution; NaN if unknown
+    terminated: NDArray[np.bool_]  # the episode ended by the task's own rule
+    ends: NDArray[np.bool_]  # the trajectory ends here, so the next step does not follow from this one
+    active: NDArray[np.bool_]  # False where an environment had no episode left to play
 
     @classmethod
     def empty(cls, architecture: Architecture, n_steps: int, n_envs: int) -> "Steps":
-        """Return room for `n_steps`."""
         shape, distribution = (n_steps, n_envs), architecture.distribution
         return cls(
             observations=np.zeros((*shape, architecture.n_inputs), np.float32),
@@ -61,17 +50,12 @@ class Steps:
 
 
 class Replay:
-    """The latest steps, up to `capacity` of them.
-
-    Attributes:
-        n_new: steps added since this was last set to 0.
-        final_observations: (N, n_inputs) by step, counted from the oldest: the last observations of episodes that were
-            truncated in that step.
-    """
+    """The latest steps, up to `capacity` of them."""
 
     def __init__(self, architecture: Architecture, capacity: int, n_envs: int) -> None:
         self.n_envs = n_envs
-        self.n_new = 0
+        self.n_new = 0  # steps added since this was last set to 0
+        # (N, n_inputs) by step, counted from the oldest: the last observations of episodes that were truncated in it
         self.final_observations: dict[int, Floats] = {}
         self._capacity = capacity
         self._buffer = Steps.empty(architecture, 2 * capacity, n_envs)  # twice the size, so that it moves only rarely
@@ -90,18 +74,13 @@ class Replay:
             self._drop_oldest_final()
             self._start, self._end = 0, n_remaining
         new = self._buffer[self._end : self._end + 1]
-        ends = transition.terminated | transition.truncated
-        log_probs = np.float32(np.nan) if transition.log_probs is None else transition.log_probs
-        for array, value in (
-            (new.observations, observations),
-            (new.actions, transition.actions),
-            (new.rewards, transition.rewards),
-            (new.log_probs, log_probs),
-            (new.terminated, transition.terminated),
-            (new.ends, ends),
-            (new.active, transition.active),
-        ):
-            array[0] = value
+        new.observations[0] = observations
+        new.actions[0] = transition.actions
+        new.rewards[0] = transition.rewards
+        new.log_probs[0] = np.float32(np.nan) if transition.log_probs is None else transition.log_probs
+        new.terminated[0] = transition.terminated
+        new.ends[0] = transition.terminated | transition.truncated
+        new.active[0] = transition.active
         self._end += 1
         self.n_new += 1
         if self._end - self._start > self._capacity:
@@ -119,14 +98,12 @@ class Replay:
             self._buffer.ends[self._end - 1] = True
 
     def state(self) -> dict[str, Any]:
-        """Return a copy of all steps."""
         finals = [[step, rows] for step, rows in self.final_observations.items()]
         arrays = {name: array.copy() for name, array in self.steps.arrays().items()}
         return {"n_envs": self.n_envs, "n_new": self.n_new, "final_observations": finals, **arrays}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state`."""
         self.n_new = state["n_new"]
         self._start, self._end = 0, len(state["rewards"])
-        self.steps.copy_from(Steps(**{field.name: state[field.name] for field in fields(Steps)}))
+        self.steps.copy_from(Steps(**{name: state[name] for name in self.steps.arrays()}))
         self.final_observations = {step: np.asarray(rows) for step, rows in state["final_observations"]}

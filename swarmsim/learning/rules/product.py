@@ -1,8 +1,7 @@
 """The normalised geometric mean of the models' probabilities.
 
 Boltzmann multiplication (Wiering and van Hasselt 2008, "Ensemble Algorithms in Reinforcement Learning", section III)
-and its P-th root: the logarithmic pool of Genest and Zidek 1986, "Combining Probability
-Distributions".
+and its P-th root: the logarithmic pool of Genest and Zidek 1986, "Combining Probability Distributions".
 """
 
 import numpy as np
