@@ -79,7 +79,7 @@ class AdminHandlers:
         self.names = list(names)
 
     def register(self) -> None:
-        """Handle these commands from now on, in every room and as direct messages."""
+        """Handle these requests from now on, in every room and as direct messages."""
         for command, action in (
             (_COMMAND.SAVEMODELWEIGHTS, self._save_weights),
             (_COMMAND.LOADMODELWEIGHTS, self._load_weights),
@@ -157,12 +157,11 @@ class AdminHandlers:
 
     def _save_settings(self, message: Message, names: list[str]) -> Message:
         settings = dict(self.component.settings()) if isinstance(self.component, Configured) else {}
-        wanted = strings(message, "SETTINGS")
-        for name in wanted:
+        chosen = strings(message, "SETTINGS") or list(settings)
+        for name in chosen:
             if name not in settings:
                 raise SettingsError(f"SETTINGS: {unknown('setting', name, settings)}")
-        chosen = {name: settings[name] for name in wanted} if wanted else settings
-        return _reply(_LOG.SETTINGS.id, names, SETTINGS=chosen)
+        return _reply(_LOG.SETTINGS.id, names, SETTINGS={name: settings[name] for name in chosen})
 
     def _load_settings(self, message: Message, names: list[str]) -> Message:
         values = message["SETTINGS"]

@@ -28,18 +28,18 @@ class ContributionTracker:
 
     def state(self) -> dict[str, Any]:
         """Return its state; what is not computed yet stays so, since sums depend on their order to the last bit."""
+        distributions, support = self._concatenated() if self._block else (None, None)
         return {
             "names": list(self._names),
             "sums": self._sums.copy(),
             "totals": dict(self._totals),
             "distance": self._distance,
             "n_decisions": self._n_decisions,
-            "opinions": np.concatenate([block for block, _ in self._block], axis=1) if self._block else None,
-            "given": np.concatenate([support for _, support in self._block], axis=1) if self._block else None,
+            "opinions": distributions,
+            "given": support,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state."""
         self._names, self._sums = tuple(state["names"]), np.array(state["sums"])
         self._totals = defaultdict(float, state["totals"])
         self._distance, self._n_decisions = state["distance"], state["n_decisions"]
@@ -71,12 +71,15 @@ class ContributionTracker:
         if not self._block:
             return
         # in one memory layout, whatever that of the parts: sums are then the same to the last bit after a restart
-        distributions = np.ascontiguousarray(np.concatenate([block for block, _ in self._block], axis=1))
-        support = np.ascontiguousarray(np.concatenate([support for _, support in self._block], axis=1))
+        distributions, support = map(np.ascontiguousarray, self._concatenated())
         self._block, self._block_size = [], 0
         self._sums += contributions(support).sum(axis=1)
         self._distance += float(diversity(distributions).sum())
         self._n_decisions += support.shape[1]
+
+    def _concatenated(self) -> tuple[ActionProbabilities, NDArray[np.float64]]:
+        distributions, support = zip(*self._block, strict=True)
+        return np.concatenate(distributions, axis=1), np.concatenate(support, axis=1)
 
     def _close_block(self) -> None:
         """Add the sums of the present models to the totals, before other models follow."""
@@ -88,8 +91,7 @@ class ContributionTracker:
     def contribution(self) -> dict[str, float]:
         """Return each model's contribution to all decisions; they sum to 1, or are empty without a decision."""
         self._close_block()
-        names = sorted(self._totals, key=component_order)
-        return {name: self._totals[name] / self._n_decisions for name in names}
+        return self.contribution_so_far()
 
     def contribution_so_far(self) -> dict[str, float]:
         """Return the same as far as it is computed; nothing changes by that, not even the order of sums."""

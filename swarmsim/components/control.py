@@ -104,8 +104,7 @@ class Control:
             while True:
                 message = self._answer(awaited, stops_after=0.0, can_pause=True)
                 with self._ignoring_invalid():
-                    done = JobDone.read(message, seconds=time.monotonic() - began)
-                    if done is not None:
+                    if done := JobDone.read(message, seconds=time.monotonic() - began):
                         return done.result
                     progress = JobProgress.read(message)
                     if progress is not None and on_progress is not None:
@@ -120,8 +119,7 @@ class Control:
             while True:
                 message = self._answer("the evolution", stops_after=EVOLVE_SECONDS)
                 with self._ignoring_invalid():
-                    done = EvolutionDone.read(message)
-                    if done is not None:
+                    if done := EvolutionDone.read(message):
                         return done.result
 
     def pause(self, timeout: float) -> bool:
@@ -165,8 +163,8 @@ class Control:
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """Return the weights (G,) of every model that acknowledges commands."""
-        known = (m for m in self.client.rooms().in_room(self.models_room) if acknowledges(m, SET))
-        missing = {name for member in known for name in member.components}
+        members = self.client.rooms().in_room(self.models_room)
+        missing = {name for member in members if acknowledges(member, SET) for name in member.components}
         weights: dict[str, NDArray[np.float32]] = {}
         self._send_request(self._message(self.models_room, MESSAGE_TYPE.COMMAND.SAVEMODELWEIGHTS.id))
         while missing:
@@ -259,8 +257,7 @@ class Control:
         except WaitTimeout:
             return {}
         with self._ignoring_invalid():
-            answer = Snapshot.read(message)
-            if answer is not None:
+            if answer := Snapshot.read(message):
                 self.observer.component_seen(answer.snapshot)
         return message
 

@@ -1,6 +1,6 @@
-"""The answers to one evolution so far."""
+"""One round of evolution: which answers it waits for, and the fitness that follows from them."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,19 +17,11 @@ from swarmsim.messaging.rooms import Member
 
 @dataclass
 class EvolutionRound:
-    """The answers to one evolution so far.
+    """The answers to one evolution so far."""
 
-    Attributes:
-        request: of control.
-        known: models that acknowledge SET; they answer by the names under which they are present.
-        unnamed: of each other member among the models, the number of its genomes, whose names are not known before.
-        departed: models that have left meanwhile.
-        confirmed: models that have acknowledged their new genomes.
-    """
-
-    request: Message
-    known: frozenset[str]
-    unnamed: Mapping[str, int]
+    request: Message  # of control
+    known: frozenset[str]  # models that acknowledge SET; they answer by the names under which they are present
+    unnamed: Mapping[str, int]  # of each other member, the number of its genomes, whose names only its answer tells
     n_aggregations: int
     departed: set[str] = field(default_factory=set)
     genomes: dict[str, NDArray[np.float32]] = field(default_factory=dict)
@@ -40,19 +32,14 @@ class EvolutionRound:
     diversity: float = 0.0
     n_reports: int = 0
     generation: Generation | None = None
-    confirmed: set[str] = field(default_factory=set)
+    confirmed: set[str] = field(default_factory=set)  # models that have acknowledged their new genomes
 
     @classmethod
-    def of(cls, request: Message, models: Iterable[Member], n_aggregations: int) -> "EvolutionRound":
+    def of(cls, request: Message, models: Collection[Member], n_aggregations: int) -> "EvolutionRound":
         """Return an evolution that waits for all `models`."""
-        known: set[str] = set()
-        unnamed: dict[str, int] = {}
-        for member in models:
-            if acknowledges(member, SET):
-                known.update(member.components)
-            else:
-                unnamed[member.id] = len(member.components)
-        return cls(request, frozenset(known), unnamed, n_aggregations)
+        known = frozenset(name for member in models if acknowledges(member, SET) for name in member.components)
+        unnamed = {member.id: len(member.components) for member in models if not acknowledges(member, SET)}
+        return cls(request, known, unnamed, n_aggregations)
 
     @property
     def root_id(self) -> object:
@@ -60,7 +47,7 @@ class EvolutionRound:
 
     @property
     def n_weights(self) -> int | None:
-        """How many weights (G) each genome has; None before the first one."""
+        """G, the number of genes in a genome; None before the first one."""
         return next((genome.size for genome in self.genomes.values()), None)
 
     @property
@@ -86,7 +73,6 @@ class EvolutionRound:
                 self.advantages[name] = float(answer.advantages[row])
 
     def add_contribution(self, report: Contribution) -> None:
-        """Add the report of an aggregation."""
         self.contribution |= report.contribution
         self.returns |= report.returns
         self.diversity = report.diversity

@@ -169,13 +169,9 @@ def message_field(key: str, read: Callable[[Message, str], Any], **default: Any)
 
 
 class Declared:
-    """A message whose fields are declared by `message_field`.
+    """A message whose fields are declared by `message_field`."""
 
-    Attributes:
-        KIND: the key and the value that tell it from others; if the value is None, the key's presence does.
-    """
-
-    KIND: ClassVar[tuple[str, object]]
+    KIND: ClassVar[tuple[str, object]]  # the key and value that tell it from others; None if the key's presence does
 
     @classmethod
     def is_in(cls, message: Message) -> bool:

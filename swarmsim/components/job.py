@@ -16,25 +16,18 @@ def is_attempt_at(root: object, conversation: object) -> bool:
 
 @dataclass
 class Job:
-    """The episodes that one request asked for.
-
-    Attributes:
-        first_episode: the number of its first episode among all training episodes.
-        attempt: how often the process that plays it was replaced.
-        transition: fields of the last transition while the job is paused, since the models have not been sent it yet.
-        resumed_at: when it was begun or resumed, as `time.monotonic`; None while it is paused.
-    """
+    """The episodes that one request asked for."""
 
     message: Message
     episodes: Episodes
     step: int = 0
-    seconds_before: float = 0.0
-    attempt: int = 0
-    first_episode: int = 0
-    transition: dict[str, Any] | None = None
+    seconds_before: float = 0.0  # how long it was played until it was paused
+    attempt: int = 0  # how often the process that plays it was replaced
+    first_episode: int = 0  # its number among all training episodes
+    transition: dict[str, Any] | None = None  # fields that a paused job has still to send to the models
     n_reported: int = 0
     reported_at: float = field(default_factory=time.monotonic)
-    resumed_at: float | None = field(default_factory=time.monotonic)
+    resumed_at: float | None = field(default_factory=time.monotonic)  # or begun; None while it is paused
 
     def __post_init__(self) -> None:
         request = JobRequest.read(self.message)

@@ -1,7 +1,7 @@
 """The wiring of the main job: which component listens in which room, and who starts after whom."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -35,7 +35,8 @@ ROWS_OF_A_MODEL, ROWS_FOR_A_WORKER = 5, 350
 
 def main_job(config: Config, shape: Shape, states: Mapping[str, State] | None = None) -> list[Role]:
     """Return all components but control, in the order of their start; each continues from its state, if it has one."""
-    roles = [_aggregation(config, shape), *_models(config, shape), _evolution(config, shape), _environment(config)]
+    models = [_models(config, shape, names) for names in packed(config.population, n_workers(config))]
+    roles = [_aggregation(config, shape), *models, _evolution(config, shape), _environment(config)]
     return [replace(role, state=(states or {}).get(role.name)) for role in roles]
 
 
@@ -49,7 +50,7 @@ def one_role(config: Config, shape: Shape, kind: str, models: range) -> Role:
         case "environment":
             return _environment(config)
         case "model":
-            return _models_of(config, shape, [f"model{i}" for i in models])
+            return _models(config, shape, [f"model{i}" for i in models])
     raise AssertionError(kind)
 
 
@@ -74,12 +75,7 @@ def _aggregation(config: Config, shape: Shape) -> Role:
     )
 
 
-def _models(config: Config, shape: Shape) -> Iterator[Role]:
-    for names in packed(config.population, n_workers(config)):
-        yield _models_of(config, shape, names)
-
-
-def _models_of(config: Config, shape: Shape, names: list[str]) -> Role:
+def _models(config: Config, shape: Shape, names: list[str]) -> Role:
     return Role(
         process_name(names),
         partial(

@@ -14,15 +14,10 @@ SET = "SET"  # the command that models of this package acknowledge
 
 @dataclass(frozen=True)
 class MemberKind:
-    """The components of one kind.
+    """The components of one kind."""
 
-    Attributes:
-        room: where all of them listen.
-        but_not_in: a room whose members only answer in `room`.
-    """
-
-    room: str
-    but_not_in: str
+    room: str  # where all of them listen
+    but_not_in: str  # a room whose members only answer in `room`
 
     def members(self, rooms: Rooms) -> list[Member]:
         """Return the members of this kind, in the order in which they registered, without mere observers."""

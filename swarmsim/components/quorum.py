@@ -17,9 +17,6 @@ class Quorum:
     """The answers to one step, complete once every expected component has answered.
 
     Expected are the components that were present when their job began, and those that have joined since.
-
-    Attributes:
-        answers: the outputs (k, N, n_outputs) of each process, by its models.
     """
 
     def __init__(self) -> None:
@@ -28,13 +25,12 @@ class Quorum:
 
     def begin(self, present: Iterable[str]) -> None:
         """Expect the components that are `present` when a job begins; several may share a name."""
-        self.answers: dict[Names, NDArray[np.float64]] = {}
+        self.answers: dict[Names, NDArray[np.float64]] = {}  # outputs (k, N, n_outputs) of each process, by its models
         self._admitted: set[Names] = set()
         self._expected, self._departed = Counter(present), set[str]()
         self._n_places = self._expected.total()
 
     def state(self) -> dict[str, Any]:
-        """Return its state between two steps."""
         return {"awaited": dict(self._expected), "gone": sorted(self._departed)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -73,17 +69,14 @@ class Quorum:
         departed = {name for name in names if self._expected[name]}
         self._expected.subtract(departed)
         self._departed |= departed
-        for answered in [answered for answered in self.answers if not departed.isdisjoint(answered)]:
+        for answered in [names for names in self.answers if not departed.isdisjoint(names)]:
             outputs = self.answers.pop(answered)
             rows = [row for row, name in enumerate(answered) if name not in departed]
             if rows:
                 self.answers[tuple(answered[row] for row in rows)] = outputs[rows]
 
     def complete_step(self) -> NDArray[np.float64] | None:
-        """Return the outputs (P, N, n_outputs) of all models in their order, and begin the next step.
-
-        None if some are still missing.
-        """
+        """Return all outputs (P, N, n_outputs) in order, and begin the next step; None if some are still missing."""
         n_expected = self._expected.total()
         if not self.answers or sum(map(len, self.answers)) < n_expected:
             return None
@@ -98,15 +91,11 @@ class Quorum:
 
 
 class ModelOrder:
-    """The order of the models of several processes by their names.
-
-    Attributes:
-        answered: the models of each process.
-        names: of all models, sorted; where two processes answered for one, the second counts.
-    """
+    """The order of all models by their names, given the models that each process answered for."""
 
     def __init__(self, answered: tuple[Names, ...]) -> None:
         self.answered = answered
+        # Where two processes answered for one model, the second counts.
         row_of = {name: row for row, name in enumerate(chain.from_iterable(answered))}
         self.names = tuple(sorted(row_of, key=component_order))
         self._rows = [row_of[name] for name in self.names]

@@ -10,15 +10,11 @@ class RequestQueue:
     """The requests of one kind that a component has still to serve, and its answer to the last one.
 
     Control repeats a request if a component was replaced meanwhile; one that has answered it does not serve it twice.
-
-    Attributes:
-        last: the ROOT_ID of the request that was answered last, or None.
-        last_answer: to that request.
     """
 
     def __init__(self) -> None:
         self._waiting: deque[Message] = deque()
-        self.last: object = None
+        self.last: object = None  # the ROOT_ID of the request that was answered last
         self.last_answer: Message = {}
 
     def waiting(self) -> list[Message]:

@@ -41,20 +41,15 @@ class Observable(Protocol):
 
 @dataclass(frozen=True)
 class On:
-    """Messages of one type in one room, the method that handles them, and the room that gets its answers.
-
-    Attributes:
-        direct: whether the method also handles messages of this type to its component alone.
-        afterwards: a method that is called once the answer is sent, for work that nobody should wait for.
-    """
+    """Messages of one type in one room, the method that handles them, and the room that gets its answers."""
 
     room: str
     handler: Callable[[Any, Message], Message | None]
     answer_in: str | None = None
     type: MessageType = MESSAGE_TYPE.DATA.CUSTOM
     answer_type: MessageType = MESSAGE_TYPE.DATA.CUSTOM
-    direct: bool = False
-    afterwards: Callable[[Any], None] | None = None
+    direct: bool = False  # whether the method also handles messages of this type to its component alone
+    afterwards: Callable[[Any], None] | None = None  # called once the answer is sent, for work nobody should wait for
 
     def register(self, client: Client, component: object) -> None:
         """Have `client` call the methods of `component` for these messages."""
@@ -68,22 +63,14 @@ class On:
 
 @dataclass(frozen=True)
 class Role:
-    """One component of the main job.
-
-    Attributes:
-        component: makes it of its client and its store, in its own process; it is `Stateful` if it can be replaced.
-        listens: first in the room by which others know that it is present.
-        announce: keys of its REGISTER message.
-        state: to continue from, unless an earlier process has saved a later one.
-        is_expendable: whether the swarm can continue without it, as long as another expendable one is left.
-    """
+    """One component of the main job."""
 
     name: str
-    component: Callable[[Client, StateStore], Any]
-    listens: tuple[On, ...]
-    announce: Mapping[str, Any] = field(default_factory=dict)
-    state: State | None = None
-    is_expendable: bool = False
+    component: Callable[[Client, StateStore], Any]  # makes it in its own process; `Stateful` if it can be replaced
+    listens: tuple[On, ...]  # first in the room by which others know that it is present
+    announce: Mapping[str, Any] = field(default_factory=dict)  # keys of its REGISTER message
+    state: State | None = None  # to continue from, unless an earlier process has saved a later one
+    is_expendable: bool = False  # whether the swarm can continue without it while another expendable one is left
 
     def run(self, address: Address, secret: str | None = None) -> None:
         """Join the swarm at `address`, whose server may share a secret, and serve until asked to stop."""
@@ -97,9 +84,9 @@ class Role:
             client.join_room(on.room)
         for on in self.listens:
             on.register(client, component)
-        to_all = Trigger(MESSAGE_TYPE.COMMAND.CUSTOM, COMMAND_ROOM, directmessage=True)
+        command = MESSAGE_TYPE.COMMAND.CUSTOM
         handler = _rejecting(client, partial(_answer_command, client, component))
-        client.add_eventHandler(handler, MESSAGE_TYPE.COMMAND.CUSTOM, trigger=to_all)
+        client.add_eventHandler(handler, command, trigger=Trigger(command, COMMAND_ROOM, directmessage=True))
         AdminHandlers(client, component, self.announce.get("COMPONENTS", [self.name])).register()
         client.listen()
 
@@ -133,12 +120,10 @@ def _answer_command(client: Client, component: Stateful, message: Message) -> Me
     command = message.get("CMD")
     if not isinstance(command, str) or command not in (PING, SNAPSHOT, STATE):
         return None
-    address = {"TO": text(message, "SENT_BY")}
+    sender = text(message, "SENT_BY")
     if command == PING:
-        return {**Pong().fields(), **address}
+        return {**Pong().fields(), "TO": sender}
     state = component.state() if command == STATE else None
     details = component.snapshot() if isinstance(component, Observable) else {}
-    return {
-        **Snapshot(ComponentSnapshot(client.name, client.pop_received_counts(), **details), state).fields(),
-        **address,
-    }
+    snapshot = ComponentSnapshot(client.name, client.pop_received_counts(), **details)
+    return {**Snapshot(snapshot, state).fields(), "TO": sender}
