@@ -66,17 +66,12 @@ def changed(settings: Settings, values: Mapping[str, Any], fixed: Collection[str
 
 
 class AdminHandlers:
-    """Handles the requests to save or load the weights and settings of one process; the reply goes to its sender alone.
-
-    Args:
-        component: may be `Weighted`, `Configured` and `Adjustable`.
-        names: of the components that the process answers for.
-    """
+    """Handles the requests to save or load one process's weights and settings; the reply goes to its sender alone."""
 
     def __init__(self, client: Client, component: object, names: Sequence[str]) -> None:
         self.client = client
-        self.component = component
-        self.names = list(names)
+        self.component = component  # may be `Weighted`, `Configured` and `Adjustable`
+        self.names = list(names)  # of the components that the process answers for
 
     def register(self) -> None:
         """Handle these requests from now on, in every room and as direct messages."""

@@ -49,12 +49,11 @@ class ContributionTracker:
             self._block_size = np.size(state["given"])
 
     def add(self, names: Names, distributions: ActionProbabilities, support: NDArray[np.float64]) -> None:
-        """Add decisions in N environments.
+        """Add the decisions of P models in N environments.
 
         Args:
-            names: of the P models.
             distributions: (P, N, A), each model's action probabilities.
-            support: (P, N), what each model gave to the action that was taken.
+            support: (P, N), of each model for the action that was taken.
         """
         if names != self._names:
             self._close_block()

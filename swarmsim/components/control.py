@@ -46,15 +46,11 @@ class Interrupted(Exception):
 
 
 class Control:
-    """Drives a swarm from a client that has joined the control room.
+    """Drives a swarm, by a client that joins the control room.
 
     A wait without any message ends after `timeout` seconds. Halfway through it, control asks all components for a
     heartbeat; those that send none until its end are declared dead to `supervision`. After a component was restarted,
     control repeats its request with the same ROOT_ID: components that know it continue, others begin.
-
-    Attributes:
-        open_request: the request of a job or an evolution that is not done; it stays if the wait for it fails.
-        observer: observes the swarm while control waits.
 
     Raises (every method that sends a request):
         WaitTimeout: the component that was waited for sent nothing for that long.
@@ -74,8 +70,8 @@ class Control:
         self.models_room = models_room
         self.timeout = timeout
         self.supervision = supervision or Supervision([])
-        self.observer = Observer()
-        self.open_request: Message | None = None
+        self.observer = Observer()  # of the swarm while control waits
+        self.open_request: Message | None = None  # for a job or an evolution; it stays if the wait for it fails
         self._request: Message = {}
         client.join_room(control_room)
 
@@ -123,11 +119,7 @@ class Control:
                         return done.result
 
     def pause(self, timeout: float) -> bool:
-        """Have the environment stop after its current step, until the request of its job is repeated.
-
-        Returns:
-            Whether it has stopped within `timeout` seconds.
-        """
+        """Pause the environment until its job is requested again; return whether it stops within `timeout` seconds."""
         self._send_request(self._message(self.control_room, **PauseRequest().fields()))
         with suppress(WaitTimeout):
             while not Paused.is_in(self._answer("the environment to pause", bound=timeout)):
@@ -136,10 +128,7 @@ class Control:
         return False
 
     def states(self, timeout: float | None = None) -> dict[str, Any]:
-        """Return the state of every component by its name; only of those that answer within `timeout`, if given.
-
-        The observer gets their snapshots too.
-        """
+        """Return the state of every component by its name; only of those that answer within `timeout`, if given."""
         return self._ask_all(STATE, "STATE", timeout)
 
     def request_snapshots(self) -> None:
@@ -227,11 +216,7 @@ class Control:
                 alive.add(message.get("SENT_BY", ""))
 
     def _hold(self) -> None:
-        """Have the environment pause as long as the observer wants that, then repeat the request.
-
-        Raises:
-            Interrupted: the observer wants to stop.
-        """
+        """Have the environment pause as long as the observer wants that, then repeat the request."""
         request = self._request
         self.pause(self.timeout)
         while self.observer.wants_pause():
@@ -273,16 +258,11 @@ class Control:
             self.client.log_rejected("ignored an invalid message", str(error))
 
     def _end_silence(self, awaited: str, seconds: float, alive: set[str] | None) -> None:
-        """Declare the components dead that sent no heartbeat.
-
-        Raises:
-            WaitTimeout: all are alive.
-        """
+        """Declare the components dead that sent no heartbeat; raise WaitTimeout if all are alive."""
         silent = [] if alive is None else [name for name in self.supervision.names if name not in alive]
         reason = f"waited {seconds:g} s for a word from {awaited}"
         if not silent:
             unread = ", ".join(self.client.unread_members())
             raise WaitTimeout(reason + (f"; messages lie unread with {unread}" if unread else ""))
-        self.supervision.declare_dead(
-            silent, f"it gave no sign of life in {seconds / 2:g} s, when the launcher {reason}"
-        )
+        reason = f"it gave no sign of life in {seconds / 2:g} s, when the launcher {reason}"
+        self.supervision.declare_dead(silent, reason)

@@ -36,22 +36,15 @@ ROWS_OF_A_MODEL, ROWS_FOR_A_WORKER = 5, 350
 def main_job(config: Config, shape: Shape, states: Mapping[str, State] | None = None) -> list[Role]:
     """Return all components but control, in the order of their start; each continues from its state, if it has one."""
     models = [_models(config, shape, names) for names in packed(config.population, n_workers(config))]
-    roles = [_aggregation(config, shape), *models, _evolution(config, shape), _environment(config)]
+    roles = [_aggregation(config, shape), *models, _evolution(config, shape), _environment(config, shape)]
     return [replace(role, state=(states or {}).get(role.name)) for role in roles]
 
 
 def one_role(config: Config, shape: Shape, kind: str, models: range) -> Role:
     """Return a component that is started alone: aggregation, evolution, environment, or a process of `models`."""
-    match kind:
-        case "aggregation":
-            return _aggregation(config, shape)
-        case "evolution":
-            return _evolution(config, shape)
-        case "environment":
-            return _environment(config)
-        case "model":
-            return _models(config, shape, [f"model{i}" for i in models])
-    raise AssertionError(kind)
+    if kind == "model":
+        return _models(config, shape, [f"model{i}" for i in models])
+    return {"aggregation": _aggregation, "evolution": _evolution, "environment": _environment}[kind](config, shape)
 
 
 def _aggregation(config: Config, shape: Shape) -> Role:
@@ -122,7 +115,7 @@ def _evolution(config: Config, shape: Shape) -> Role:
     )
 
 
-def _environment(config: Config) -> Role:
+def _environment(config: Config, _: Shape) -> Role:
     return Role(
         ENVIRONMENT,
         partial(

@@ -96,6 +96,7 @@ def clip(gradient: Floats, max_norm: float) -> None:
     gradient *= np.minimum(np.float32(1), np.float32(max_norm) / (norms + np.float32(CLIP_EPS)))[:, None]
 
 
+@dataclass
 class Adam:
     """Adam (Kingma and Ba 2014, arXiv 1412.6980, algorithm 1), in place, with moments for each model.
 
@@ -103,10 +104,9 @@ class Adam:
     this saves two passes over all weights.
     """
 
-    def __init__(self, training_state: TrainingState, learning_rate: float, eps: float) -> None:
-        self.training_state = training_state
-        self.learning_rate = learning_rate
-        self.eps = eps
+    training_state: TrainingState
+    learning_rate: float
+    eps: float
 
     def begin_update(self) -> None:
         """Count an update; call `step` once for each model after it."""
@@ -132,7 +132,7 @@ class Adam:
 
 @dataclass(frozen=True)
 class Losses:
-    """The terms of P models' loss before their coefficients, each a mean over the batch, (P,)."""
+    """The terms of P models' loss before their coefficients, each a mean over the batch, (P,), as in STAT_NAMES."""
 
     policy_loss: Floats
     value_loss: Floats
@@ -143,23 +143,18 @@ class LearningStats:
     """Sums of losses, entropy and gradient norm, over models and updates, since they were last read."""
 
     def __init__(self) -> None:
-        self._clear()
-
-    def _clear(self) -> None:
-        self._sums = np.zeros(len(STAT_NAMES))
-        self._number = 0
+        self._sums, self._number = np.zeros(len(STAT_NAMES)), 0
 
     def add(self, losses: Losses, gradient: Floats) -> None:
         """Add the losses of P models, and the norms of their `gradient` (P, G) before it is clipped."""
         norms = np.sqrt(np.einsum("pg,pg->p", gradient, gradient))
-        arrays = losses.policy_loss, losses.value_loss, losses.entropy, norms
-        self._sums += [array.sum(dtype=float) for array in arrays]
+        self._sums += [array.sum(dtype=float) for array in (*vars(losses).values(), norms)]
         self._number += len(norms)
 
     def pop_sums(self) -> tuple[dict[str, float], int]:
         """Return the sums by name and the number of their terms, and start again from zero."""
         sums = dict(zip(STAT_NAMES, self._sums.tolist(), strict=True)), self._number
-        self._clear()
+        self._sums, self._number = np.zeros(len(STAT_NAMES)), 0
         return sums
 
 
