@@ -169,20 +169,13 @@ class A2C(Learner):
             rewards = np.repeat(rewards[None], n_models, axis=0)
             for t, bootstraps in rollout.bootstraps.items():
                 rewards[:, t] += bootstraps
-        advantages, returns = gae(
-            rewards,
-            values=values.reshape(n_models, n_steps, rollout.n_envs),
-            dones=rollout.dones[:n_steps],
-            last_values=rollout.next_step.values[:, :, 0],
-            gamma=self.settings.gamma,
-            gae_lambda=self.settings.gae_lambda,
-        )
-        return Batch(
-            actions=rollout.actions[:n_steps].reshape(n_steps * rollout.n_envs, *rollout.actions.shape[2:]),
-            row_weights=active.astype(np.float32) / np.float32(n_active),
-            advantages=advantages.reshape(n_models, -1),
-            returns=returns.reshape(n_models, -1),
-        )
+        values = values.reshape(n_models, n_steps, rollout.n_envs)
+        last_values = rollout.next_step.values[:, :, 0]
+        gamma, gae_lambda = self.settings.gamma, self.settings.gae_lambda
+        advantages, returns = gae(rewards, values, rollout.dones[:n_steps], last_values, gamma, gae_lambda)
+        actions = rollout.actions[:n_steps].reshape(n_steps * rollout.n_envs, *rollout.actions.shape[2:])
+        row_weights = active.astype(np.float32) / np.float32(n_active)
+        return Batch(actions, row_weights, advantages.reshape(n_models, -1), returns.reshape(n_models, -1))
 
     def break_off(self) -> None:
         """Drop the steps that no update has used yet: the values of the states after them are not known."""

@@ -105,9 +105,8 @@ def tournament_selection(
 def two_point_crossover(n_genes: int, _: Sequence[Layer], rng: np.random.Generator) -> NDArray[np.bool_]:
     """Return which genes (G,) a pair exchanges: those between two distinct points drawn from 1 … G."""
     low, high = np.sort(rng.choice(np.arange(1, n_genes + 1), size=2, replace=False))
-    exchanged = np.zeros(n_genes, np.bool_)
-    exchanged[low:high] = True
-    return exchanged
+    genes = np.arange(n_genes)
+    return (low <= genes) & (genes < high)
 
 
 def layer_crossover(n_genes: int, layers: Sequence[Layer], rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -114,13 +114,9 @@ class Networks:
 def _pair_view(genomes: Floats, layer: Layer, distance: int) -> Floats:
     """Return the matrices of `layer` and of the layer `distance` genes after it as one view."""
     gene = genomes.itemsize
-    return np.ndarray(
-        shape=(len(genomes), 2, layer.n_inputs + 1, layer.n_outputs),
-        dtype=genomes.dtype,
-        buffer=genomes,
-        offset=layer.start * gene,
-        strides=(genomes.strides[0], distance * gene, layer.n_outputs * gene, gene),
-    )
+    shape = len(genomes), 2, layer.n_inputs + 1, layer.n_outputs
+    strides = genomes.strides[0], distance * gene, layer.n_outputs * gene, gene
+    return np.ndarray(shape, genomes.dtype, buffer=genomes, offset=layer.start * gene, strides=strides)
 
 
 class Activations:
@@ -148,21 +144,16 @@ class Activations:
         """Return room for `n_rows` (B) rows that all models share, or for as many of each model's own (`per_model`)."""
         first = (n_models, 1, n_rows) if per_model else (n_rows,)
         hidden = (np.ones((n_models, 2, n_rows, size + 1), np.float32) for size in architecture.hidden)
-        return cls(
-            (np.ones((*first, architecture.n_inputs + 1), np.float32), *hidden),
-            np.empty((n_models, n_rows, architecture.distribution.n_outputs), np.float32),
-            np.empty((n_models, n_rows, 1), np.float32),
-        )
+        inputs = np.ones((*first, architecture.n_inputs + 1), np.float32), *hidden
+        logits = np.empty((n_models, n_rows, architecture.distribution.n_outputs), np.float32)
+        return cls(inputs, logits, values=np.empty((n_models, n_rows, 1), np.float32))
 
     # Views of some rows, or of some models:
 
     def rows(self, start: int, stop: int) -> "Activations":
         first, *hidden = self.inputs
-        return Activations(
-            (first[..., start:stop, :], *(layer[:, :, start:stop] for layer in hidden)),
-            self.logits[:, start:stop],
-            self.values[:, start:stop],
-        )
+        inputs = first[..., start:stop, :], *(layer[:, :, start:stop] for layer in hidden)
+        return Activations(inputs, self.logits[:, start:stop], self.values[:, start:stop])
 
     def models(self, some: slice) -> "Activations":
         first, *hidden = self.inputs

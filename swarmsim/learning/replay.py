@@ -1,7 +1,7 @@
 """The latest transitions of N environments, in the order of their steps: an experience replay (Lin 1992)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,16 +36,13 @@ class Steps:
             active=np.zeros(shape, np.bool_),
         )
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
     def __getitem__(self, some: slice) -> "Steps":
         """Return a view of some of the steps."""
-        return Steps(**{name: array[some] for name, array in self.arrays().items()})
+        return Steps(**{name: array[some] for name, array in vars(self).items()})
 
     def copy_from(self, other: "Steps") -> None:
         """Overwrite these steps by as many others."""
-        for name, array in other.arrays().items():
+        for name, array in vars(other).items():
             getattr(self, name)[:] = array
 
 
@@ -99,11 +96,11 @@ class Replay:
 
     def state(self) -> dict[str, Any]:
         finals = [[step, rows] for step, rows in self.final_observations.items()]
-        arrays = {name: array.copy() for name, array in self.steps.arrays().items()}
+        arrays = {name: array.copy() for name, array in vars(self.steps).items()}
         return {"n_envs": self.n_envs, "n_new": self.n_new, "final_observations": finals, **arrays}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.n_new = state["n_new"]
         self._start, self._end = 0, len(state["rewards"])
-        self.steps.copy_from(Steps(**{name: state[name] for name in self.steps.arrays()}))
+        self.steps.copy_from(Steps(**{name: state[name] for name in vars(self.steps)}))
         self.final_observations = {step: np.asarray(rows) for step, rows in state["final_observations"]}
