@@ -1,6 +1,7 @@
 """Checked reading of message fields; a value that cannot be used is rejected in one sentence."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import field, fields
 from functools import lru_cache
 from math import isfinite
@@ -96,13 +97,9 @@ def strings(message: Message, key: str) -> list[str]:
 
 def numbers(message: Message, key: str, dtype: type[Scalar]) -> NDArray[Scalar]:
     """Return a field that is a number or an array of numbers, as an array of `dtype`."""
-    value = message.get(key)
     kinds, meaning = _ACCEPTED[dtype]
-    if value is not None:
-        try:
-            array = np.asarray(value)
-        except ValueError:  # lists of different lengths
-            array = np.asarray(None)
+    with suppress(ValueError):  # lists of different lengths
+        array = np.asarray(message.get(key))
         if array.dtype.kind in kinds:
             return array.astype(dtype, copy=False)
     raise invalid_field(message, key, f"made of {meaning}")
@@ -141,13 +138,10 @@ def component_ids(message: Message, key: str = "COMPONENT_ID") -> tuple[str, ...
     """Return the components that a message speaks for: one process can answer for several."""
     ids = message.get(key)
     names = (ids,) if isinstance(ids, str) else tuple(ids) if isinstance(ids, list | tuple) else ()
-    try:
-        are_names = _are_names(names)
-    except TypeError:  # an item that is not hashable is no name
-        are_names = False
-    if not are_names:
-        raise invalid_field(message, key, "a component's name or several")
-    return names
+    with suppress(TypeError):  # an item that is not hashable is no name
+        if _are_names(names):
+            return names
+    raise invalid_field(message, key, "a component's name or several")
 
 
 @lru_cache(maxsize=64)

@@ -29,7 +29,6 @@ class MemberKind:
         return [component for member in self.members(rooms) for component in member.components]
 
     def has(self, rooms: Rooms, name: object) -> bool:
-        """Return whether a member of that name is of this kind."""
         return any(name == member.name for member in self.members(rooms))
 
     def wait(self, client: Client, number: int, timeout: float) -> None:

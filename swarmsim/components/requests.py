@@ -35,7 +35,6 @@ class RequestQueue:
         return self._waiting.popleft() if self._waiting else None
 
     def remember(self, root: object, answer: Message) -> None:
-        """Keep an answer until another one is given."""
         self.last, self.last_answer = root, answer
 
     def was_answered(self, request: Message) -> bool:

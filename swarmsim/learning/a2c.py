@@ -87,7 +87,6 @@ class Batch:
     returns: Floats
 
     def models(self, some: slice) -> "Batch":
-        """Return the same rows for some of the models."""
         return Batch(self.actions, self.row_weights, self.advantages[some], self.returns[some])
 
 

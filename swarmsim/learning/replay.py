@@ -37,11 +37,9 @@ class Steps:
         )
 
     def __getitem__(self, some: slice) -> "Steps":
-        """Return a view of some of the steps."""
         return Steps(**{name: array[some] for name, array in vars(self).items()})
 
     def copy_from(self, other: "Steps") -> None:
-        """Overwrite these steps by as many others."""
         for name, array in vars(other).items():
             getattr(self, name)[:] = array
 
