@@ -203,10 +203,7 @@ def merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 
 
 def resumed_config(
-    directory: str | Path,
-    given: Mapping[str, Any],
-    file: str | Path | None = None,
-    name_of: Callable[[str], str] = str,
+    directory: str | Path, given: Mapping[str, Any], file: str | Path | None = None, name_of: Callable[[str], str] = str
 ) -> Config:
     """Return the settings of the run in `directory`, to resume it, with the CHANGEABLE ones that are given over them.
 

@@ -77,11 +77,7 @@ class Script:
 
 
 def run_component(
-    target: Callable[[], None],
-    reports: Connection,
-    stop_pipe: Connection,
-    link: Link,
-    outlives_launcher: bool = True,
+    target: Callable[[], None], reports: Connection, stop_pipe: Connection, link: Link, outlives_launcher: bool = True
 ) -> None:
     """Run `target` as a component in a process forked or spawned for it; exit with status 1 if it fails.
 

@@ -9,13 +9,7 @@ from typing import Any
 from swarmsim.results.html import MISSING, Cell, Table, format_score, render, rounds_table
 from swarmsim.results.pictures import Picture, curves, draw_all, png
 from swarmsim.results.record import RunRecord
-from swarmsim.results.run_settings import (
-    RunSettings,
-    differing_settings,
-    format_value,
-    group_by_settings,
-    group_labels,
-)
+from swarmsim.results.run_settings import RunSettings, differing_settings, format_value, group_by_settings, group_labels
 
 HEADLINE_NUMBERS = {
     "final-score": "last score",

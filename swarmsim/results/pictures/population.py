@@ -9,14 +9,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from swarmsim.names import natural_key
-from swarmsim.results.pictures.style import (
-    PURPLE,
-    VERMILLION,
-    Picture,
-    new_picture,
-    number_rounds,
-    set_title,
-)
+from swarmsim.results.pictures.style import PURPLE, VERMILLION, Picture, new_picture, number_rounds, set_title
 from swarmsim.results.record import RunRecord
 
 ABSENT = "#D0D0D0"
