@@ -90,11 +90,7 @@ def serve_any(server: str) -> AddressServer:
 
 
 def connect(address: Address, name: str, wire: Wire, secret: str | None = None) -> Endpoint:
-    """Return an endpoint of the swarm at `address`: inside this process, else on this host, else by TCP.
-
-    Raises:
-        AddressError: no swarm runs there.
-    """
+    """Return an endpoint of the swarm in this process, on this host or by TCP; raises AddressError if none runs."""
     hub = find_hub(address)
     if hub is not None:
         return InprocessEndpoint(hub, name)
@@ -102,10 +98,6 @@ def connect(address: Address, name: str, wire: Wire, secret: str | None = None) 
 
 
 def private_directory(address: Address) -> Path | None:
-    """Return the directory that a swarm on this host has until it stops; None if the swarm has no directory.
-
-    Raises:
-        AddressError: `address` is not a host name and a port number.
-    """
+    """Return the directory that a swarm on this host has until it stops, or None; raises as `directory_of`."""
     directory = directory_of(address)
     return directory if find_hub(address) is None and (directory / "state").is_dir() else None

@@ -81,11 +81,7 @@ class _Outlet:
 
 
 class QueuesEndpoint(HostEndpoint):
-    """A client's endpoint of the swarm at an address on this host.
-
-    Raises:
-        AddressError: no swarm runs there.
-    """
+    """A client's endpoint of the swarm at an address on this host; raises AddressError if no swarm runs there."""
 
     def __init__(self, address: Address, name: str) -> None:
         self._name = name

@@ -20,11 +20,7 @@ READ_BYTES = 1 << 16
 
 
 def listen(address: Address) -> socket.socket:
-    """Return a non-blocking socket that listens at a TCP address; clients can connect from now on.
-
-    Raises:
-        AddressError: the address is in use or invalid.
-    """
+    """Return a non-blocking socket that listens at a TCP address; raises AddressError if that is in use or invalid."""
     server, port = address
     if not isinstance(server, str) or isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 1 << 16:
         raise AddressError(f"an address is a host name and a port number below 65536, not {server!r} and {port!r}")
@@ -40,11 +36,7 @@ def listen(address: Address) -> socket.socket:
 
 
 def connect_to_server(address: Address) -> socket.socket:
-    """Return a non-blocking connection to a TCP address, without Nagle's delay.
-
-    Raises:
-        AddressError: no server accepts connections there.
-    """
+    """Return a non-blocking connection without Nagle's delay; raises AddressError if no server accepts it."""
     try:
         link = socket.create_connection(address, timeout=CONNECT_SECONDS)
     except (OSError, UnicodeError, OverflowError, TypeError) as error:

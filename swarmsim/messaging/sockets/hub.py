@@ -31,11 +31,7 @@ class Delivery:
 
 
 class Hub:
-    """The rooms of one swarm, kept by its server.
-
-    Attributes:
-        rooms: the current members and rooms.
-    """
+    """The current members and rooms of one swarm, kept by its server."""
 
     def __init__(self, wire: Wire) -> None:
         self.rooms = Rooms()
@@ -44,11 +40,7 @@ class Hub:
         self._routes_of = self.rooms
 
     def choose_member_id(self, register: Message, default: str) -> str:
-        """Return the member id that a REGISTER message announces, or `default` for a plain client.
-
-        Raises:
-            MessageError: the announced id is invalid or in use.
-        """
+        """Return the member id in a REGISTER message, `default` without one; raises MessageError if it is invalid."""
         if EXTENSION not in register:
             return default
         member_id = register.get(MEMBER)
