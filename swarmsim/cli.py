@@ -51,11 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     example="python run.py --rounds 5 --population 20 --seed 1 --live",
 )
 def train(given: Namespace) -> int:
-    """Run an experiment with the given settings, over those of its settings file or of the run that it resumes.
-
-    Raises:
-        SettingsError: a flag, a key or a value cannot be used.
-    """
+    """Run an experiment with the given settings, over those of its settings file or of the run that it resumes."""
     over = given_settings(given)
     if given.no_progress:
         over["progress"] = False

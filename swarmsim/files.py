@@ -13,11 +13,7 @@ UNFINISHED = ".new"
 
 @contextmanager
 def writing(target: object) -> Iterator[None]:
-    """Turn an OSError of the block into a sentence that names `target`.
-
-    Raises:
-        SettingsError: the block raised an OSError, for example because the disk is full.
-    """
+    """Turn an OSError of the block, for example of a full disk, into a SettingsError that names `target`."""
     try:
         yield
     except OSError as error:

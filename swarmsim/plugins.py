@@ -48,11 +48,7 @@ def load_object(reference: str, kind: str) -> Any:
 
 
 def load_rule(name: str) -> Rule:
-    """Return a built-in aggregation rule, or the user's rule `module:function`.
-
-    Raises:
-        SettingsError: there is no such rule, or it is not a function.
-    """
+    """Return a built-in aggregation rule or the user's `module:function`; raises SettingsError if it does not exist."""
     if ":" not in name:
         if name not in RULES:
             raise SettingsError(f"{unknown('aggregation', name, RULES)}; or module:function for your own function")

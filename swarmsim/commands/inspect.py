@@ -27,11 +27,7 @@ MOST_MODELS = 20  # that get a line of their own
     example=f"swarmsim inspect {RUN}",
 )
 def inspect(given: Namespace) -> None:
-    """Print what a checkpoint holds.
-
-    Raises:
-        SettingsError: there is no run, or its checkpoint is damaged.
-    """
+    """Print what a checkpoint holds."""
     path = Path(given.path)
     found = None if path.is_dir() else snapshot(path, _ignore)
     run = path if found is None else found.run

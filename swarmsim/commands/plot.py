@@ -14,11 +14,7 @@ from swarmsim.results.run_directory import read_history
     example=f"swarmsim plot {RUN}",
 )
 def plot(given: Namespace) -> None:
-    """Draw the pictures and print their paths.
-
-    Raises:
-        SettingsError: there is no run, it is damaged, or a file cannot be written.
-    """
+    """Draw the pictures and print their paths."""
     directory = Path(given.directory)
     history = read_history(directory)
     from swarmsim.results.pictures import write_pictures

@@ -21,11 +21,7 @@ FILE = "report.html"
     example=f"swarmsim report {RUN}",
 )
 def report(given: Namespace) -> None:
-    """Write the report and print its path.
-
-    Raises:
-        SettingsError: a directory holds no run or a damaged one, or the file cannot be written.
-    """
+    """Write the report and print its path."""
     directories = list(dict.fromkeys(map(Path, given.directories)))
     histories = [read_history(directory) for directory in directories]
     settings = [settings_of(directory) for directory in directories]
@@ -38,11 +34,7 @@ def report(given: Namespace) -> None:
 
 
 def settings_of(directory: Path) -> RunSettings:
-    """Return the settings of a run, and the defaults of its preset.
-
-    Raises:
-        SettingsError: there is no run, its settings are damaged, or its preset is unknown.
-    """
+    """Return the settings of a run, and the defaults of its preset; raises SettingsError if they cannot be read."""
     values = read_settings(directory)
     preset = make_config({"preset": values.get("preset", Config.preset)}, str(directory))
     defaults = {**asdict(preset), "preset": Config.preset}

@@ -35,11 +35,7 @@ PAUSE_SECONDS, STATES_SECONDS = 1.0, 0.7
 def start_main_job(
     stack: ExitStack, config: Config, roles: Iterable[Role], on_healed: OnHealed = lambda *_: None
 ) -> tuple[Swarm, Control]:
-    """Start `roles`, and control in this process; `stack` stops all of them at its end.
-
-    Args:
-        on_healed: called with each failure of a component that was healed, and how.
-    """
+    """Start `roles`, and control in this process, until `stack` ends; `on_healed` gets each failure that was healed."""
     if config.link == "inprocess":
         stack.enter_context(threadpool_limits(1))
     swarm = stack.enter_context(Swarm(None, link=config.link, start_method=config.start_method))

@@ -12,11 +12,7 @@ from swarmsim.views.report import Report, Reports
 
 
 def experiment(config: Config, report: Report, *, resume: bool = False) -> Experiment:
-    """Return an Experiment that reports to `report` and to the views that the settings choose.
-
-    Raises:
-        SettingsError: the settings cannot be used, or a view needs a package that is not installed.
-    """
+    """Return an Experiment with `report` and the views in the settings; raises SettingsError if any cannot be used."""
     return Experiment(config, Reports([report, *_views(config)]), resume=resume)
 
 

@@ -82,7 +82,7 @@ def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def weights_in(state: State, path: Path) -> dict[str, NDArray[np.float32]]:
-    """Return what `read_weights` returns, from a state that was read from `path`."""
+    """Return each model's weights (G,) by name, model2 before model10; raises CheckpointDamaged without components."""
     components = state.get("components")
     if not isinstance(components, dict):
         raise CheckpointDamaged(f"{path} holds no components, so no weights")
@@ -94,11 +94,7 @@ def weights_in(state: State, path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 class Checkpoints:
-    """The newest checkpoints of one run; one process at a time may write them.
-
-    Args:
-        keep: how many to keep, at least 1.
-    """
+    """The `keep` (at least 1) newest checkpoints of one run; one process at a time may write them."""
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder

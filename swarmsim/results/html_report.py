@@ -38,12 +38,7 @@ ALTS = {
 
 
 def html_report(records: Sequence[RunRecord], settings: Sequence[RunSettings]) -> str:
-    """Return a page about runs that needs no other file.
-
-    Args:
-        records: of one run or more, ended or not.
-        settings: of the same runs.
-    """
+    """Return a page that needs no other file, about one run or more, ended or not, and the `settings` of each."""
     names = _names(records)
     runs = [
         ReportedRun(f"run-{number}", *parts)

@@ -58,11 +58,7 @@ def snapshot(path: str | Path, on_damaged: Callable[[CheckpointDamaged], None]) 
 
 
 def run_of(checkpoint: Path) -> Path:
-    """Return the directory of the run to which a checkpoint file belongs.
-
-    Raises:
-        SettingsError: the file is in no run directory.
-    """
+    """Return the run directory that a checkpoint file belongs to; raises SettingsError if it is in no run directory."""
     run = checkpoint.absolute().parent.parent
     if not (run / CONFIG).is_file():
         raise SettingsError(f"{checkpoint} is in no run directory: there is no {run / CONFIG}")
