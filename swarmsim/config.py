@@ -125,11 +125,7 @@ _SECTIONS = ("ppo", "a2c", "evolution", *_OF_SCRIPTS)
 
 
 def read_file(path: str | Path) -> dict[str, Any]:
-    """Return the settings of a YAML file, unchecked.
-
-    Raises:
-        SettingsError: the file is missing, unreadable, not YAML, empty or not a mapping.
-    """
+    """Return a YAML file's settings, unchecked; raises SettingsError if it is not a readable, non-empty mapping."""
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -200,6 +196,13 @@ def merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
         if isinstance(values.get(key), Mapping) and isinstance(over.get(key, {}), Mapping | None):
             result[key] = {**values[key], **(over.get(key) or {})}
     return result
+
+
+def layered_config(file: str | Path | None, over: Mapping[str, Any], where: str) -> Config:
+    """Return the settings of `file`, if any, overridden by `over`, which is from `where`; raises as `make_config`."""
+    values = {} if file is None else read_file(file)
+    make_config(values, str(file))
+    return make_config(merged(values, over), where)
 
 
 def resumed_config(

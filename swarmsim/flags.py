@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
-from swarmsim.config import DEFAULT_FILE, Config, make_config, merged, read_file
+from swarmsim.config import DEFAULT_FILE, Config, layered_config
 from swarmsim.errors import SettingsError, unknown
 from swarmsim.settings import checked_value
 
@@ -91,17 +91,8 @@ def given_settings(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def config_of(over: dict[str, Any], file: str | None) -> Config:
-    """Return the settings of a file with `over` laid over them; without `file`, those of swarm.yaml if it exists.
-
-    Raises:
-        SettingsError: the file, a key or a value cannot be used.
-    """
-    path = file or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
-    if path is None:
-        return make_config(over, "flags")
-    values = read_file(path)
-    make_config(values, path)
-    return make_config(merged(values, over), "flags")
+    """Return the settings of a file, by default swarm.yaml if it exists, overridden by `over`; raises SettingsError."""
+    return layered_config(file or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None), over, "flags")
 
 
 def whole_number(text: str, name: str, *, minimum: int) -> int:

@@ -23,11 +23,7 @@ def add_module_path(folder: str | None, references: Iterable[str]) -> None:
 
 
 def load_object(reference: str, kind: str) -> Any:
-    """Return the object that `module:name` refers to; `kind` says in errors what it is.
-
-    Raises:
-        SettingsError: there is no such module, it cannot be imported, or it has no such name.
-    """
+    """Return the object at `module:name`, which errors call a `kind`; raises SettingsError if it cannot be loaded."""
     module_name, _, name = reference.partition(":")
     try:
         module = importlib.import_module(module_name)

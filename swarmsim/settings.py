@@ -40,11 +40,7 @@ def checked(settings_class: type, values: object, where: str) -> dict[str, Any]:
 
 
 def checked_value(about: Field[Any], kind: Any, value: object, where: str) -> Any:
-    """Return `value` converted to the type `kind`, within the bounds of the field `about`.
-
-    Raises:
-        SettingsError: it has another type or is out of bounds.
-    """
+    """Return `value` as the type `kind` and within the bounds of `about`; raises SettingsError if it does not fit."""
     result = _convert(kind, value, where)
     minimum, maximum = about.metadata.get("minimum"), about.metadata.get("maximum")
     for item in result if isinstance(result, tuple) else (result,):

@@ -62,14 +62,7 @@ def served_link() -> Link:
 def serve(
     address: Address, wire: Wire | None = None, secret: str | None = None, *, insecure: bool = False
 ) -> AddressServer:
-    """Hold `address` on the link that this process serves on.
-
-    Args:
-        wire, secret, insecure: see `SocketServer`; only the sockets link uses them.
-
-    Raises:
-        AddressError: the address is already served, or must not be served without a secret.
-    """
+    """Hold `address` on this process's link, as `SocketServer` does; raises AddressError if that is not possible."""
     match served_link():
         case "inprocess":
             return InprocessHub(address)

@@ -54,11 +54,7 @@ def write_checkpoint(path: Path, state: State) -> None:
 
 
 def read_checkpoint(path: Path) -> State:
-    """Return the state in a checkpoint; no code in the file is executed.
-
-    Raises:
-        CheckpointDamaged: the file cannot be read, is truncated or changed, has a later format or is no checkpoint.
-    """
+    """Return a checkpoint's state, executing no code in it; raises CheckpointDamaged if it is none, or has changed."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -73,11 +69,7 @@ def read_checkpoint(path: Path) -> State:
 
 
 def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Return each model's weights (G,) in a checkpoint, by its name, model2 before model10.
-
-    Raises:
-        CheckpointDamaged: as `read_checkpoint`, or the checkpoint belongs to no run.
-    """
+    """Return `weights_in` the checkpoint at `path`; raises as `read_checkpoint`, too."""
     return weights_in(read_checkpoint(path), path)
 
 

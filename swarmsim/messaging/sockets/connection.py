@@ -105,11 +105,7 @@ class Connection:
         self._decoder.max_body_bytes = self._wire.max_body_bytes
 
     def read(self) -> Iterator[bytes] | None:
-        """Return the bodies that are complete with the bytes received now; None if the peer has closed.
-
-        Raises:
-            FrameError: the bytes are not a frame (raised while iterating).
-        """
+        """Return the bodies that are complete now, None if the peer has closed; iterating may raise FrameError."""
         try:
             data = self.link.recv(READ_BYTES)
         except BlockingIOError:

@@ -88,12 +88,7 @@ class SocketsEndpoint(Endpoint):
     # --- registration
 
     def _register(self, register: Message) -> None:
-        """Register, authenticate if the server asks for it, and find out the server's kind.
-
-        Raises:
-            AddressError: the server asks for a secret that this client does not have, or cannot prove to know it.
-            MessageError: the server refuses the registration.
-        """
+        """Register, with the secret if asked, and find out the server's kind; raises AddressError or MessageError."""
         self._send_registration(register)
         reply = self._await_first_reply()
         if reply["LINK"] == handshake.CHALLENGE and self._secret is not None:
