@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from swarmsim.commands import export, inspect, play, plot, programs, report
+from swarmsim.commands import export, inspect, play, programs, report
 from swarmsim.commands.command import DONE, FAILED, INTERRUPTED, argument, command, settings
 from swarmsim.config import Config, resumed_config
 from swarmsim.errors import ComponentFailed, SettingsError, SwarmError
@@ -23,7 +23,7 @@ COMMANDS = {
     "serve": programs.serve,
     "component": programs.component,
     "report": report.report,
-    "plot": plot.plot,
+    "plot": report.plot,
     "export": export.export,
     "play": play.play,
     "inspect": inspect.inspect,

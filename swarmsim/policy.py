@@ -225,13 +225,14 @@ def policy_of(loaded: Snapshot, *, seed: int = 0, modules: str | Path | None = N
     env.close()
     architecture = architecture_of(config, shape_of(config.env))
     space = env.observation_space
+    environment = loaded.state["components"].get("environment") or {}  # a checkpoint may lack its state
     return SwarmPolicy(
         weights_in(loaded.state, loaded.checkpoint),
         architecture,
         env.action_space,
         observation_shape=space.shape if isinstance(space, spaces.Box) else None,
         aggregation=config.aggregation,
-        normalizer=_normalizer(architecture, loaded.environment.get("normalizer")),
+        normalizer=_normalizer(architecture, environment.get("normalizer")),
         seed=seed,
     )
 

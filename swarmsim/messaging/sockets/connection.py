@@ -68,13 +68,11 @@ class Connection:
     """A client's connection as the server sees it, from `accept` until it is closed.
 
     Attributes:
-        number: its number, counted by the server.
-        host: the peer's IP address.
+        number, host: the server's number for it, and the peer's IP address.
         connected_at: as `time.monotonic`.
         member_id: the id of the member that has registered on it; None before.
         is_plain: whether the peer has not announced this package's extensions.
-        server_nonce: the nonce of the server's challenge; empty if none was sent.
-        client_nonce: the nonce of the client's response.
+        server_nonce, client_nonce: of the server's challenge and the client's response; empty before.
         is_authenticated: whether the client has proved that it knows the shared secret.
         is_closing: whether the server closes it as soon as the current event is handled.
         backlog: bytes in the send queue.
