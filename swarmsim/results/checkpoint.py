@@ -112,10 +112,7 @@ class Checkpoints:
         return path
 
     def read_newest(self, on_damaged: Callable[[CheckpointDamaged], None]) -> tuple[Path, State] | None:
-        """Return the newest sound checkpoint and its state; None if there has never been a checkpoint.
-
-        Args:
-            on_damaged: called with the error of each newer checkpoint that is damaged.
+        """Return the newest sound checkpoint and its state, or None; `on_damaged` gets the error of each newer one.
 
         Raises:
             SettingsError: there are checkpoints, but all are damaged.

@@ -46,9 +46,6 @@ class RunDirectory:
     def create(cls, out: str, env: str, settings: Mapping[str, Any], keep: int) -> "RunDirectory":
         """Create the directory of a new run at `out`, or at runs/ENV-DATE-TIME if `out` is "auto".
 
-        Args:
-            keep: number of checkpoints to keep.
-
         Raises:
             SettingsError: the directory holds a run already, or cannot be written.
         """
