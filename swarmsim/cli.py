@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from swarmsim.commands import export, inspect, play, plot, programs, report
+from swarmsim.commands import export, inspect, play, programs, report
 from swarmsim.commands.command import DONE, FAILED, INTERRUPTED, argument, command, settings
 from swarmsim.config import Config, resumed_config
 from swarmsim.errors import ComponentFailed, SettingsError, SwarmError
@@ -23,7 +23,7 @@ COMMANDS = {
     "serve": programs.serve,
     "component": programs.component,
     "report": report.report,
-    "plot": plot.plot,
+    "plot": report.plot,
     "export": export.export,
     "play": play.play,
     "inspect": inspect.inspect,
@@ -51,11 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     example="python run.py --rounds 5 --population 20 --seed 1 --live",
 )
 def train(given: Namespace) -> int:
-    """Run an experiment with the given settings, over those of its settings file or of the run that it resumes.
-
-    Raises:
-        SettingsError: a flag, a key or a value cannot be used.
-    """
+    """Run an experiment with the given settings, over those of its settings file or of the run that it resumes."""
     over = given_settings(given)
     if given.no_progress:
         over["progress"] = False

@@ -125,11 +125,7 @@ _SECTIONS = ("ppo", "a2c", "evolution", *_OF_SCRIPTS)
 
 
 def read_file(path: str | Path) -> dict[str, Any]:
-    """Return the settings of a YAML file, unchecked.
-
-    Raises:
-        SettingsError: the file is missing, unreadable, not YAML, empty or not a mapping.
-    """
+    """Return a YAML file's settings, unchecked; raises SettingsError if it is not a readable, non-empty mapping."""
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -157,11 +153,7 @@ def _resolve_modules(path: Path, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_config(values: Mapping[str, Any], where: str) -> Config:
-    """Return the Config with `values` over those of its preset; `where` names their source in errors.
-
-    Raises:
-        SettingsError: a key is unknown, or a value has a wrong type or is out of bounds.
-    """
+    """Return the Config with `values`, from `where`, over its preset's; raises SettingsError if one cannot be used."""
     preset = checked(Config, {key: values[key] for key in ("preset",) if key in values}, where)
     values = merged(PRESETS[preset.get("preset", "default")], values)
     flat = checked(Config, {key: value for key, value in values.items() if key not in _SECTIONS}, where)
@@ -202,11 +194,15 @@ def merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
     return result
 
 
+def layered_config(file: str | Path | None, over: Mapping[str, Any], where: str) -> Config:
+    """Return the settings of `file`, if any, overridden by `over`, which is from `where`; raises as `make_config`."""
+    values = {} if file is None else read_file(file)
+    make_config(values, str(file))
+    return make_config(merged(values, over), where)
+
+
 def resumed_config(
-    directory: str | Path,
-    given: Mapping[str, Any],
-    file: str | Path | None = None,
-    name_of: Callable[[str], str] = str,
+    directory: str | Path, given: Mapping[str, Any], file: str | Path | None = None, name_of: Callable[[str], str] = str
 ) -> Config:
     """Return the settings of the run in `directory`, to resume it, with the CHANGEABLE ones that are given over them.
 

@@ -13,11 +13,7 @@ UNFINISHED = ".new"
 
 @contextmanager
 def writing(target: object) -> Iterator[None]:
-    """Turn an OSError of the block into a sentence that names `target`.
-
-    Raises:
-        SettingsError: the block raised an OSError, for example because the disk is full.
-    """
+    """Turn an OSError of the block, for example of a full disk, into a SettingsError that names `target`."""
     try:
         yield
     except OSError as error:
@@ -25,13 +21,10 @@ def writing(target: object) -> Iterator[None]:
 
 
 def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Replace the file at `path`: at any time it holds either its old content or all of the new.
+    """Replace the file at `path`: it always holds either its old content or all of the new; raises as `writing`.
 
     Args:
         durable: whether to wait until the content is on the disk, so that it survives a crash of the machine.
-
-    Raises:
-        SettingsError: the file cannot be written.
     """
     unfinished = path.with_name(path.name + UNFINISHED)
     with writing(path):

@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
-from swarmsim.config import DEFAULT_FILE, Config, make_config, merged, read_file
+from swarmsim.config import DEFAULT_FILE, Config, layered_config
 from swarmsim.errors import SettingsError, unknown
 from swarmsim.settings import checked_value
 
@@ -40,11 +40,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--config", metavar="FILE", help=f"settings file (default: {DEFAULT_FILE}, if there is one)")
 
     def parsed(self, arguments: Sequence[str] | None) -> argparse.Namespace:
-        """Return the parsed arguments.
-
-        Raises:
-            SettingsError: an argument is missing or unknown.
-        """
+        """Return the parsed arguments; raises SettingsError if one is missing or unknown."""
         given, rest = self.parse_known_args(arguments)
         if rest:
             known = list(self._option_string_actions)
@@ -85,11 +81,7 @@ def flag(name: str) -> str:
 
 
 def given_settings(given: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings that were given as flags.
-
-    Raises:
-        SettingsError: a value cannot be used.
-    """
+    """Return the settings that were given as flags; raises SettingsError if a value cannot be used."""
     hints = get_type_hints(Config)
     return {
         field.name: checked_value(field, hints[field.name], text, flag(field.name))
@@ -99,25 +91,12 @@ def given_settings(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def config_of(over: dict[str, Any], file: str | None) -> Config:
-    """Return the settings of a file with `over` laid over them; without `file`, those of swarm.yaml if it exists.
-
-    Raises:
-        SettingsError: the file, a key or a value cannot be used.
-    """
-    path = file or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
-    if path is None:
-        return make_config(over, "flags")
-    values = read_file(path)
-    make_config(values, path)
-    return make_config(merged(values, over), "flags")
+    """Return the settings of a file, by default swarm.yaml if it exists, overridden by `over`; raises SettingsError."""
+    return layered_config(file or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None), over, "flags")
 
 
 def whole_number(text: str, name: str, *, minimum: int) -> int:
-    """Return the value of the flag `name` as a whole number.
-
-    Raises:
-        SettingsError: it is not a whole number, or below `minimum`.
-    """
+    """Return the value of the flag `name`; raises SettingsError unless it is a whole number, at least `minimum`."""
     if not text.isdecimal() or int(text) < minimum:
         raise SettingsError(f"{name} must be a whole number, at least {minimum}, not {text!r}")
     return int(text)

@@ -23,11 +23,7 @@ def add_module_path(folder: str | None, references: Iterable[str]) -> None:
 
 
 def load_object(reference: str, kind: str) -> Any:
-    """Return the object that `module:name` refers to; `kind` says in errors what it is.
-
-    Raises:
-        SettingsError: there is no such module, it cannot be imported, or it has no such name.
-    """
+    """Return the object at `module:name`, which errors call a `kind`; raises SettingsError if it cannot be loaded."""
     module_name, _, name = reference.partition(":")
     try:
         module = importlib.import_module(module_name)
@@ -48,11 +44,7 @@ def load_object(reference: str, kind: str) -> Any:
 
 
 def load_rule(name: str) -> Rule:
-    """Return a built-in aggregation rule, or the user's rule `module:function`.
-
-    Raises:
-        SettingsError: there is no such rule, or it is not a function.
-    """
+    """Return a built-in aggregation rule or the user's `module:function`; raises SettingsError if it does not exist."""
     if ":" not in name:
         if name not in RULES:
             raise SettingsError(f"{unknown('aggregation', name, RULES)}; or module:function for your own function")

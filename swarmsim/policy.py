@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from swarmsim.components.main_job import architecture_of
-from swarmsim.config import Config, resumed_config
+from swarmsim.config import resumed_config
 from swarmsim.envs import actions
 from swarmsim.envs.make import raw_env, shape_of
 from swarmsim.errors import SettingsError, unknown
@@ -220,25 +220,21 @@ def load_policy(path: str | Path, *, seed: int = 0, modules: str | Path | None =
 def policy_of(loaded: Snapshot, *, seed: int = 0, modules: str | Path | None = None) -> SwarmPolicy:
     """Return the policy of one checkpoint; arguments and errors are those of `load_policy`."""
     config = resumed_config(loaded.run, {})
-    add_modules_of(config, modules)
+    add_module_path(config.modules if modules is None else str(modules), (config.env, config.aggregation))
     env = raw_env(config.env)
     env.close()
     architecture = architecture_of(config, shape_of(config.env))
     space = env.observation_space
+    environment = loaded.state["components"].get("environment") or {}  # a checkpoint may lack its state
     return SwarmPolicy(
         weights_in(loaded.state, loaded.checkpoint),
         architecture,
         env.action_space,
         observation_shape=space.shape if isinstance(space, spaces.Box) else None,
         aggregation=config.aggregation,
-        normalizer=_normalizer(architecture, loaded.environment.get("normalizer")),
+        normalizer=_normalizer(architecture, environment.get("normalizer")),
         seed=seed,
     )
-
-
-def add_modules_of(config: Config, modules: str | Path | None = None) -> None:
-    """Make a run's own modules importable, from the folder `modules` or from where the run had them."""
-    add_module_path(config.modules if modules is None else str(modules), (config.env, config.aggregation))
 
 
 def _normalizer(architecture: Architecture, state: Mapping[str, Any] | None) -> Normalizer | None:

@@ -24,11 +24,7 @@ def setting(default: Any, help: str, *, minimum: float | None = None, maximum: f
 
 
 def checked(settings_class: type, values: object, where: str) -> dict[str, Any]:
-    """Return `values` as arguments of `settings_class`, converted to the types of its fields.
-
-    Raises:
-        SettingsError: `values` is not a mapping, has an unknown key, or a value of a wrong type or out of bounds.
-    """
+    """Return `values` as arguments of `settings_class`, converted to its types; raises SettingsError if they fail."""
     if not isinstance(values, Mapping):
         raise SettingsError(f"{where} must be a mapping of settings, not {_format(values)}")
     known = {f.name: f for f in fields(settings_class)}
@@ -40,11 +36,7 @@ def checked(settings_class: type, values: object, where: str) -> dict[str, Any]:
 
 
 def checked_value(about: Field[Any], kind: Any, value: object, where: str) -> Any:
-    """Return `value` converted to the type `kind`, within the bounds of the field `about`.
-
-    Raises:
-        SettingsError: it has another type or is out of bounds.
-    """
+    """Return `value` as the type `kind` and within the bounds of `about`; raises SettingsError if it does not fit."""
     result = _convert(kind, value, where)
     minimum, maximum = about.metadata.get("minimum"), about.metadata.get("maximum")
     for item in result if isinstance(result, tuple) else (result,):

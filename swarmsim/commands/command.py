@@ -18,11 +18,7 @@ Argument = Callable[[Parser], object]
 
 @dataclass(frozen=True)
 class Command:
-    """A command, which is called with its argument strings and returns its exit status.
-
-    Attributes:
-        action: gets the parsed arguments; it may return an exit status, and otherwise it is DONE.
-    """
+    """A command: it gets argument strings, and returns the exit status of its `action`, DONE if that returns None."""
 
     make_parser: Callable[[], Parser]
     action: Callable[[Namespace], int | None]

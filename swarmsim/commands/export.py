@@ -26,11 +26,7 @@ MEMBER_ARGUMENT = argument("--member", metavar="NAME", help="one model alone, su
     example=f"swarmsim export {RUN} --out cartpole.pt",
 )
 def export(given: Namespace) -> None:
-    """Write a policy, and print how to use it.
-
-    Raises:
-        SettingsError: the run or the member cannot be used, or the file cannot be written.
-    """
+    """Write a policy, and print how to use it."""
     found = snapshot(given.run, warn_of_damage)
     from swarmsim.policy import policy_of
 

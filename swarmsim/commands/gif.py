@@ -15,11 +15,7 @@ LEAST_MILLISECONDS = 20  # most viewers show shorter frames far slower
 
 
 class Gif:
-    """The frames so far, thinned out evenly beyond `MOST_FRAMES`.
-
-    Raises:
-        SettingsError: the folder of `path` does not exist.
-    """
+    """The frames so far, thinned out evenly beyond `MOST_FRAMES`; raises SettingsError if the folder does not exist."""
 
     def __init__(self, path: Path) -> None:
         if not path.parent.is_dir():
@@ -42,11 +38,7 @@ class Gif:
         self.stride *= 2
 
     def write(self, frames_per_second: float) -> None:
-        """Write the file, which plays at the original speed.
-
-        Raises:
-            SettingsError: it cannot be written.
-        """
+        """Write the file, which plays at the original speed; raises SettingsError if it cannot be written."""
         while (milliseconds := 1000 * self.stride / frames_per_second) < LEAST_MILLISECONDS:
             self._thin_out()
         content = io.BytesIO()

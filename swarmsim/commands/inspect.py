@@ -27,26 +27,18 @@ MOST_MODELS = 20  # that get a line of their own
     example=f"swarmsim inspect {RUN}",
 )
 def inspect(given: Namespace) -> None:
-    """Print what a checkpoint holds.
-
-    Raises:
-        SettingsError: there is no run, or its checkpoint is damaged.
-    """
+    """Print what a checkpoint holds."""
     path = Path(given.path)
-    found = None if path.is_dir() else snapshot(path, _ignore)
+    found = None if path.is_dir() else snapshot(path, lambda _: None)
     run = path if found is None else found.run
     config = resumed_config(run, {})
     _print("run", _run(run, config))
     if found is None:
         _print("checkpoints", _checkpoints(path))
-        found = snapshot(path, _ignore)
+        found = snapshot(path, lambda _: None)  # the list shows which ones are damaged
     _print(found.checkpoint.name, [*str(found.history).splitlines(), *_failures(found)])
     _print("models", _models(found, config))
     _print("arrays", _arrays(found))
-
-
-def _ignore(damaged: CheckpointDamaged) -> None:
-    """Print nothing about a damaged checkpoint, which the list of all shows."""
 
 
 def _print(title: str, lines: Iterable[str]) -> None:

@@ -40,11 +40,7 @@ Render = Callable[[], object]
     example=f"swarmsim play {RUN} --gif cartpole.gif",
 )
 def play(given: Namespace) -> None:
-    """Let the swarm play, and print its returns.
-
-    Raises:
-        SettingsError: a flag or the run cannot be used, or the environment cannot be drawn here.
-    """
+    """Let the swarm play, and print its returns."""
     n_episodes = whole_number(given.episodes, "--episodes", minimum=1)
     seed = None if given.seed is None else whole_number(given.seed, "--seed", minimum=0)
     if given.gif is None and not any(os.environ.get(name) for name in SCREENS):
@@ -89,12 +85,7 @@ def evaluation_seeds(found: Snapshot, config: Config, seed: int, n_episodes: int
 def play_episode(
     policy: "SwarmPolicy", env: "gymnasium.Env[Any, Any]", seed: int, *, deterministic: bool, render: Render
 ) -> tuple[float, int]:
-    """Play one episode, and return its return and length.
-
-    Args:
-        env: its observations are a Box, or flattened.
-        render: called after each reset and step.
-    """
+    """Play one episode, and return its return and length; `render` is called after each reset and step."""
     observation, _ = env.reset(seed=seed)
     render()
     score, length, ended = 0.0, 0, False
@@ -108,11 +99,7 @@ def play_episode(
 
 @contextmanager
 def _rendering(env_id: str, gif: "Gif | None") -> Iterator[tuple["gymnasium.Env[Any, Any]", Render]]:
-    """Return an environment that renders itself, and what adds its frames to the GIF.
-
-    Raises (also in its block):
-        SettingsError: it cannot be drawn here.
-    """
+    """Yield an environment that renders, and what adds its frames to the GIF; raises SettingsError if none can."""
     from gymnasium.error import DependencyNotInstalled
 
     os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"

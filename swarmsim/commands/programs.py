@@ -40,11 +40,7 @@ ADDRESS = (
     example="swarmsim serve --port 8080",
 )
 def serve(given: argparse.Namespace) -> int:
-    """Run a server until interrupted, and return the exit status.
-
-    Raises:
-        SettingsError: a flag is unknown or invalid.
-    """
+    """Run a server until interrupted, and return the exit status."""
     try:
         server = Server(*_address(given), secret=_secret(given), insecure=given.insecure)
     except SwarmError as error:
@@ -65,11 +61,7 @@ def serve(given: argparse.Namespace) -> int:
     notes="Give all roles the same settings.\n",
 )
 def component(given: argparse.Namespace) -> int:
-    """Run one role until its server stops or it is interrupted (control: until its last round); return the exit status.
-
-    Raises:
-        SettingsError: a flag, a key or a value is unknown or invalid.
-    """
+    """Run one role until its server stops or it is interrupted (control: for its rounds); return the exit status."""
     if given.role not in ROLES:
         raise SettingsError(unknown("role", given.role, ROLES))
     if given.models is not None and given.role != "model":

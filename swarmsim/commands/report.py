@@ -1,4 +1,4 @@
-"""`swarmsim report`: an HTML page about runs, whether they have ended or not."""
+"""`swarmsim report` and `swarmsim plot`: an HTML page and pictures of runs, whether they have ended or not."""
 
 from argparse import Namespace
 from dataclasses import asdict
@@ -21,11 +21,7 @@ FILE = "report.html"
     example=f"swarmsim report {RUN}",
 )
 def report(given: Namespace) -> None:
-    """Write the report and print its path.
-
-    Raises:
-        SettingsError: a directory holds no run or a damaged one, or the file cannot be written.
-    """
+    """Write the report and print its path."""
     directories = list(dict.fromkeys(map(Path, given.directories)))
     histories = [read_history(directory) for directory in directories]
     settings = [settings_of(directory) for directory in directories]
@@ -38,12 +34,24 @@ def report(given: Namespace) -> None:
 
 
 def settings_of(directory: Path) -> RunSettings:
-    """Return the settings of a run, and the defaults of its preset.
-
-    Raises:
-        SettingsError: there is no run, its settings are damaged, or its preset is unknown.
-    """
+    """Return the settings of a run, and the defaults of its preset; raises SettingsError if they cannot be read."""
     values = read_settings(directory)
     preset = make_config({"preset": values.get("preset", Config.preset)}, str(directory))
     defaults = {**asdict(preset), "preset": Config.preset}
     return RunSettings(flatten(values), flatten(defaults), read_versions(directory))
+
+
+@command(
+    "plot",
+    "Draw the pictures of a run again, up to its last round.",
+    argument("directory", metavar="DIR", help="run directory; the pictures are written into it"),
+    example=f"swarmsim plot {RUN}",
+)
+def plot(given: Namespace) -> None:
+    """Draw the pictures and print their paths."""
+    directory = Path(given.directory)
+    history = read_history(directory)
+    from swarmsim.results.pictures import write_pictures
+
+    paths = write_pictures(history, directory)
+    print("\n".join(map(str, paths)) if paths else f"{directory}: nothing to draw before the first round has ended")

@@ -77,11 +77,7 @@ def encode_space(space: Space) -> dict[str, Any]:
 
 
 def decode_space(encoded: Mapping[str, Any]) -> Space:
-    """Return the space that `encode_space` encoded.
-
-    Raises:
-        KeyError, TypeError, ValueError: `encoded` does not describe a space.
-    """
+    """Return the space that `encode_space` encoded; raises KeyError, TypeError or ValueError if it encoded none."""
     kinds = {kind.__name__: kind for kind in (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)}
     arguments: dict[str, Any] = {key: value for key, value in encoded.items() if key != "space"}
     if "dtype" in arguments:

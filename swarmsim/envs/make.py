@@ -54,11 +54,7 @@ def make_env(env_id: str) -> Environment:
 
 
 def raw_env(env_id: str, **arguments: Any) -> gymnasium.Env[Any, Any]:
-    """Return the unchanged environment, made with `arguments` such as `render_mode`.
-
-    Raises:
-        SettingsError: there is no such environment, or it cannot be made here.
-    """
+    """Return the unchanged environment, made with `arguments`; raises SettingsError if that is impossible here."""
     try:
         return gymnasium.make(_plugin_spec(env_id) or env_id, **arguments)
     except gymnasium.error.UnregisteredEnv:

@@ -35,11 +35,7 @@ PAUSE_SECONDS, STATES_SECONDS = 1.0, 0.7
 def start_main_job(
     stack: ExitStack, config: Config, roles: Iterable[Role], on_healed: OnHealed = lambda *_: None
 ) -> tuple[Swarm, Control]:
-    """Start `roles`, and control in this process; `stack` stops all of them at its end.
-
-    Args:
-        on_healed: called with each failure of a component that was healed, and how.
-    """
+    """Start `roles`, and control in this process, until `stack` ends; `on_healed` gets each failure that was healed."""
     if config.link == "inprocess":
         stack.enter_context(threadpool_limits(1))
     swarm = stack.enter_context(Swarm(None, link=config.link, start_method=config.start_method))
@@ -60,11 +56,7 @@ def start_main_job(
 
 
 def join_main_job(stack: ExitStack, config: Config, address: Address, secret: str | None) -> Control:
-    """Join the components that users started as separate programs, as their control; `stack` leaves them at its end.
-
-    Raises:
-        WaitTimeout: a component is missing.
-    """
+    """Join running components as their control, until `stack` ends; raises WaitTimeout if a component is missing."""
     client = stack.enter_context(Client("control", *address, secret=secret))
     await_all(client, config.population, config.timeout)
     return Control(client, CONTROL, OBSERVATION, config.timeout)
@@ -265,9 +257,7 @@ class Experiment:
                 raise Interrupted
             if phase not in self._results:
                 self._phase = phase
-                self._results[phase] = (
-                    self._evolve(number, control) if phase == EVOLVE else self._run_job(number, control)
-                )
+                self._results[phase] = self._run_phase(number, phase, control)
         record = self._record(number)
         self._results = {}
         self.history.rounds.append(record)
@@ -278,22 +268,17 @@ class Experiment:
             self._directory.append_round(self.history)
         self.report.round_ended(record)
 
-    def _run_job(self, number: int, control: Control) -> JobResult:
-        phase = self._phase
-        n_episodes = self.config.episodes if phase == TRAIN else self.config.eval_episodes
+    def _run_phase(self, number: int, phase: str, control: Control) -> Result:
+        n_episodes = {TRAIN: self.config.episodes, EVOLVE: 0}.get(phase, self.config.eval_episodes)
         self.report.phase_began(number, phase, n_episodes)
         request, self._open_request = self._open_request, None
-        result = control.play(
-            n_episodes, deterministic=phase != TRAIN, on_progress=self.report.episodes_ended, request=request
-        )
+        result: Result
+        if phase == EVOLVE:
+            result = control.evolve(request=request)
+        else:
+            on_progress = self.report.episodes_ended
+            result = control.play(n_episodes, deterministic=phase != TRAIN, on_progress=on_progress, request=request)
         self.report.phase_ended(number, phase, result)
-        return result
-
-    def _evolve(self, number: int, control: Control) -> EvolutionResult:
-        self.report.phase_began(number, EVOLVE, 0)
-        request, self._open_request = self._open_request, None
-        result = control.evolve(request=request)
-        self.report.phase_ended(number, EVOLVE, result)
         return result
 
     def _record(self, number: int) -> Round:

@@ -22,11 +22,7 @@ class Monitor(Observer):
     """
 
     def __init__(
-        self,
-        report: Report,
-        history: History,
-        components: Mapping[str, Child],
-        was_interrupted: Callable[[], bool],
+        self, report: Report, history: History, components: Mapping[str, Child], was_interrupted: Callable[[], bool]
     ) -> None:
         self._report = report
         self._history = history

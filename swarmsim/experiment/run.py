@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from swarmsim.config import Config, make_config, merged, read_file, resumed_config
+from swarmsim.config import Config, layered_config, resumed_config
 from swarmsim.errors import SettingsError
 from swarmsim.experiment.experiment import Experiment
 from swarmsim.results.history import History
@@ -12,11 +12,7 @@ from swarmsim.views.report import Report, Reports
 
 
 def experiment(config: Config, report: Report, *, resume: bool = False) -> Experiment:
-    """Return an Experiment that reports to `report` and to the views that the settings choose.
-
-    Raises:
-        SettingsError: the settings cannot be used, or a view needs a package that is not installed.
-    """
+    """Return an Experiment with `report` and the views in the settings; raises SettingsError if any cannot be used."""
     return Experiment(config, Reports([report, *_views(config)]), resume=resume)
 
 
@@ -59,7 +55,4 @@ def run(
     """
     if resume is not None:
         return experiment(resumed_config(resume, settings, config_file), report or Report(), resume=True).run()
-    values = {} if config_file is None else read_file(config_file)
-    if config_file is not None:
-        make_config(values, str(config_file))
-    return experiment(make_config(merged(values, settings), "run()"), report or Report()).run()
+    return experiment(layered_config(config_file, settings, "run()"), report or Report()).run()

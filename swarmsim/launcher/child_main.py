@@ -63,25 +63,12 @@ class Script:
         """Return the command line of an external script's process."""
         terminal = [] if self.terminal is None else shlex.split(self.terminal)
         python = self.python or sys.executable
-        return [
-            *terminal,
-            python,
-            "-c",
-            EXTERNAL_MAIN,
-            self.name,
-            str(self.path),
-            str(reports.fileno()),
-            str(stop_pipe.fileno()),
-            link,
-        ]
+        pipes = str(reports.fileno()), str(stop_pipe.fileno())
+        return [*terminal, python, "-c", EXTERNAL_MAIN, self.name, str(self.path), *pipes, link]
 
 
 def run_component(
-    target: Callable[[], None],
-    reports: Connection,
-    stop_pipe: Connection,
-    link: Link,
-    outlives_launcher: bool = True,
+    target: Callable[[], None], reports: Connection, stop_pipe: Connection, link: Link, outlives_launcher: bool = True
 ) -> None:
     """Run `target` as a component in a process forked or spawned for it; exit with status 1 if it fails.
 

@@ -65,11 +65,7 @@ class Supervisor(Supervision):
             self.swarm.components[name].kill("Silent", reason)
 
     def _restart_or_drop(self, name: str, failure: ComponentFailed) -> bool:
-        """Restart a component that failed, or continue without it; return whether it was restarted.
-
-        Raises:
-            ComponentFailed: neither is possible.
-        """
+        """Restart a failed component (True) or continue without it (False); raises a failure if neither is possible."""
         while self.policy.restart == "on-failure" and self._restarts[name] < self.policy.max_restarts:
             self._restarts[name] += 1
             try:

@@ -181,13 +181,8 @@ class Swarm:
             with serving_on(self.link):
                 component.start()
             if component.delay:
-                self._pause(component.delay)
-
-    @staticmethod
-    def _pause(seconds: float) -> None:
-        """Wait; a component that fails meanwhile raises."""
-        with contextlib.suppress(WaitTimeout):
-            PROCESS.wait(seconds, "the end of a pause")
+                with contextlib.suppress(WaitTimeout):  # a component that fails meanwhile raises its failure
+                    PROCESS.wait(component.delay, "the end of a pause")
 
     def stop(self, names: str | Iterable[str] | None = None, *, patience: float | None = None) -> None:
         """Stop components, by default all, in reverse order of their start; a second call does nothing.

@@ -92,11 +92,7 @@ def _invalid_part(message: Message) -> str:
 
 
 def decode(body: bytes) -> Message:
-    """Return the message of a body.
-
-    Raises:
-        MessageError: the body is not the output of `encode`.
-    """
+    """Return the message of a body; raises MessageError unless `encode` returned that body."""
     try:
         length, n_arrays = _HEAD.unpack_from(body)
         end = _HEAD.size + length

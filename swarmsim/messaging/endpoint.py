@@ -67,11 +67,7 @@ class Endpoint(ABC):
 
 
 class RejectionLog:
-    """Rate-limited warnings about what a client cannot use: for each kind of action one in `LOG_SECONDS`.
-
-    Args:
-        name: the client's.
-    """
+    """Rate-limited warnings about what the client `name` cannot use: for each kind of action one in `LOG_SECONDS`."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -62,14 +62,7 @@ def served_link() -> Link:
 def serve(
     address: Address, wire: Wire | None = None, secret: str | None = None, *, insecure: bool = False
 ) -> AddressServer:
-    """Hold `address` on the link that this process serves on.
-
-    Args:
-        wire, secret, insecure: see `SocketServer`; only the sockets link uses them.
-
-    Raises:
-        AddressError: the address is already served, or must not be served without a secret.
-    """
+    """Hold `address` on this process's link, as `SocketServer` does; raises AddressError if that is not possible."""
     match served_link():
         case "inprocess":
             return InprocessHub(address)
@@ -90,11 +83,7 @@ def serve_any(server: str) -> AddressServer:
 
 
 def connect(address: Address, name: str, wire: Wire, secret: str | None = None) -> Endpoint:
-    """Return an endpoint of the swarm at `address`: inside this process, else on this host, else by TCP.
-
-    Raises:
-        AddressError: no swarm runs there.
-    """
+    """Return an endpoint of the swarm in this process, on this host or by TCP; raises AddressError if none runs."""
     hub = find_hub(address)
     if hub is not None:
         return InprocessEndpoint(hub, name)
@@ -102,10 +91,6 @@ def connect(address: Address, name: str, wire: Wire, secret: str | None = None) 
 
 
 def private_directory(address: Address) -> Path | None:
-    """Return the directory that a swarm on this host has until it stops; None if the swarm has no directory.
-
-    Raises:
-        AddressError: `address` is not a host name and a port number.
-    """
+    """Return the directory that a swarm on this host has until it stops, or None; raises as `directory_of`."""
     directory = directory_of(address)
     return directory if find_hub(address) is None and (directory / "state").is_dir() else None

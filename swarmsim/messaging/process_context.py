@@ -47,11 +47,7 @@ class ProcessContext:
             key.data()
 
     def wait(self, timeout: float, waited_for: str, until: Callable[[], bool] = lambda: False) -> None:
-        """Wait until `until()` is true; it is checked after each event.
-
-        Raises:
-            WaitTimeout: `timeout` seconds passed.
-        """
+        """Wait until `until()` is true, checked after each event; raises WaitTimeout after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while not until():
             left = deadline - time.monotonic()

@@ -54,11 +54,7 @@ def write_checkpoint(path: Path, state: State) -> None:
 
 
 def read_checkpoint(path: Path) -> State:
-    """Return the state in a checkpoint; no code in the file is executed.
-
-    Raises:
-        CheckpointDamaged: the file cannot be read, is truncated or changed, has a later format or is no checkpoint.
-    """
+    """Return a checkpoint's state, executing no code in it; raises CheckpointDamaged if it is none, or has changed."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -73,16 +69,12 @@ def read_checkpoint(path: Path) -> State:
 
 
 def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Return each model's weights (G,) in a checkpoint, by its name, model2 before model10.
-
-    Raises:
-        CheckpointDamaged: as `read_checkpoint`, or the checkpoint belongs to no run.
-    """
+    """Return `weights_in` the checkpoint at `path`; raises as `read_checkpoint`, too."""
     return weights_in(read_checkpoint(path), path)
 
 
 def weights_in(state: State, path: Path) -> dict[str, NDArray[np.float32]]:
-    """Return what `read_weights` returns, from a state that was read from `path`."""
+    """Return each model's weights (G,) by name, model2 before model10; raises CheckpointDamaged without components."""
     components = state.get("components")
     if not isinstance(components, dict):
         raise CheckpointDamaged(f"{path} holds no components, so no weights")
@@ -94,11 +86,7 @@ def weights_in(state: State, path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 class Checkpoints:
-    """The newest checkpoints of one run; one process at a time may write them.
-
-    Args:
-        keep: how many to keep, at least 1.
-    """
+    """The `keep` (at least 1) newest checkpoints of one run; one process at a time may write them."""
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder
@@ -124,10 +112,7 @@ class Checkpoints:
         return path
 
     def read_newest(self, on_damaged: Callable[[CheckpointDamaged], None]) -> tuple[Path, State] | None:
-        """Return the newest sound checkpoint and its state; None if there has never been a checkpoint.
-
-        Args:
-            on_damaged: called with the error of each newer checkpoint that is damaged.
+        """Return the newest sound checkpoint and its state, or None; `on_damaged` gets the error of each newer one.
 
         Raises:
             SettingsError: there are checkpoints, but all are damaged.

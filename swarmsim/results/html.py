@@ -27,13 +27,7 @@ Cell = str | Mapping[str, str]  # a text, or a link: its text and href
 
 @dataclass(frozen=True)
 class Table:
-    """What `table.html` shows.
-
-    Attributes:
-        css: the table's classes.
-        columns: heading of each column, by the class of its cells.
-        rows: a cell for each column.
-    """
+    """What `table.html` shows: its classes, each column's heading by the class of its cells, and rows of cells."""
 
     css: str
     columns: Mapping[str, Cell]

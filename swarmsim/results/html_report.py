@@ -9,13 +9,7 @@ from typing import Any
 from swarmsim.results.html import MISSING, Cell, Table, format_score, render, rounds_table
 from swarmsim.results.pictures import Picture, curves, draw_all, png
 from swarmsim.results.record import RunRecord
-from swarmsim.results.run_settings import (
-    RunSettings,
-    differing_settings,
-    format_value,
-    group_by_settings,
-    group_labels,
-)
+from swarmsim.results.run_settings import RunSettings, differing_settings, format_value, group_by_settings, group_labels
 
 HEADLINE_NUMBERS = {
     "final-score": "last score",
@@ -44,12 +38,7 @@ ALTS = {
 
 
 def html_report(records: Sequence[RunRecord], settings: Sequence[RunSettings]) -> str:
-    """Return a page about runs that needs no other file.
-
-    Args:
-        records: of one run or more, ended or not.
-        settings: of the same runs.
-    """
+    """Return a page that needs no other file, about one run or more, ended or not, and the `settings` of each."""
     names = _names(records)
     runs = [
         ReportedRun(f"run-{number}", *parts)

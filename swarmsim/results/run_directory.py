@@ -46,9 +46,6 @@ class RunDirectory:
     def create(cls, out: str, env: str, settings: Mapping[str, Any], keep: int) -> "RunDirectory":
         """Create the directory of a new run at `out`, or at runs/ENV-DATE-TIME if `out` is "auto".
 
-        Args:
-            keep: number of checkpoints to keep.
-
         Raises:
             SettingsError: the directory holds a run already, or cannot be written.
         """
@@ -71,11 +68,7 @@ class RunDirectory:
 
     @classmethod
     def resume(cls, path: str | Path, keep: int) -> "RunDirectory":
-        """Open the directory of an existing run to continue it; call `rewrite_metrics` next.
-
-        Raises:
-            SettingsError: there is no run, another process is running it, or it cannot be written.
-        """
+        """Open an existing run, for `rewrite_metrics` next; raises SettingsError if it is missing or being written."""
         path = Path(path)
         require_run(path)
         with writing(path):
@@ -102,11 +95,7 @@ class RunDirectory:
         self._write_summary(history)
 
     def close(self, history: History, write_pictures: Callable[[History, Path], object] | None = None) -> None:
-        """Write the summary and the pictures, however the run ended, and release the lock.
-
-        Args:
-            write_pictures: called with the history and the directory if a round has ended.
-        """
+        """Release the lock, after writing the summary and, if a round has ended, the pictures by `write_pictures`."""
         with writing(self.path / METRICS), self._metrics:
             self._write_summary(history)
             if history.rounds and write_pictures is not None:
@@ -117,30 +106,18 @@ class RunDirectory:
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:
-    """Return the settings of the run at `path`, not yet validated.
-
-    Raises:
-        SettingsError: there is no run, or its settings are damaged.
-    """
+    """Return the settings of a run, unchecked; raises SettingsError if they are missing or damaged."""
     return {key: value for key, value in _config(Path(path)).items() if key != VERSIONS}
 
 
 def read_versions(path: str | Path) -> dict[str, Any]:
-    """Return the versions of the packages with which the run at `path` began, by package.
-
-    Raises:
-        SettingsError: there is no run, or its settings are damaged.
-    """
+    """Return the versions of the packages with which the run began, by package; raises as `read_settings`."""
     versions = _config(Path(path)).get(VERSIONS)
     return versions if isinstance(versions, dict) else {}
 
 
 def read_history(path: str | Path) -> History:
-    """Return the history so far of the run at `path`, whether it has ended or not.
-
-    Raises:
-        SettingsError: there is no run, or one of its files is damaged.
-    """
+    """Return the history so far of a run; raises SettingsError if one of its files is missing or damaged."""
     path = Path(path)
     settings = _config(path)
     summary = _summary(path / SUMMARY)

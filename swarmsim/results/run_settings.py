@@ -67,12 +67,7 @@ def group_by_settings(settings: Sequence[RunSettings]) -> list[list[int]]:
 
 
 def group_labels(settings: Sequence[RunSettings], names: Sequence[str], groups: Sequence[Sequence[int]]) -> list[str]:
-    """Return a label for each group: the few settings in which the groups differ, or else names of runs.
-
-    Args:
-        names: of all runs.
-        groups: as indices into `settings` and `names`.
-    """
+    """Return a label for each group of indices: the few settings in which the groups differ, or else names of runs."""
     first_of_each = [settings[group[0]] for group in groups]
     differing = [name for name in differing_settings(first_of_each) if name not in ("seed", "env")]
     if 0 < len(differing) <= MAX_LABEL_SETTINGS:

@@ -1,9 +1,8 @@
 """A run at one of its checkpoints, found by the run's directory or by the checkpoint's file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from swarmsim.errors import SettingsError
 from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, State, read_checkpoint
@@ -15,13 +14,7 @@ FILE = ".npz"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A run at one moment.
-
-    Attributes:
-        run: its directory.
-        checkpoint: the file that was read.
-        state: the content of that file.
-    """
+    """A run at one moment: its directory, the checkpoint file that was read, and that file's content."""
 
     run: Path
     checkpoint: Path
@@ -30,11 +23,6 @@ class Snapshot:
     @property
     def history(self) -> History:
         return History.decode(self.state["history"], directory=self.run)
-
-    @property
-    def environment(self) -> Mapping[str, Any]:
-        """The environment's state; empty if the checkpoint has none."""
-        return self.state["components"].get("environment") or {}
 
 
 def snapshot(path: str | Path, on_damaged: Callable[[CheckpointDamaged], None]) -> Snapshot:
@@ -58,11 +46,7 @@ def snapshot(path: str | Path, on_damaged: Callable[[CheckpointDamaged], None]) 
 
 
 def run_of(checkpoint: Path) -> Path:
-    """Return the directory of the run to which a checkpoint file belongs.
-
-    Raises:
-        SettingsError: the file is in no run directory.
-    """
+    """Return the run directory that a checkpoint file belongs to; raises SettingsError if it is in no run directory."""
     run = checkpoint.absolute().parent.parent
     if not (run / CONFIG).is_file():
         raise SettingsError(f"{checkpoint} is in no run directory: there is no {run / CONFIG}")

@@ -44,12 +44,7 @@ class TerminalReport(Report):
             f"seed {settings['seed']}, link {settings['link']}, preset {settings['preset']}\n"
         )
         self._rounds = tqdm(
-            total=n_rounds,
-            initial=len(history),
-            desc="rounds",
-            unit="round",
-            disable=not self._bars,
-            position=0,
+            total=n_rounds, initial=len(history), desc="rounds", unit="round", disable=not self._bars, position=0
         )
 
     def phase_began(self, round_number: int, phase: str, n_episodes: int) -> None:

@@ -16,8 +16,8 @@ from swarmsim.envs.make import shape_of
 from swarmsim.experiment.experiment import start_main_job
 from swarmsim.learning.a2c import A2C
 from swarmsim.messaging.inprocess import InprocessEndpoint
-from swarmsim.messaging.queues.endpoint import delivery_counts
 from tests.conftest import LITTLE
+from tests.messaging.queues.delivery_counts import delivery_counts
 
 CUSTOM = MESSAGE_TYPE.DATA.CUSTOM
 START_METHOD, LINK = "SWARMSIM_TESTS_START_METHOD", "SWARMSIM_TESTS_LINK"  # of the processes of these tests

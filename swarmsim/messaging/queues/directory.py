@@ -43,7 +43,7 @@ def _user_directory() -> Path:
 
 
 def directory_of(address: Address) -> Path:
-    """Return the directory of an address, whether or not a swarm runs there."""
+    """Return the directory of an address, served or not; raises AddressError unless it is a host name and a port."""
     server, port = address
     host = "127.0.0.1" if server == "localhost" else server
     if not isinstance(host, str) or not host or "/" in host or isinstance(port, bool) or not isinstance(port, int):
@@ -52,20 +52,12 @@ def directory_of(address: Address) -> Path:
 
 
 def is_served_here(address: Address) -> bool:
-    """Return whether a swarm on this host's queues runs at `address`.
-
-    Raises:
-        AddressError: `address` is not a host name and a port number.
-    """
+    """Return whether a swarm on this host's queues runs at `address`; raises as `directory_of`."""
     return (directory_of(address) / "alive").exists()
 
 
 class AddressLock:
-    """Exclusive ownership of an address on this host, with a directory, until closed or until this process ends.
-
-    Raises:
-        AddressError: another process owns the address.
-    """
+    """Exclusive ownership of an address and its directory on this host; raises AddressError if it is already owned."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -92,11 +84,7 @@ class AddressLock:
 
 
 class QueuesServer(AddressLock):
-    """Serves an address on this host's queues: it only holds the directory, since clients reach each other directly.
-
-    Raises:
-        AddressError: another process serves the address.
-    """
+    """Serves an address on this host's queues: it only holds the directory, since clients reach each other directly."""
 
     needs_process = True
 

@@ -39,7 +39,6 @@ from swarmsim.messaging.queues.flow_control import (
     WINDOW_BYTES,
     Acknowledgements,
     Counters,
-    read_deliveries,
 )
 from swarmsim.messaging.queues.fragments import (
     FairQueue,
@@ -81,11 +80,7 @@ class _Outlet:
 
 
 class QueuesEndpoint(HostEndpoint):
-    """A client's endpoint of the swarm at an address on this host.
-
-    Raises:
-        AddressError: no swarm runs there.
-    """
+    """A client's endpoint of the swarm at an address on this host; raises AddressError if no swarm runs there."""
 
     def __init__(self, address: Address, name: str) -> None:
         self._name = name
@@ -272,7 +267,8 @@ class QueuesEndpoint(HostEndpoint):
             left = deadline - time.monotonic()
             if left <= 0:
                 raise WaitTimeout(f"{self._name!r} waited {timeout:g} s for a message and none came")
-            self._handle_events(self._poll_events(left))
+            has_input = bool(self._reader.pending)  # a fragment whose rest is still in the pipe
+            self._handle_events([(self._inbox, select.POLLIN)] if has_input else poll_with_spin(self._poll, left))
         raise self.closed_error()
 
     def _pop_message(self) -> Message | None:
@@ -293,10 +289,6 @@ class QueuesEndpoint(HostEndpoint):
                 raise self.closed_error()
             else:
                 PROCESS.handle_events()
-
-    def _poll_events(self, seconds: float) -> list[tuple[int, int]]:
-        """Return the descriptors with events, within `seconds`."""
-        return [(self._inbox, select.POLLIN)] if self._reader.pending else poll_with_spin(self._poll, seconds)
 
     def _read_inbox(self) -> None:
         """Move messages from the pipe into the fair queue; a read that does not fill its buffer empties the pipe."""
@@ -343,19 +335,6 @@ class QueuesEndpoint(HostEndpoint):
         self._rooms.close()
         self._counters.close()
         self._acknowledgements.close()
-
-
-def delivery_counts(address: Address) -> dict[str, int]:
-    """Return how many messages were written into queues of the swarm at `address`, by room; "" for direct messages."""
-    directory = directory_of(address)
-    shared = SharedRooms(directory)
-    names = ("", *shared.read().rooms)[:COUNTED_ROOMS]
-    shared.close()
-    totals = [0] * COUNTED_ROOMS
-    for counts in (directory / "counts").iterdir():
-        for slot, number in enumerate(read_deliveries(counts)):
-            totals[slot] += number
-    return dict(zip(names, totals, strict=False))
 
 
 def _try_write(outlet: _Outlet, data: bytes) -> bool:

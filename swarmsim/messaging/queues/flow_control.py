@@ -55,11 +55,7 @@ class Counters:
 
 
 class Acknowledgements:
-    """Writes one receiver's acknowledgements into the counters of its senders.
-
-    Args:
-        folder: of the counter files, which are named by member id.
-    """
+    """Writes one receiver's acknowledgements into its senders' counters: the files in `folder`, named by member id."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

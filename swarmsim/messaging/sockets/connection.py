@@ -20,11 +20,7 @@ READ_BYTES = 1 << 16
 
 
 def listen(address: Address) -> socket.socket:
-    """Return a non-blocking socket that listens at a TCP address; clients can connect from now on.
-
-    Raises:
-        AddressError: the address is in use or invalid.
-    """
+    """Return a non-blocking socket that listens at a TCP address; raises AddressError if that is in use or invalid."""
     server, port = address
     if not isinstance(server, str) or isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 1 << 16:
         raise AddressError(f"an address is a host name and a port number below 65536, not {server!r} and {port!r}")
@@ -40,11 +36,7 @@ def listen(address: Address) -> socket.socket:
 
 
 def connect_to_server(address: Address) -> socket.socket:
-    """Return a non-blocking connection to a TCP address, without Nagle's delay.
-
-    Raises:
-        AddressError: no server accepts connections there.
-    """
+    """Return a non-blocking connection without Nagle's delay; raises AddressError if no server accepts it."""
     try:
         link = socket.create_connection(address, timeout=CONNECT_SECONDS)
     except (OSError, UnicodeError, OverflowError, TypeError) as error:
@@ -76,13 +68,11 @@ class Connection:
     """A client's connection as the server sees it, from `accept` until it is closed.
 
     Attributes:
-        number: its number, counted by the server.
-        host: the peer's IP address.
+        number, host: the server's number for it, and the peer's IP address.
         connected_at: as `time.monotonic`.
         member_id: the id of the member that has registered on it; None before.
         is_plain: whether the peer has not announced this package's extensions.
-        server_nonce: the nonce of the server's challenge; empty if none was sent.
-        client_nonce: the nonce of the client's response.
+        server_nonce, client_nonce: of the server's challenge and the client's response; empty before.
         is_authenticated: whether the client has proved that it knows the shared secret.
         is_closing: whether the server closes it as soon as the current event is handled.
         backlog: bytes in the send queue.
@@ -113,11 +103,7 @@ class Connection:
         self._decoder.max_body_bytes = self._wire.max_body_bytes
 
     def read(self) -> Iterator[bytes] | None:
-        """Return the bodies that are complete with the bytes received now; None if the peer has closed.
-
-        Raises:
-            FrameError: the bytes are not a frame (raised while iterating).
-        """
+        """Return the bodies that are complete now, None if the peer has closed; iterating may raise FrameError."""
         try:
             data = self.link.recv(READ_BYTES)
         except BlockingIOError:

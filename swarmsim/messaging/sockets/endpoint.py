@@ -21,25 +21,9 @@ from swarmsim.messaging.endpoint import Address, Endpoint, RejectionLog, format_
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, validate
 from swarmsim.messaging.process_context import PROCESS, poll_with_spin
 from swarmsim.messaging.rooms import CHANGES_ROOMS, COMMAND_ROOM, Rooms, apply_command, decode_rooms, receivers
+from swarmsim.messaging.sockets import handshake
 from swarmsim.messaging.sockets.connection import acknowledge_now, connect_to_server
-from swarmsim.messaging.sockets.handshake import (
-    ANSWER,
-    ASK,
-    CHALLENGE,
-    ECHO,
-    EXTENSION,
-    MEMBER,
-    PROVE,
-    REFUSED,
-    VERSION,
-    WELCOME,
-    compute_hmac,
-    is_link_message,
-    link_message,
-    new_nonce,
-    shared_secret,
-    verify_hmac,
-)
+from swarmsim.messaging.sockets.handshake import is_link_message, link_message
 from swarmsim.messaging.sockets.plain_server import complete_logging_copy, rooms_after
 from swarmsim.messaging.sockets.wire import FrameDecoder, FrameError, Wire
 
@@ -75,7 +59,7 @@ class SocketsEndpoint(Endpoint):
         self._address = address
         self._wire = wire
         self._requires_secret = secret is not None
-        self._secret = shared_secret(secret)
+        self._secret = handshake.shared_secret(secret)
         self._server_nonce = self._client_nonce = ""
         self._link = connect_to_server(address)
         self.id = f"{_id_prefix(os.getpid())}{next(_client_numbers)}.{secrets.token_hex(4)}"
@@ -104,43 +88,40 @@ class SocketsEndpoint(Endpoint):
     # --- registration
 
     def _register(self, register: Message) -> None:
-        """Register, authenticate if the server asks for it, and find out the server's kind.
-
-        Raises:
-            AddressError: the server asks for a secret that this client does not have, or cannot prove to know it.
-            MessageError: the server refuses the registration.
-        """
+        """Register, with the secret if asked, and find out the server's kind; raises AddressError or MessageError."""
         self._send_registration(register)
         reply = self._await_first_reply()
-        if reply["LINK"] == CHALLENGE and self._secret is not None:
-            self._server_nonce, self._client_nonce = str(reply.get("NONCE")), new_nonce()
-            hmac = compute_hmac(self._secret, "client", self._server_nonce, self._client_nonce)
-            self._transmit(link_message(PROVE, NONCE=self._client_nonce, PROOF=hmac))
+        if reply["LINK"] == handshake.CHALLENGE and self._secret is not None:
+            self._server_nonce, self._client_nonce = str(reply.get("NONCE")), handshake.new_nonce()
+            hmac = handshake.compute_hmac(self._secret, "client", self._server_nonce, self._client_nonce)
+            self._transmit(link_message(handshake.PROVE, NONCE=self._client_nonce, PROOF=hmac))
             self._send_registration(register)
             reply = self._await_first_reply()
-        if reply["LINK"] == CHALLENGE:
+        if reply["LINK"] == handshake.CHALLENGE:
             raise AddressError(f"{format_address(self._address)} asks for a shared secret, and {self._name!r} has none")
-        if reply["LINK"] == REFUSED:
+        if reply["LINK"] == handshake.REFUSED:
             raise MessageError(f"{format_address(self._address)} refuses {self._name!r}: {reply.get('ERROR')}")
         self._authenticate_server(reply)
         if not self._is_extended:
             self._rooms = apply_command(self._rooms, register, self.id)
 
     def _send_registration(self, register: Message) -> None:
-        self._transmit({**register, EXTENSION: VERSION, MEMBER: self.id})
+        self._transmit({**register, handshake.EXTENSION: handshake.VERSION, handshake.MEMBER: self.id})
         self._transmit({**register, "TYPE": _COMMAND.JOINROOM.id, "ID": f"{self.id}.command", "ROOM": COMMAND_ROOM})
         self._send_echo()
 
     def _send_echo(self) -> None:
-        self._transmit(link_message(ECHO, TO=self._name, ECHO=self.id))
+        self._transmit(link_message(handshake.ECHO, TO=self._name, ECHO=self.id))
 
     def _await_first_reply(self) -> Message:
-        return self._await_link_message({WELCOME, CHALLENGE, REFUSED, ECHO}, REGISTER_SECONDS, "answer")
+        kinds = {handshake.WELCOME, handshake.CHALLENGE, handshake.REFUSED, handshake.ECHO}
+        return self._await_link_message(kinds, REGISTER_SECONDS, "answer")
 
     def _authenticate_server(self, reply: Message) -> None:
         if self._secret is None or not (self._requires_secret or self._server_nonce):
             return
-        if not verify_hmac(reply.get("PROOF"), self._secret, "server", self._server_nonce, self._client_nonce):
+        nonces = self._server_nonce, self._client_nonce
+        if not handshake.verify_hmac(reply.get("PROOF"), self._secret, "server", *nonces):
             raise AddressError(f"{format_address(self._address)} does not share the secret of {self._name!r}")
 
     # --- sending
@@ -178,11 +159,7 @@ class SocketsEndpoint(Endpoint):
         self._known_receivers.add(address)
 
     def _transmit(self, message: Message) -> None:
-        """Send a message to the server: one frame to an extended server, one per component to a plain one.
-
-        Raises:
-            WaitTimeout: the server did not read it.
-        """
+        """Send one frame to an extended server, one per component to a plain one; raises WaitTimeout if not read."""
         bodies = [self._wire.encode(message)] if self._is_extended else self._wire.encode_plain(message)
         for body in bodies:
             self._write(self._wire.frame(body))
@@ -278,7 +255,7 @@ class SocketsEndpoint(Endpoint):
             validate(message)
             if message["TYPE"] in CHANGES_ROOMS:
                 self._rooms = (
-                    apply_command(self._rooms, message, str(message.get(MEMBER)))
+                    apply_command(self._rooms, message, str(message.get(handshake.MEMBER)))
                     if self._is_extended
                     else rooms_after(self._rooms, message)
                 )
@@ -288,11 +265,11 @@ class SocketsEndpoint(Endpoint):
         self._arrivals.append(message)
 
     def _handle_link_message(self, message: Message) -> None:
-        if message["LINK"] == ECHO and message.get("ECHO") != self.id:
+        if message["LINK"] == handshake.ECHO and message.get("ECHO") != self.id:
             return  # of another client of this name
-        if message["LINK"] == WELCOME:  # handled at once, since changes of these rooms may follow in the same read
+        if message["LINK"] == handshake.WELCOME:  # at once, since changes of these rooms may follow in the same read
             self._is_extended, self._rooms = True, decode_rooms(message["ROOMS"])
-        if message["LINK"] == REFUSED:
+        if message["LINK"] == handshake.REFUSED:
             self._refusals.append(message)
             if self._rooms.members:
                 self.rejections.log("had a message refused", str(message.get("ERROR"))[:500])
@@ -317,9 +294,9 @@ class SocketsEndpoint(Endpoint):
     def _request(self, **fields: object) -> Message:
         """Return an extended server's answer; all changes of the rooms that it sent before are applied by then."""
         number = next(self._request_numbers)
-        self._transmit(link_message(ASK, NUMBER=number, **fields))
+        self._transmit(link_message(handshake.ASK, NUMBER=number, **fields))
         while True:
-            answer = self._await_link_message({ANSWER}, REPLY_SECONDS, "answer a request")
+            answer = self._await_link_message({handshake.ANSWER}, REPLY_SECONDS, "answer a request")
             if answer.get("NUMBER") == number:
                 return answer
 
@@ -329,7 +306,7 @@ class SocketsEndpoint(Endpoint):
             self._request()
         else:
             self._send_echo()
-            self._await_link_message({ECHO}, REPLY_SECONDS, "return an echo")
+            self._await_link_message({handshake.ECHO}, REPLY_SECONDS, "return an echo")
 
     def unread_members(self) -> list[str]:
         return [str(name) for name in self._request().get("BEHIND", ())] if self._is_extended else []

@@ -32,11 +32,7 @@ def is_link_message(message: Message) -> bool:
 
 
 def shared_secret(given: str | None) -> str | None:
-    """Return `given`, or else the secret of the environment variable, or else None.
-
-    Raises:
-        AddressError: the secret is too short.
-    """
+    """Return `given`, or the secret of the environment variable, or None; raises AddressError if it is too short."""
     secret = given if given is not None else os.environ.get(SECRET_VARIABLE) or None
     if secret is not None and len(secret) < MIN_SECRET_LENGTH:
         raise AddressError(f"a shared secret has at least {MIN_SECRET_LENGTH} characters, not {len(secret)}")
@@ -63,11 +59,7 @@ def verify_hmac(received: object, secret: str, side: str, server_nonce: str, cli
 
 
 def check_exposure(server: str, secret: str | None, *, insecure: bool) -> None:
-    """Check that a server which other machines can reach has a secret, or is explicitly insecure.
-
-    Raises:
-        AddressError: `server` is not a loopback address, `secret` is None, and `insecure` is False.
-    """
+    """Raise AddressError if other machines can reach a server that has no secret and is not explicitly insecure."""
     if secret is None and not insecure and not _is_loopback(server):
         raise AddressError(
             f"{server} can be reached from other machines: set a shared secret ({SECRET_VARIABLE}), or choose "

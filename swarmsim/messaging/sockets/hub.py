@@ -31,11 +31,7 @@ class Delivery:
 
 
 class Hub:
-    """The rooms of one swarm, kept by its server.
-
-    Attributes:
-        rooms: the current members and rooms.
-    """
+    """The current members and rooms of one swarm, kept by its server."""
 
     def __init__(self, wire: Wire) -> None:
         self.rooms = Rooms()
@@ -44,11 +40,7 @@ class Hub:
         self._routes_of = self.rooms
 
     def choose_member_id(self, register: Message, default: str) -> str:
-        """Return the member id that a REGISTER message announces, or `default` for a plain client.
-
-        Raises:
-            MessageError: the announced id is invalid or in use.
-        """
+        """Return the member id in a REGISTER message, `default` without one; raises MessageError if it is invalid."""
         if EXTENSION not in register:
             return default
         member_id = register.get(MEMBER)
@@ -59,9 +51,8 @@ class Hub:
     def welcome(self, member_id: str, hmac: str | None) -> Delivery:
         """Return the reply to REGISTER for a client of this package: the rooms, and the server's HMAC if it has one."""
         fields = {} if hmac is None else {"PROOF": hmac}
-        return Delivery(
-            (member_id,), [self._wire.encode(link_message(WELCOME, ROOMS=encode_rooms(self.rooms), **fields))]
-        )
+        message = link_message(WELCOME, ROOMS=encode_rooms(self.rooms), **fields)
+        return Delivery((member_id,), [self._wire.encode(message)])
 
     def handle(self, sender: str, message: Message, body: bytes) -> list[Delivery]:
         """Apply a member's message to the rooms, and return its deliveries.
@@ -75,20 +66,22 @@ class Hub:
         """
         kind = validate(message).id
         is_unchanged = "SENT_BY" in message
-        if kind == _COMMAND.JOINROOM.id and message["ROOM"] == COMMAND_ROOM and self._is_extended_member(sender):
+        member = self.rooms.members.get(sender)
+        joins_command_room = kind == _COMMAND.JOINROOM.id and message["ROOM"] == COMMAND_ROOM
+        if joins_command_room and member is not None and not _is_plain(member):
             return []  # it is there already, and sends this for plain servers only
         if kind in CHANGES_ROOMS:
             rooms = apply_command(self.rooms, message, sender)
             message = {**message, MEMBER: sender}
-            if kind == _COMMAND.DISCONNECT.id and sender in self.rooms.members:
-                message = {**self.rooms.members[sender].disconnect_fields(), **message}
+            if kind == _COMMAND.DISCONNECT.id and member is not None:
+                message = {**member.disconnect_fields(), **message}
             is_unchanged = False
         else:
             rooms = self.rooms
-        if sender not in self.rooms.members and kind != _COMMAND.REGISTER.id:
+        if member is None and kind != _COMMAND.REGISTER.id:
             raise MessageError(f"{kind} before {_COMMAND.REGISTER.id}: register first")
         if "SENT_BY" not in message:
-            message["SENT_BY"] = (rooms.members.get(sender) or self.rooms.members[sender]).name
+            message["SENT_BY"] = (member or rooms.members[sender]).name
         deliveries = self._deliveries(rooms, message, sender, body if is_unchanged else None)
         if kind in MIRRORED_TYPES and rooms.logging:
             deliveries += self._deliveries(rooms, logging_copy(message), sender, None)
@@ -102,9 +95,6 @@ class Hub:
             return []
         message = {"TYPE": _COMMAND.DISCONNECT.id, "ID": f"{member_id}.disconnect", "TO_ROOM": COMMAND_ROOM}
         return self.handle(member_id, {**message, **member.disconnect_fields()}, b"")
-
-    def _is_extended_member(self, member_id: str) -> bool:
-        return member_id in self.rooms.members and not _is_plain(self.rooms.members[member_id])
 
     def _route(self, rooms: Rooms, message: Message, sender: str) -> tuple[_Ids, _Ids]:
         """Return the receivers that are clients of this package, and the plain ones; cached until the rooms change."""

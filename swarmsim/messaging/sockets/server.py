@@ -18,22 +18,9 @@ from swarmsim.messaging.endpoint import Address, RejectionLog, format_address
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
 from swarmsim.messaging.process_context import PROCESS, poll_with_spin
 from swarmsim.messaging.rooms import COMMAND_ROOM
+from swarmsim.messaging.sockets import handshake
 from swarmsim.messaging.sockets.connection import Connection, listen
-from swarmsim.messaging.sockets.handshake import (
-    ANSWER,
-    ASK,
-    CHALLENGE,
-    EXTENSION,
-    PROVE,
-    REFUSED,
-    check_exposure,
-    compute_hmac,
-    is_link_message,
-    link_message,
-    new_nonce,
-    shared_secret,
-    verify_hmac,
-)
+from swarmsim.messaging.sockets.handshake import is_link_message, link_message
 from swarmsim.messaging.sockets.hub import Delivery, Hub
 from swarmsim.messaging.sockets.wire import FrameError, Wire
 
@@ -71,8 +58,8 @@ class SocketServer:
         listener: socket.socket | None = None,
     ) -> None:
         self.wire = wire or Wire()
-        self._secret = None if insecure else shared_secret(secret)
-        check_exposure(address[0], self._secret, insecure=insecure)
+        self._secret = None if insecure else handshake.shared_secret(secret)
+        handshake.check_exposure(address[0], self._secret, insecure=insecure)
         self._listener = listener or listen(address)
         self.address: Address = (address[0], self._listener.getsockname()[1])
         self._wake, self._waker = socket.socketpair()
@@ -99,11 +86,7 @@ class SocketServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop serving and release the address; a second call does nothing.
-
-        Raises:
-            WaitTimeout: the serving thread does not end.
-        """
+        """Release the address; a second call does nothing. Raises WaitTimeout if the serving thread does not end."""
         if self._closed:
             return
         self._closed = True
@@ -244,18 +227,18 @@ class SocketServer:
         """Handle a message on a connection without a member: challenge the client, or register it."""
         if self._secret is not None and not connection.is_authenticated:
             if not connection.server_nonce:
-                connection.server_nonce = new_nonce()
-                self._send(connection, link_message(CHALLENGE, NONCE=connection.server_nonce))
+                connection.server_nonce = handshake.new_nonce()
+                self._send(connection, link_message(handshake.CHALLENGE, NONCE=connection.server_nonce))
             return
         if message.get("TYPE") == _REGISTER:
-            is_plain = EXTENSION not in message
+            is_plain = handshake.EXTENSION not in message
             member_id = self._hub.choose_member_id(message, f"plain-{connection.number}")
             deliveries = self._hub.handle(member_id, message, body)
             connection.set_member(member_id, message["NAME"], is_plain=is_plain)
             self._members[member_id] = connection
             if not is_plain:
                 nonces = connection.server_nonce, connection.client_nonce
-                hmac = self._secret and compute_hmac(self._secret, "server", *nonces)
+                hmac = self._secret and handshake.compute_hmac(self._secret, "server", *nonces)
                 self._deliver([self._hub.welcome(member_id, hmac)])
             self._deliver(deliveries)
         elif message.get("TYPE") == _DISCONNECT:
@@ -266,19 +249,17 @@ class SocketServer:
 
     def _handle_link_message(self, connection: Connection, message: Message) -> None:
         kind = message["LINK"]
-        if kind == PROVE and self._secret is not None and not connection.is_authenticated:
+        if kind == handshake.PROVE and self._secret is not None and not connection.is_authenticated:
             self._authenticate(connection, self._secret, message)
-        elif kind == ASK and connection.member_id is not None:
+        elif kind == handshake.ASK and connection.member_id is not None:
             self._remove_members(connection, message.get("TAKE_OUT"))
-            unread = sorted(
-                {other.name for other in self._members.values() if other.backlog and other is not connection}
-            )
-            self._send(connection, link_message(ANSWER, NUMBER=message.get("NUMBER"), BEHIND=unread))
+            unread = sorted({each.name for each in self._members.values() if each.backlog and each is not connection})
+            self._send(connection, link_message(handshake.ANSWER, NUMBER=message.get("NUMBER"), BEHIND=unread))
 
     def _authenticate(self, connection: Connection, secret: str, response: Message) -> None:
         """Check a client's response to the challenge, and drop the client if it is wrong."""
         server_nonce, client_nonce = connection.server_nonce, response.get("NONCE")
-        if server_nonce and verify_hmac(response.get("PROOF"), secret, "client", server_nonce, client_nonce):
+        if server_nonce and handshake.verify_hmac(response.get("PROOF"), secret, "client", server_nonce, client_nonce):
             connection.client_nonce, connection.is_authenticated = str(client_nonce), True
             return
         self._refuse(connection, MessageError("this server asks for a secret that this client does not share"))
@@ -298,7 +279,8 @@ class SocketServer:
     def _refuse(self, connection: Connection, error: MessageError, message_id: object = None) -> None:
         """Send the error to the sender of an invalid message, in a form that every kind of client can handle."""
         self._rejections.log("refused a message", f"{connection.name!r}: {error}")
-        refusal = link_message(REFUSED, ERROR=str(error), TO_ROOM=COMMAND_ROOM, TO=connection.name, SENT_BY="server")
+        address = {"TO_ROOM": COMMAND_ROOM, "TO": connection.name}
+        refusal = link_message(handshake.REFUSED, ERROR=str(error), **address, SENT_BY="server")
         if isinstance(message_id, str | int):
             refusal["ROOT_ID"] = message_id
         if connection.is_plain and connection.member_id is not None:

@@ -58,11 +58,7 @@ class Wire:
     # --- frames
 
     def frame(self, body: bytes) -> bytes:
-        """Return header and body as one piece, to be sent together.
-
-        Raises:
-            MessageError: the body is too long.
-        """
+        """Return header and body as one piece, to be sent together; raises MessageError if the body is too long."""
         digits = str(len(body))
         if len(body) > self.max_body_bytes or len(digits) > self.header_length:
             raise MessageError(
@@ -71,11 +67,7 @@ class Wire:
         return digits.ljust(self.header_length).encode("ascii") + body
 
     def body_length(self, header: bytes, max_bytes: int) -> int:
-        """Return the length of the body that a header announces.
-
-        Raises:
-            FrameError: the header is not a number, or the number is above `max_bytes`.
-        """
+        """Return the body's length in a header; raises FrameError if it is no number or above `max_bytes`."""
         digits = header.strip(b" ")
         if not digits or not _DIGITS.issuperset(digits):
             raise FrameError(f"a header must be the length of its body in digits, not {header!r}")
@@ -86,20 +78,12 @@ class Wire:
     # --- bodies
 
     def encode(self, message: Message) -> bytes:
-        """Return the body of a message for a program of this package.
-
-        Raises:
-            MessageError: it holds something that is neither a JSON value nor a numeric array.
-        """
+        """Return the body of a message for a program of this package; raises as `codec.encode`."""
         text, arrays = codec.encode_parts(message)
         return codec.join_parts(text, arrays, _ARRAYS) if arrays else self._encode_text(text)
 
     def encode_plain(self, message: Message) -> list[bytes]:
-        """Return the bodies of a message for any other program: plain JSON, one body per component.
-
-        Raises:
-            MessageError: it holds something that JSON cannot represent.
-        """
+        """Return a message's bodies for any other program: plain JSON, one per component; raises as `codec.encode`."""
         return [
             self._encode_text(codec.encode_parts(_arrays_as_lists(part))[0]) for part in split_by_component(message)
         ]
@@ -108,11 +92,7 @@ class Wire:
         return text if self.format == "utf-8" else text.decode("utf-8").encode(self.format, "replace")
 
     def decode(self, body: bytes) -> Message:
-        """Return the message of a body, not yet validated.
-
-        Raises:
-            MessageError: the body is neither a JSON object nor a body with arrays from a program of this package.
-        """
+        """Return the message of a body, not yet validated; raises MessageError if the body holds no JSON object."""
         if not is_plain_body(body):
             return codec.decode(body[1:])
         try:
@@ -129,11 +109,7 @@ def is_plain_body(body: bytes) -> bool:
 
 
 class FrameDecoder:
-    """Splits a stream of bytes into the bodies of its frames.
-
-    Attributes:
-        max_body_bytes: the maximum length of a body; may be changed between two frames.
-    """
+    """Splits a stream of bytes into frames' bodies; `max_body_bytes`, their maximum, may change between frames."""
 
     def __init__(self, wire: Wire, max_body_bytes: int) -> None:
         self.max_body_bytes = max_body_bytes
@@ -142,11 +118,7 @@ class FrameDecoder:
         self._length = -1
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Add received bytes to the buffer, and yield each body that is now complete.
-
-        Raises:
-            FrameError: a header is invalid.
-        """
+        """Add received bytes, and yield each body that is now complete; raises FrameError if a header is invalid."""
         buffer, header_length = self._buffer, self._wire.header_length
         buffer += data
         while True:

@@ -25,11 +25,7 @@ def draw_all(history: RunRecord) -> dict[str, Picture]:
 
 
 def write_pictures(history: RunRecord, folder: Path) -> list[Path]:
-    """Draw a run into PNG files in `folder`, and return their paths.
-
-    Raises:
-        SettingsError: a file cannot be written.
-    """
+    """Draw a run into PNG files in `folder`, and return their paths; raises SettingsError if one cannot be written."""
     paths = []
     for name, picture in draw_all(history).items():
         paths.append(folder / f"{name}.png")

@@ -9,14 +9,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from swarmsim.names import natural_key
-from swarmsim.results.pictures.style import (
-    PURPLE,
-    VERMILLION,
-    Picture,
-    new_picture,
-    number_rounds,
-    set_title,
-)
+from swarmsim.results.pictures.style import Colour, Picture, new_picture, number_rounds, set_title
 from swarmsim.results.record import RunRecord
 
 ABSENT = "#D0D0D0"
@@ -54,7 +47,7 @@ def _draw_contributions(
 
 
 def _mark_equal_share(bar: Colorbar, equal: float) -> None:
-    bar.ax.axhline(equal, color=VERMILLION, linewidth=2)
+    bar.ax.axhline(equal, color=Colour.VERMILLION, linewidth=2)
     bar.set_label(f"share of the decisions, %\n(red line: equal share, {equal:.3g} %)", fontsize=9)
     bar.ax.ticklabel_format(useOffset=False)
 
@@ -66,7 +59,8 @@ def _limits(contributions: NDArray[np.float64], equal: float) -> tuple[float, fl
 
 
 def _draw_diversity(axes: Axes, history: RunRecord, numbers: list[int]) -> None:
-    axes.plot(numbers, [r.diversity for r in history], "o-", color=PURPLE, markersize=5 if len(numbers) <= 30 else 2.5)
+    size = 5 if len(numbers) <= 30 else 2.5
+    axes.plot(numbers, [r.diversity for r in history], "o-", color=Colour.PURPLE, markersize=size)
     axes.set_ylim(-0.05, 1.05)
     axes.set_yticks([0, 0.5, 1], ["0: agree in all", "0.5", "1: disagree in all"], fontsize=8)
     axes.set_ylabel("diversity")

@@ -11,22 +11,7 @@ from matplotlib.path import Path
 
 from swarmsim.names import describe_group, shorten
 from swarmsim.results.flows import DIRECTLY, Counts, Flows, flows_of, swap, totals
-from swarmsim.results.pictures.style import (
-    BLUE,
-    DARK,
-    GREEN,
-    GREY,
-    HEIGHT,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILLION,
-    WIDTH,
-    YELLOW,
-    Picture,
-    new_picture,
-    set_title,
-)
+from swarmsim.results.pictures.style import HEIGHT, WIDTH, Colour, Picture, new_picture, set_title
 from swarmsim.results.record import RunRecord
 
 POINTS = 72  # per inch
@@ -40,15 +25,15 @@ THICKEST, THINNEST = 40.0, 1.0  # of ribbons
 
 NOTES = {DIRECTLY: "to one alone", "_command": "who comes and goes", "_logging": "a mirror of messages"}
 COLOURS = {
-    "observation": BLUE,
-    "logits": ORANGE,
-    "action": GREEN,
-    "control": VERMILLION,
-    "evolution": PURPLE,
-    DIRECTLY: SKY,
-    "_command": GREY,
+    "observation": Colour.BLUE,
+    "logits": Colour.ORANGE,
+    "action": Colour.GREEN,
+    "control": Colour.VERMILLION,
+    "evolution": Colour.PURPLE,
+    DIRECTLY: Colour.SKY,
+    "_command": Colour.GREY,
 }
-OTHER_COLOURS = (YELLOW, BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION)
+OTHER_COLOURS = (Colour.YELLOW, Colour.BLUE, Colour.ORANGE, Colour.GREEN, Colour.PURPLE, Colour.SKY, Colour.VERMILLION)
 
 
 # --- the layout, in points from the top: no text overlaps another
@@ -155,7 +140,7 @@ def _component_nodes(flows: Flows, kinds: Sequence[str], heights: Mapping[str, f
     column = {}
     for kind in kinds:
         lines = [shorten(line, LONGEST_NAME) for line in describe_group(kind, flows.processes[kind])]
-        column[kind] = Node(lines, GREY, max(LINE * len(lines), heights[kind]))
+        column[kind] = Node(lines, Colour.GREY, max(LINE * len(lines), heights[kind]))
     return column
 
 
@@ -196,9 +181,11 @@ def rooms(history: RunRecord) -> Picture:
     axes.set_ylim(layout.height + FOOT, -HEADS)
     set_title(axes, "Who talks to whom, in which room, and how much: messages taken", history.title)
     for x, text in ((SENDERS, "sent by"), ((ROOM_LEFT + ROOM_RIGHT) / 2, "in the room"), (RECEIVERS, "taken by")):
-        axes.text(x, -HEADS / 2, text, ha="center", va="center", fontsize=9, style="italic", color=DARK)
+        axes.text(x, -HEADS / 2, text, ha="center", va="center", fontsize=9, style="italic", color=Colour.DARK)
     note = "A ribbon's width goes by the square root of its number. What several have taken counts once for each."
-    axes.text(WIDTH * POINTS / 2, layout.height + FOOT / 2, note, ha="center", va="center", fontsize=8, color=DARK)
+    axes.text(
+        WIDTH * POINTS / 2, layout.height + FOOT / 2, note, ha="center", va="center", fontsize=8, color=Colour.DARK
+    )
     for ribbon in layout.sent:
         _draw_ribbon(axes, ribbon, SENDERS + NODE, ROOM_LEFT)
         _write_number(axes, ribbon, SENDERS + NODE + 4, ribbon.start, "left")
@@ -233,9 +220,9 @@ def _write_number(axes: Axes, ribbon: Ribbon, x: float, y: float, align: str) ->
 def _draw_components(axes: Axes, node: Node, x: float, side: int) -> None:
     """Draw the node of a kind of components, with its name on the left (-1) or on the right (1)."""
     left = x if side < 0 else x - NODE
-    axes.add_patch(Rectangle((left, node.top), NODE, node.height, color=DARK, linewidth=0))
+    axes.add_patch(Rectangle((left, node.top), NODE, node.height, color=Colour.DARK, linewidth=0))
     align = "right" if side < 0 else "left"
-    _write(axes, node, x + side * 5, align, DARK)
+    _write(axes, node, x + side * 5, align, Colour.DARK)
 
 
 def _draw_room(axes: Axes, node: Node) -> None:

@@ -4,24 +4,12 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 from statistics import median
 
-from swarmsim.results.pictures.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILLION,
-    Picture,
-    legend_below,
-    mark_solved,
-    new_picture,
-    number_rounds,
-    set_title,
-)
+from matplotlib.axes import Axes
+
+from swarmsim.results.pictures.style import Colour, Picture, new_picture, number_rounds, set_title
 from swarmsim.results.record import RunRecord
 
-COLOURS = BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY
+COLOURS = Colour.BLUE, Colour.ORANGE, Colour.GREEN, Colour.VERMILLION, Colour.PURPLE, Colour.SKY
 LINE_STYLES = "o-", "s--", "^-.", "D:"  # each is used with all colours
 
 
@@ -32,21 +20,21 @@ def scores(history: RunRecord) -> Picture:
     numbers = [r.round for r in history]
     at, returns = _episodes(history)
     dot, opacity = (12, 0.7) if len(returns) <= 400 else (5, 0.5)
-    axes.scatter(at, returns, s=dot, color=GREY, alpha=opacity, linewidths=0, label="training episode")
+    axes.scatter(at, returns, s=dot, color=Colour.GREY, alpha=opacity, linewidths=0, label="training episode")
     shrink = 1 if len(numbers) <= 30 else 0.5
     for label, values, style, color, size in (
-        ("training, mean", [r.train_score for r in history], "o-", BLUE, 6),
-        ("evaluation before evolution", [r.eval_score for r in history], "s--", ORANGE, 9),
-        ("evaluation after evolution", [r.eval_score_evolved for r in history], "^-", GREEN, 6),
+        ("training, mean", [r.train_score for r in history], "o-", Colour.BLUE, 6),
+        ("evaluation before evolution", [r.eval_score for r in history], "s--", Colour.ORANGE, 9),
+        ("evaluation after evolution", [r.eval_score_evolved for r in history], "^-", Colour.GREEN, 6),
     ):
         axes.plot(numbers, values, style, color=color, label=label, markersize=size * shrink)
-    mark_solved(axes, history.settings.get("reward_threshold"))
+    _mark_solved(axes, history.settings.get("reward_threshold"))
     number_rounds(axes, numbers)
     axes.set_xlabel("round, its training episodes from left to right")
     axes.set_ylabel("return of an episode (sum of its rewards)")
     axes.grid(alpha=0.3)
     set_title(axes, "Scores of each round", history.title)
-    legend_below(picture, axes)
+    _legend_below(picture, axes)
     return picture
 
 
@@ -77,7 +65,7 @@ def curves(env: str, groups: Mapping[str, Sequence[RunRecord]]) -> Picture:
         size = 6 if len(steps) <= 30 else 3
         axes.plot(steps, returns, style, color=color, linewidth=2, markersize=size, label=name)
     thresholds = [h.settings.get("reward_threshold") for histories in groups.values() for h in histories]
-    mark_solved(axes, next((threshold for threshold in thresholds if threshold is not None), None))
+    _mark_solved(axes, next((threshold for threshold in thresholds if threshold is not None), None))
     axes.set_xlabel("training steps of the environment")
     axes.set_ylabel("mean return of an evaluation's episodes")
     axes.xaxis.set_major_formatter("{x:,.0f}")
@@ -85,7 +73,7 @@ def curves(env: str, groups: Mapping[str, Sequence[RunRecord]]) -> Picture:
     several = any(len(histories) > 1 for histories in groups.values())
     thin = "; thin lines: single runs" if several else ""
     set_title(axes, f"Evaluations after evolution{thin}", env)
-    legend_below(picture, axes, columns=1 if max(map(len, groups)) > 30 else 2)
+    _legend_below(picture, axes, columns=1 if max(map(len, groups)) > 30 else 2)
     return picture
 
 
@@ -98,3 +86,17 @@ def median_curve(histories: Sequence[RunRecord]) -> tuple[list[float], list[floa
     """Return the medians of training steps and evaluations by round, over the rounds that all runs have ended."""
     steps, returns = zip(*map(curve, histories), strict=True)
     return [median(at) for at in zip(*steps, strict=False)], [median(at) for at in zip(*returns, strict=False)]
+
+
+def _mark_solved(axes: Axes, threshold: float | None) -> None:
+    """Draw the score from which an environment counts as solved, if it is known."""
+    if threshold is not None:
+        axes.axhline(threshold, color=Colour.DARK, linestyle=":", linewidth=1.5, label=f"solved from {threshold:g} on")
+
+
+def _legend_below(figure: Picture, axes: Axes, columns: int = 3) -> None:
+    """Put the legend below `axes`, where it hides no data."""
+    handles, labels = axes.get_legend_handles_labels()
+    legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=9, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)

@@ -9,10 +9,13 @@ from matplotlib.ticker import MaxNLocator
 WIDTH, HEIGHT = 8.0, 4.5  # inches
 DPI = 120
 
-# palette of Okabe and Ito (2008), which colour-blind people can distinguish
-BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-PURPLE, SKY, YELLOW = "#CC79A7", "#56B4E9", "#F0E442"
-GREY, DARK = "#999999", "#333333"
+
+class Colour:
+    """The palette of Okabe and Ito (2008), which colour-blind people can distinguish, and two greys."""
+
+    BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+    PURPLE, SKY, YELLOW = "#CC79A7", "#56B4E9", "#F0E442"
+    GREY, DARK = "#999999", "#333333"
 
 
 class Picture(Figure):
@@ -44,17 +47,3 @@ def number_rounds(axes: Axes, numbers: list[int]) -> None:
     axes.set_xlim(numbers[0] - 0.5, numbers[-1] + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     axes.set_xlabel("round")
-
-
-def mark_solved(axes: Axes, threshold: float | None) -> None:
-    """Draw the score from which an environment counts as solved, if it is known."""
-    if threshold is not None:
-        axes.axhline(threshold, color=DARK, linestyle=":", linewidth=1.5, label=f"solved from {threshold:g} on")
-
-
-def legend_below(figure: Figure, axes: Axes, columns: int = 3) -> None:
-    """Put the legend below `axes`, where it hides no data."""
-    handles, labels = axes.get_legend_handles_labels()
-    legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=9, frameon=False)
-    for text in legend.get_texts():
-        text.set_parse_math(False)

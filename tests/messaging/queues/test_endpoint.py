@@ -20,6 +20,7 @@ from swarmsim.messaging.queues import directory as directory_module
 from swarmsim.messaging.queues import endpoint as queues
 from swarmsim.messaging.queues.directory import directory_of, is_served_here
 from tests.conftest import TIMED
+from tests.messaging.queues.delivery_counts import delivery_counts
 from tests.messaging.test_client import next_data, to_room
 
 
@@ -314,11 +315,11 @@ def test_a_stopped_server_closes_its_clients_links():
 def test_deliveries_are_counted_by_room(queues_address):
     with Client("ann", *queues_address) as ann, Client("bob", *queues_address) as bob:
         bob.join_room("hall")
-        before = queues.delivery_counts(queues_address)
+        before = delivery_counts(queues_address)
         for _ in range(3):
             ann.send(to_room("hall"))
         ann.send({"TYPE": CUSTOM.id, "TO": "bob"})
-        after = queues.delivery_counts(queues_address)
+        after = delivery_counts(queues_address)
     assert after["hall"] - before.get("hall", 0) == 3
     assert after[""] - before[""] == 1
     assert after["_command"] == before["_command"]
