@@ -153,7 +153,7 @@ def _resolve_modules(path: Path, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_config(values: Mapping[str, Any], where: str) -> Config:
-    """Return the Config with `values`, from `where`, over its preset's; raises SettingsError if one cannot be used."""
+    """Return the Config of `values` over its preset's; raises SettingsError, naming their source `where`."""
     preset = checked(Config, {key: values[key] for key in ("preset",) if key in values}, where)
     values = merged(PRESETS[preset.get("preset", "default")], values)
     flat = checked(Config, {key: value for key, value in values.items() if key not in _SECTIONS}, where)

@@ -24,7 +24,7 @@ def setting(default: Any, help: str, *, minimum: float | None = None, maximum: f
 
 
 def checked(settings_class: type, values: object, where: str) -> dict[str, Any]:
-    """Return `values` as arguments of `settings_class`, converted to its types; raises SettingsError if they fail."""
+    """Return `values` converted to the types of `settings_class`'s fields; raises SettingsError for an invalid one."""
     if not isinstance(values, Mapping):
         raise SettingsError(f"{where} must be a mapping of settings, not {_format(values)}")
     known = {f.name: f for f in fields(settings_class)}
