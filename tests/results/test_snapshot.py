@@ -14,7 +14,7 @@ def test_a_run_is_found_at_its_newest_checkpoint(a_run):
     found = snapshot(a_run.directory, nothing_damaged)
     assert (found.run, found.checkpoint.name) == (a_run.directory, "round-0002.npz")
     assert found.history.rounds == a_run.rounds
-    assert found.environment["n_trained"] == 8
+    assert found.state["components"]["environment"]["n_trained"] == 8
 
 
 def test_a_checkpoint_finds_its_run(a_run, monkeypatch):
