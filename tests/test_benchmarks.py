@@ -21,7 +21,7 @@ def serial(monkeypatch):
     return serial
 
 
-@pytest.mark.parametrize(("population", "envs"), [(5, 1), (7, 3)])
+@pytest.mark.parametrize(("population", "envs"), long_after(1, [(5, 1), (7, 3)]))
 def test_the_serial_learning_that_swarms_are_measured_against_is_the_same_learning(serial, population, envs):
     settings = {"population": population, "envs": envs, "episodes": 8, "seed": 3, "out": None}
     config = make_config(settings, "test")

@@ -191,17 +191,20 @@ def test_a_run_is_resumed_by_its_own_command_with_resume_added(in_tmp_path, caps
 
 @pytest.mark.parametrize(
     ("file", "flags"),
-    [
-        (None, "--population 3 --episodes 4 --seed 1 --env CartPole-v1 --preset default"),
-        (None, "--workers auto"),
-        (None, "--workers 1 --link queues --verbose --no-progress"),
-        (None, "--out RUN"),
-        (None, "--out RUN/../run/"),
-        ("population: 3\nepisodes: 4\nseed: 1\nworkers: auto\nout: auto\nlink: sockets\n", ""),
-        ("seed: 5\npopulation: 3\n", "--seed 1"),
-        ("preset: default\nppo: {gamma: 0.99, hidden: [32, 32]}\na2c:\nevolution: {fitness: advantage}\n", ""),
-        ("settings: {python_cmd: python3}\n", ""),
-    ],
+    long_after(
+        4,
+        [
+            (None, "--population 3 --episodes 4 --seed 1 --env CartPole-v1 --preset default"),
+            (None, "--workers auto"),
+            (None, "--workers 1 --link queues --verbose --no-progress"),
+            (None, "--out RUN"),
+            (None, "--out RUN/../run/"),
+            ("population: 3\nepisodes: 4\nseed: 1\nworkers: auto\nout: auto\nlink: sockets\n", ""),
+            ("seed: 5\npopulation: 3\n", "--seed 1"),
+            ("preset: default\nppo: {gamma: 0.99, hidden: [32, 32]}\na2c:\nevolution: {fitness: advantage}\n", ""),
+            ("settings: {python_cmd: python3}\n", ""),
+        ],
+    ),
 )
 def test_settings_that_repeat_the_runs_own_resume_it(copied_run, tmp_path, capsys, file, flags):
     (tmp_path / "my.yaml").write_text(file or "seed: 1")
@@ -319,7 +322,7 @@ def test_a_reader_that_goes_ends_the_run_without_a_traceback(tmp_path):
     assert process.wait(100) == 1
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", long_after(1, ["SIGINT", "SIGTERM"]))
 def test_an_interrupt_ends_with_status_130_and_the_table_so_far(tmp_path, name):
     arguments = ["--rounds", "1000", "--population", "2", "--episodes", "1", "--out", "out"]
     program = [sys.executable, str(ROOT / "run.py"), *arguments]

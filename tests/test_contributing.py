@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import pytest
 import yaml
 
 from tests.conftest import ROOT
@@ -21,6 +22,7 @@ def named(language: str) -> dict[str, str]:
     return {line.removeprefix("# "): text for line, _, text in found}
 
 
+@pytest.mark.long
 def test_the_first_change_takes_one_file_one_test_and_one_line(tmp_path):
     for name in ("swarmsim", "tests", "run.py", "swarm.yaml", "pyproject.toml"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy

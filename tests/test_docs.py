@@ -56,18 +56,24 @@ def test_all_code_of_a_page_runs(page):
 
 @pytest.mark.parametrize(
     ("block", "sentence"),
-    [
-        ("```python\nassert 1 == 2\n```", 'page.md", line 4'),
-        ("```python\nprint(1)\n```\n\n```text\n2\n```", "page.md:8: the output is\n1"),
-        ("```sh\necho fine\nswarmsim --round 5\n```", "page.md:5: swarmsim --round 5"),
-        ("```sh\npython benchmarks/learning.py --no-such-flag\n```", "page.md:4: python benchmarks/learning.py --help"),
-        ("```yaml\nround: 5\n```", "unknown key 'round'"),
-        ("```julia\nx\n```", "page.md:4: blocks of julia cannot be run"),
-        (
-            "```sh\nswarmsim serve --port 8080\nswarmsim component modle --port 8080\n```",
-            "page.md:5: swarmsim component",
-        ),
-    ],
+    long_after(
+        3,
+        [
+            ("```python\nassert 1 == 2\n```", 'page.md", line 4'),
+            ("```python\nprint(1)\n```\n\n```text\n2\n```", "page.md:8: the output is\n1"),
+            ("```sh\necho fine\nswarmsim --round 5\n```", "page.md:5: swarmsim --round 5"),
+            (
+                "```sh\npython benchmarks/learning.py --no-such-flag\n```",
+                "page.md:4: python benchmarks/learning.py --help",
+            ),
+            ("```yaml\nround: 5\n```", "unknown key 'round'"),
+            ("```julia\nx\n```", "page.md:4: blocks of julia cannot be run"),
+            (
+                "```sh\nswarmsim serve --port 8080\nswarmsim component modle --port 8080\n```",
+                "page.md:5: swarmsim component",
+            ),
+        ],
+    ),
 )
 def test_a_mistake_in_a_page_is_found_with_its_line(tmp_path, block, sentence):
     page = tmp_path / "page.md"

@@ -61,6 +61,7 @@ def test_the_same_scripts_talk_by_tcp_where_the_swarm_says_so(rlgym):
     assert output_of("sockets.py", rlgym, environ) == output_of("queues.py", rlgym)
 
 
+@pytest.mark.long
 def test_the_examples_own_scripts_tell_the_same_story_twice_and_unchanged_in_one_process(rlgym):
     control = (rlgym / "06_control.py").read_text().replace("range(5)", "range(2)")
     control = control.replace("TRAIN_EPISODES = 20", "TRAIN_EPISODES = 3")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from swarmsim.components import fields, protocol
 from swarmsim.errors import MessageRefused
+from tests.conftest import long_after
 
 READERS = {
     "flag": lambda m: fields.flag(m, "X"),
@@ -36,7 +37,7 @@ ANYTHING = st.recursive(
 )
 
 
-@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("reader", long_after(3, [*READERS]))
 def test_whatever_a_field_holds_it_is_read_or_refused(reader):
     @given(ANYTHING)
     def check(value):

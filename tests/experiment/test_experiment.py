@@ -98,6 +98,7 @@ def test_wrong_settings_are_told_by_run_as_well():
         swarmsim.run(link="pipes")
 
 
+@pytest.mark.long
 def test_twenty_models_in_twenty_processes_run_beside_launcher_environment_aggregation_and_evolution(tmp_path):
     (tmp_path / "swarm.yaml").write_text(json.dumps({"ppo": LITTLE}))
     program = [

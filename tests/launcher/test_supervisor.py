@@ -105,7 +105,7 @@ def test_the_only_process_of_models_can_die_too(fault):
         assert sum(job.control.evolve().contribution.values()) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("name", long_after(2, ["environment", "model2", "aggregation"]))
+@pytest.mark.parametrize("name", long_after(1, ["environment", "model2", "aggregation"]))
 def test_a_death_in_an_evaluation_does_not_change_what_comes_of_it(name):
     with running(workers=4) as job:
         job.control.play(3, deterministic=False)
