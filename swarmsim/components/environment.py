@@ -182,7 +182,7 @@ class Environment:
         result = job.episodes.step(action.actions)
         job.step += 1
         self._normalizer_update(job)
-        final_observations = result.final_observations if result.truncated.any() else None
+        final_observations = result.final_observations  # of ended episodes, so there are seldom any
         transition = transition_fields(
             Transition(
                 actions=action.actions,

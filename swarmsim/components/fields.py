@@ -1,7 +1,6 @@
 """Checked reading of message fields; a value that cannot be used is rejected in one sentence."""
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import field, fields
 from functools import lru_cache
 from math import isfinite
@@ -98,10 +97,12 @@ def strings(message: Message, key: str) -> list[str]:
 def numbers(message: Message, key: str, dtype: type[Scalar]) -> NDArray[Scalar]:
     """Return a field that is a number or an array of numbers, as an array of `dtype`."""
     kinds, meaning = _ACCEPTED[dtype]
-    with suppress(ValueError):  # lists of different lengths
+    try:
         array = np.asarray(message.get(key))
-        if array.dtype.kind in kinds:
-            return array.astype(dtype, copy=False)
+    except ValueError:  # lists of different lengths
+        array = np.asarray(None)
+    if array.dtype.kind in kinds:
+        return array.astype(dtype, copy=False)
     raise invalid_field(message, key, f"made of {meaning}")
 
 
@@ -138,9 +139,11 @@ def component_ids(message: Message, key: str = "COMPONENT_ID") -> tuple[str, ...
     """Return the components that a message speaks for: one process can answer for several."""
     ids = message.get(key)
     names = (ids,) if isinstance(ids, str) else tuple(ids) if isinstance(ids, list | tuple) else ()
-    with suppress(TypeError):  # an item that is not hashable is no name
+    try:
         if _are_names(names):
             return names
+    except TypeError:  # an item that is not hashable is no name
+        pass
     raise invalid_field(message, key, "a component's name or several")
 
 

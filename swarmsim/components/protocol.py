@@ -251,7 +251,7 @@ def transition_fields(transition: Transition) -> Fields:
         shown["FINAL_OBSERVATION"] = transition.final_observations
     if len(transition.rewards) > 1:
         return shown | {"ACTED": transition.active}
-    return {key: _squeeze(value) for key, value in shown.items()}
+    return {key: value[0].tolist() if value.ndim == 1 else value[0] for key, value in shown.items()}
 
 
 def read_transition(message: Message, n_envs: int, n_inputs: int, distribution: Distribution) -> Transition:

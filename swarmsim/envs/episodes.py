@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from swarmsim.envs.make import Environment
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: one is made in every step
 class StepResult:
     """The outcome of one step in N environments; rows of idle environments are zero.
 

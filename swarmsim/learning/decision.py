@@ -28,7 +28,7 @@ def leader(seed: int, episode: int, n_models: int, led_fraction: float) -> int:
     return int(generator(seed, "leaders", turn).permutation(n_models)[place])
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: one is made in every step
 class Decision:
     """The swarm's actions, and its models' action distributions."""
 

@@ -34,7 +34,7 @@ _CHECKPOINT_NAMES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: one is made in every step
 class Transition:
     """One step of N environments: the action, the reward, and how the episode continued."""
 
