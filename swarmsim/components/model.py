@@ -11,7 +11,16 @@ import numpy as np
 from swarmsim.components.admin import changed
 from swarmsim.components.fields import Fields, are_finite, reply_address
 from swarmsim.components.persistence import StateStore
-from swarmsim.components.protocol import Genomes, GetRequest, Logits, Observation, SetDone, SetRequest, read_transition
+from swarmsim.components.protocol import (
+    Genomes,
+    GetRequest,
+    Logits,
+    Observation,
+    SetDone,
+    SetRequest,
+    read_transition,
+    repeated_fields,
+)
 from swarmsim.components.requests import RequestQueue
 from swarmsim.learning.a2c import A2C
 from swarmsim.learning.hyperparameters import A2CSettings, LearningSettings, PPOSettings
@@ -83,7 +92,7 @@ class Models:
         if observation.deterministic:
             if observation.is_last:
                 return None
-            return self._logits(observation, self.learner.evaluate(observation.observations).logits)
+            return self._logits(message, self.learner.evaluate(observation.observations).logits)
         step = self._step + 1 if observation.step is None else observation.step
         is_new = message.get("ROOT_ID") != self._conversation or ("ROOT_ID" not in message and "ACTION" not in message)
         is_repeated = not is_new and step == self._step
@@ -102,13 +111,12 @@ class Models:
             if self._is_training and not is_repeated:
                 self.learner.finish(observation.observations)
             return None
-        return self._logits(observation, self.learner.act(observation.observations))
+        return self._logits(message, self.learner.act(observation.observations))
 
-    def _logits(self, observation: Observation, logits: Floats) -> Fields:
+    def _logits(self, message: Message, logits: Floats) -> Fields:
         if not are_finite(logits):
             raise FloatingPointError("its logits are not finite: its learning has diverged")
-        repeated = observation.deterministic, observation.step, observation.episodes, observation.active
-        return Logits(self.components, logits, *repeated).fields()
+        return Logits(self.components, logits, message["DETERMINISTIC"]).fields() | repeated_fields(message)
 
     def learn(self) -> None:
         """Update the models if enough steps are recorded, after their answer is sent: the swarm waits for that."""

@@ -200,12 +200,14 @@ class Observation:
     episodes: NDArray[np.int64] | None = None  # (N,), numbers of training episodes
     active: NDArray[np.bool_] | None = None  # (N,), False where no episode is left; None if there is one everywhere
     is_last: bool = False
-    transition: Mapping[str, Any] = field(default_factory=dict)  # `transition_fields`; `read` leaves them out
+    transition: Mapping[str, Any] = field(default_factory=dict)  # `transition_fields`
 
     @classmethod
     def read(cls, message: Message, n_inputs: int) -> Self:
+        """Read what a model needs to act; `read_transition` reads what it learns from."""
         observations = _rows(message, "OBSERVATION", n_inputs)
-        return cls(observations, *_place(message, len(observations)), flag(message, "LAST", default=False))
+        step = integer(message, "STEP") if "STEP" in message else None
+        return cls(observations, flag(message, "DETERMINISTIC"), step, is_last=flag(message, "LAST", default=False))
 
     def fields(self) -> Fields:
         status = MODEL_STATUS.VALIDATE if self.deterministic else MODEL_STATUS.TRAIN
@@ -225,16 +227,9 @@ class Observation:
         return shown
 
 
-def _place(
-    message: Message, n_envs: int
-) -> tuple[bool, int | None, NDArray[np.int64] | None, NDArray[np.bool_] | None]:
-    """Return what a step's messages repeat: whether it is deterministic, its number, episodes and active ones."""
-    return (
-        flag(message, "DETERMINISTIC"),
-        integer(message, "STEP") if "STEP" in message else None,
-        _by_environment(message, "EPISODE", np.int64, n_envs) if "EPISODE" in message else None,
-        _by_environment(message, "ACTIVE", np.bool_, n_envs) if "ACTIVE" in message else None,
-    )
+def repeated_fields(message: Message) -> Fields:
+    """Return what an answer repeats of an observation, as it was sent: no model needs to read it."""
+    return {key: message[key] for key in ("STEP", "EPISODE", "ACTIVE") if key in message}
 
 
 def transition_fields(transition: Transition) -> Fields:
@@ -290,7 +285,15 @@ class Logits:
         if not are_finite(logits):
             raise invalid_field(message, "LOGITS", "made of finite numbers")
         logits = logits.reshape(len(names), -1, logits.shape[-1])
-        return cls(names, logits, *_place(message, logits.shape[1]))
+        n_envs = logits.shape[1]
+        return cls(
+            names,
+            logits,
+            flag(message, "DETERMINISTIC"),
+            integer(message, "STEP") if "STEP" in message else None,
+            _by_environment(message, "EPISODE", np.int64, n_envs) if "EPISODE" in message else None,
+            _by_environment(message, "ACTIVE", np.bool_, n_envs) if "ACTIVE" in message else None,
+        )
 
     def fields(self) -> Fields:
         logits = self.logits[:, 0] if self.logits.shape[1] == 1 else self.logits
