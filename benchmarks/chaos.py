@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 from measuring import machine, table
 
@@ -144,7 +145,7 @@ def _carry_out(trial: Trial, seconds: float, place: Path) -> None:
     process = _start(place, "--out", "out")
     assert process.stdout is not None
     process.stdout.readline()
-    time.sleep(trial.moment * seconds)
+    _await_moment(process.stdout, trial.moment, seconds / ROUNDS)
     for component, fault in trial.others:
         _strike(_process_of(component, trial.seed, place), FAULTS[fault])
         time.sleep(random.Random(trial.seed).uniform(0, TOGETHER_SECONDS / len(trial.others)))
@@ -208,6 +209,16 @@ def _end(trial: Trial, process: subprocess.Popen[str], place: Path) -> tuple[int
         for pid in left:
             _strike(pid, signal.SIGKILL)
     return process.returncode, (place / "stderr").read_text()
+
+
+def _await_moment(printed: IO[str], moment: float, seconds_of_a_round: float) -> None:
+    """Wait for a moment of a run, from 0 to 1: for the rounds before it to end, then at the pace of these rounds."""
+    n_rounds = int(moment * ROUNDS)
+    began = time.monotonic()
+    for _ in range(n_rounds):
+        printed.readline()
+    pace = (time.monotonic() - began) / n_rounds if n_rounds else seconds_of_a_round
+    time.sleep((moment * ROUNDS - n_rounds) * pace)
 
 
 def _strike(pid: int | None, number: int) -> bool:

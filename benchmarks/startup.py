@@ -1,7 +1,7 @@
 """From typing the command to the first step of the environment, and the memory of the whole swarm at its peak.
 
 The first is measured against `python -c "import torch, gymnasium"`, which any program of the field pays before it
-begins. TrainingState is the sum over all processes of their proportional set size, in which a page that several
+begins. Memory is the sum over all processes of their proportional set size, in which a page that several
 share is counted once; the sum of resident sizes, which counts it in each, stands beside it.
 """
 
