@@ -40,6 +40,8 @@ def encode_parts(message: Message) -> tuple[bytes, list[bytes]]:
     try:
         text = _encode_json(message, arrays)
     except _ENCODING_ERRORS as error:
+        if error.__cause__ is not None and not isinstance(error.__cause__, _ENCODING_ERRORS):
+            raise error.__cause__ from None  # a signal's handler raised it while an array was encoded
         raise MessageError(
             f"{_invalid_part(message)} cannot be sent: not a JSON value or an array of numbers: {error}"
         ) from None

@@ -192,3 +192,13 @@ def test_any_message_that_can_be_encoded_is_decoded_unchanged(message):
             assert np.array_equal(back[key], value)
         else:
             assert back[key] == value
+
+
+def test_what_a_signals_handler_raises_while_an_array_is_encoded_is_not_taken_for_the_arrays_fault(monkeypatch):
+    class Interrupting(dict):
+        def __getitem__(self, dtype):
+            raise RuntimeError("chaos")
+
+    monkeypatch.setattr(codec, "_DTYPES", Interrupting(codec._DTYPES))
+    with pytest.raises(RuntimeError, match="chaos"):
+        codec.encode({"X": np.zeros(2)})
