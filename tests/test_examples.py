@@ -17,8 +17,6 @@ from swarmsim import Server
 from tests.conftest import ROOT, long_after
 from tests.page_runner import free_port
 
-ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT)}
-
 # The seed's own program, its two import lines changed.
 SEED_PROGRAM = Path(__file__).parent / "seed_control.py"
 
@@ -28,9 +26,20 @@ def rlgym(tmp_path) -> Path:
     return Path(shutil.copytree(ROOT / "examples" / "rlgym", tmp_path / "rlgym"))
 
 
-def output_of(program: str, folder: Path, environ: dict[str, str] = ENVIRON) -> str:
+def environ(**more: str) -> dict[str, str]:
+    """Return the environment of a program: with this worker's own addresses, as it is while a test runs."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), **more}
+
+
+def output_of(program: str, folder: Path, **more: str) -> str:
     done = subprocess.run(
-        [sys.executable, program], cwd=folder, env=environ, capture_output=True, text=True, timeout=280, check=False
+        [sys.executable, program],
+        cwd=folder,
+        env=environ(**more),
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -57,8 +66,8 @@ def test_the_same_scripts_talk_by_tcp_where_the_swarm_says_so(rlgym):
         script.write_text(script.read_text().replace("8080", port))
     (rlgym / "queues.py").write_text(control)
     (rlgym / "sockets.py").write_text(control.replace("Swarm()", 'Swarm(link="sockets")'))
-    environ = {**ENVIRON, "SWARMSIM_SECRET": "its address may be one that others reach"}
-    assert output_of("sockets.py", rlgym, environ) == output_of("queues.py", rlgym)
+    secret = "its address may be one that others reach"
+    assert output_of("sockets.py", rlgym, SWARMSIM_SECRET=secret) == output_of("queues.py", rlgym)
 
 
 @pytest.mark.long
@@ -80,7 +89,7 @@ def test_two_programs_greet_each_other_by_tcp_and_are_short(tmp_path):
         for program in programs:
             program.write_text(program.read_text().replace("8090", str(server.address[1])))
         with subprocess.Popen(
-            [sys.executable, "answerer.py"], cwd=folder, env=ENVIRON, stderr=subprocess.DEVNULL
+            [sys.executable, "answerer.py"], cwd=folder, env=environ(), stderr=subprocess.DEVNULL
         ) as answerer:
             try:
                 answers = [f"answerer says hello {number} to you" for number in range(3)]
@@ -96,7 +105,7 @@ CORRIDOR = "tests.environments:Corridor-v0"
 def run_custom(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     program = [sys.executable, ROOT / "run.py", "--config", CUSTOM / "swarm.yaml", "--rounds", "1", "--episodes", "3"]
     return subprocess.run(
-        [*program, *arguments], cwd=folder, env=ENVIRON, capture_output=True, text=True, timeout=60, check=False
+        [*program, *arguments], cwd=folder, env=environ(), capture_output=True, text=True, timeout=60, check=False
     )
 
 
@@ -110,7 +119,7 @@ def test_a_rule_and_an_environment_of_ones_own_take_the_place_of_the_built_in(tm
     assert all(-1.3 <= score <= 1 for score in record["train_returns"])
     again = subprocess.run(
         [sys.executable, ROOT / "run.py", "--resume", "out", "--rounds", "2"],
-        cwd=tmp_path, env=ENVIRON, capture_output=True, text=True, timeout=60, check=False,
+        cwd=tmp_path, env=environ(), capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (again.returncode, again.stderr) == (0, "")
 
@@ -176,7 +185,7 @@ def test_a_rule_that_returns_no_preferences_ends_the_run_by_its_name(tmp_path, r
     done = subprocess.run(
         [sys.executable, ROOT / "run.py"],
         cwd=tmp_path,
-        env=ENVIRON,
+        env=environ(),
         capture_output=True,
         text=True,
         timeout=60,
