@@ -97,6 +97,11 @@ def long_after(n: int, values: Sequence[Any]) -> list[Any]:
     return [pytest.param(*each, marks=pytest.mark.long if i >= n else ()) for i, each in enumerate(tuples)]
 
 
+def environ(**more: str) -> dict[str, str]:
+    """Return the environment of a program: with this worker's own addresses, which are set only once tests run."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), **more}
+
+
 def cells(line: str) -> list[str]:
     """Return the cells of one line of a benchmark's table."""
     return [cell.strip() for cell in line.split("|")[1:-1]]

@@ -1,7 +1,6 @@
 """The command line, run as a user runs it."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -17,14 +16,12 @@ from swarmsim.cli import COMMANDS, main
 from swarmsim.config import Config
 from swarmsim.errors import SettingsError
 from swarmsim.results.checkpoint import Checkpoints, read_weights
-from tests.conftest import ROOT, long_after
-
-ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT)}
+from tests.conftest import ROOT, environ, long_after
 
 
 def run(*arguments: str, cwd: Path, timeout: float = 60) -> subprocess.CompletedProcess:
     program = [sys.executable, str(ROOT / "run.py"), *arguments]
-    return subprocess.run(program, cwd=cwd, env=ENVIRON, capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(program, cwd=cwd, env=environ(), capture_output=True, text=True, timeout=timeout, check=False)
 
 
 PROGRAM = f"{sys.executable} {ROOT / 'run.py'}"
@@ -34,7 +31,7 @@ SMALL = ["--rounds", "2", "--population", "3", "--episodes", "3", "--out", "out"
 @pytest.mark.parametrize("program", long_after(1, [[str(ROOT / "run.py")], ["-m", "swarmsim"]]))
 def test_a_small_run_prints_its_results_and_leaves_its_files(tmp_path, program):
     program = [sys.executable, *program, *SMALL, "--seed", "7"]
-    done = subprocess.run(program, cwd=tmp_path, env=ENVIRON, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(program, cwd=tmp_path, env=environ(), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     lines = done.stdout.splitlines()
@@ -314,7 +311,7 @@ def test_a_full_disk_ends_the_run_with_status_1_and_what_was_done(in_tmp_path, c
 def test_a_reader_that_goes_ends_the_run_without_a_traceback(tmp_path):
     program = [sys.executable, str(ROOT / "run.py"), "--rounds", "100", "--population", "2", "--episodes", "1"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(program, cwd=tmp_path, env=ENVIRON, **pipes)
+    process = subprocess.Popen(program, cwd=tmp_path, env=environ(), **pipes)
     process.stdout.readline()
     process.stdout.close()
     assert process.stderr.read() == ""
@@ -327,7 +324,7 @@ def test_an_interrupt_ends_with_status_130_and_the_table_so_far(tmp_path, name):
     arguments = ["--rounds", "1000", "--population", "2", "--episodes", "1", "--out", "out"]
     program = [sys.executable, str(ROOT / "run.py"), *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(program, cwd=tmp_path, env=ENVIRON, **pipes)
+    process = subprocess.Popen(program, cwd=tmp_path, env=environ(), **pipes)
     for line in process.stdout:
         if line.startswith("round 2"):
             break
@@ -354,8 +351,8 @@ def test_the_help_of_each_command_fits_a_screen_and_has_an_example(monkeypatch, 
 
 def test_help_is_shown_on_a_terminal_whose_encoding_lacks_some_of_its_signs(tmp_path):
     program = [sys.executable, str(ROOT / "run.py"), "--help"]
-    environ = {**ENVIRON, "PYTHONIOENCODING": "latin-1"}
-    done = subprocess.run(program, cwd=tmp_path, env=environ, capture_output=True, timeout=60, check=False)
+    environment = environ(PYTHONIOENCODING="latin-1")
+    done = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
 
 

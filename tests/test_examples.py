@@ -1,7 +1,6 @@
 """The examples, run as a user runs them."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ from gymnasium.utils.env_checker import check_env
 
 import swarmsim
 from swarmsim import Server
-from tests.conftest import ROOT, long_after
+from tests.conftest import ROOT, environ, long_after
 from tests.page_runner import free_port
 
 # The seed's own program, its two import lines changed.
@@ -24,11 +23,6 @@ SEED_PROGRAM = Path(__file__).parent / "seed_control.py"
 @pytest.fixture
 def rlgym(tmp_path) -> Path:
     return Path(shutil.copytree(ROOT / "examples" / "rlgym", tmp_path / "rlgym"))
-
-
-def environ(**more: str) -> dict[str, str]:
-    """Return the environment of a program: with this worker's own addresses, as it is while a test runs."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), **more}
 
 
 def output_of(program: str, folder: Path, **more: str) -> str:
