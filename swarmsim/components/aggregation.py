@@ -60,7 +60,7 @@ class Aggregation:
         self._closed_runs = ClosedRuns()
         self._decided_step = -1
         self._quorum = Quorum()
-        self._last_message: Message = {}
+        self._last: tuple[Logits, Message] | None = None  # the answer that came last, which the action repeats
         state = self.store.read()
         if state is not None:
             self.restore({**state, "run": None})
@@ -121,7 +121,7 @@ class Aggregation:
         if not self._quorum.admit(names, sender, counts_steps=answer.step is not None):
             return None
         self._quorum.answers[names] = answer.logits
-        self._last_answer, self._last_message = answer, message
+        self._last = answer, message
         return self._action_if_complete()
 
     def _begin(self, message: Message) -> None:
@@ -138,9 +138,9 @@ class Aggregation:
 
     def _action_if_complete(self) -> Fields | None:
         outputs = self._quorum.complete_step()
-        if outputs is None:
+        if outputs is None or self._last is None:
             return None
-        asked, message = self._last_answer, self._last_message
+        asked, message = self._last
         step = self._decided_step + 1 if asked.step is None else asked.step
         distribution = Gaussian(outputs.shape[2] // 2) if self.continuous else Categorical(outputs.shape[2])
         rng = self._generator(step, deterministic=asked.deterministic)
