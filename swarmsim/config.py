@@ -15,7 +15,10 @@ from swarmsim.results.run_directory import read_settings
 from swarmsim.settings import checked, setting
 
 DEFAULT_FILE = "swarm.yaml"
-CHANGEABLE = ("rounds", "link", "progress", "verbose", "live", "live_port", "tensorboard")  # in a resumed run
+CHANGEABLE = (  # in a resumed run, since no result depends on them
+    "rounds", "link", "modules", "progress", "verbose", "live", "live_port", "tensorboard", "timeout", "start_timeout",
+    "max_restarts", "checkpoints",
+)  # fmt: skip
 Preset = Literal["default", "reference"]
 
 
@@ -50,6 +53,18 @@ class Config:
     eval_episodes: int = setting(1, "episodes per evaluation, ≥ 1", minimum=1)
     eval_deterministic: bool = setting(True, "whether evaluations take the most probable action, not a sampled one")
     env: str = setting("CartPole-v1", "environment: a Gymnasium id, module:id, or module:Class")
+    env_kwargs: Mapping[str, Any] = setting({}, "keyword arguments of the environment")
+    wrappers: tuple[str, ...] = setting((), "wrappers around the environment, innermost first, each module:name")
+    max_episode_steps: int | None = setting(
+        None, "steps after which an episode is truncated, ≥ 1; default: the environment's own limit", minimum=1
+    )
+    eval_env: Literal["auto", "own", "shared"] = setting(
+        "auto",
+        "environments of evaluations: own, shared with training, or auto (own; shared if no second one can be made)",
+    )
+    on_bad_value: Literal["fail", "drop"] = setting(
+        "fail", "what to do with a reward or observation that is not finite: fail (end the run) or drop (the episode)"
+    )
     aggregation: str = setting(
         "sum", f"rule that combines the models' action distributions: {', '.join(RULES)}, or module:function"
     )
@@ -76,6 +91,9 @@ class Config:
     tensorboard: bool = setting(False, "write TensorBoard events into the run directory")
     timeout: float = setting(
         60.0, "seconds without progress after which components that do not answer are declared dead, ≥ 0.1", minimum=0.1
+    )
+    start_timeout: float = setting(
+        60.0, "seconds that a component may take to start, and each of its environments besides, ≥ 0.1", minimum=0.1
     )
     restart: Literal["on-failure", "never"] = setting(
         "on-failure", "restart policy for components that died: on-failure or never"

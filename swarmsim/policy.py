@@ -17,7 +17,7 @@ from torch import Tensor
 from swarmsim.components.main_job import architecture_of
 from swarmsim.config import resumed_config
 from swarmsim.envs import actions
-from swarmsim.envs.make import raw_env, shape_of
+from swarmsim.envs.make import EnvSource, shape_of
 from swarmsim.errors import SettingsError, unknown
 from swarmsim.files import write_atomically
 from swarmsim.learning.decision import decide
@@ -221,9 +221,10 @@ def policy_of(loaded: Snapshot, *, seed: int = 0, modules: str | Path | None = N
     """Return the policy of one checkpoint; arguments and errors are those of `load_policy`."""
     config = resumed_config(loaded.run, {})
     add_module_path(config.modules if modules is None else str(modules), (config.env, config.aggregation))
-    env = raw_env(config.env)
+    source = EnvSource.of(config)
+    env = source.make()
     env.close()
-    architecture = architecture_of(config, shape_of(config.env))
+    architecture = architecture_of(config, shape_of(source))
     space = env.observation_space
     environment = loaded.state["components"].get("environment") or {}  # a checkpoint may lack its state
     return SwarmPolicy(

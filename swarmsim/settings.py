@@ -20,7 +20,10 @@ _SOURCES: dict[Any, tuple[str, tuple[type, ...]]] = {
 
 def setting(default: Any, help: str, *, minimum: float | None = None, maximum: float | None = None) -> Any:
     """Return a dataclass field with its help text and bounds."""
-    return field(default=default, metadata={"help": help, "minimum": minimum, "maximum": maximum})
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum}
+    return (
+        field(default_factory=dict, metadata=metadata) if default == {} else field(default=default, metadata=metadata)
+    )
 
 
 def checked(settings_class: type, values: object, where: str) -> dict[str, Any]:
@@ -68,6 +71,8 @@ def _read(kind: Any, value: Any) -> Any:
         if not isinstance(value, list | tuple):
             raise TypeError
         return tuple(_read(get_args(kind)[0], item) for item in value)
+    if get_origin(kind) is Mapping:
+        return _read_mapping(value)
     if not isinstance(value, _SOURCES[kind][1]) or value == "" or (isinstance(value, bool) and kind is not bool):
         raise TypeError
     result = None if kind is NoneType else kind(value)
@@ -76,7 +81,15 @@ def _read(kind: Any, value: Any) -> Any:
     return result
 
 
+def _read_mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise TypeError
+    return dict(value)
+
+
 def _kind_name(kind: Any) -> str:
+    if get_origin(kind) is Mapping:
+        return "a mapping of names to values"
     if get_origin(kind) is Literal:
         return " or ".join(repr(choice) for choice in get_args(kind))
     if get_origin(kind) is tuple:

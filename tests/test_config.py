@@ -23,6 +23,7 @@ def test_the_default_file_shows_every_setting_with_its_default_and_a_comment():
     expected = asdict(Config())
     for of_scripts in ("settings", "components"):
         del expected[of_scripts]
+    expected["wrappers"] = list(expected["wrappers"])
     for of_learning in ("ppo", "a2c"):
         expected[of_learning]["hidden"] = list(expected[of_learning]["hidden"])
     assert shown == expected

@@ -97,12 +97,12 @@ def _updates(components: Mapping[str, Any]) -> dict[str, int]:
 def _layers(config: Config) -> Iterator[str]:
     """Yield the sizes of all layers, or of the hidden ones alone if the environment cannot be made here."""
     from swarmsim.components.main_job import architecture_of
-    from swarmsim.envs.make import shape_of
+    from swarmsim.envs.make import EnvSource, shape_of
     from swarmsim.plugins import add_module_path
 
     add_module_path(config.modules, (config.env,))
     try:
-        architecture = architecture_of(config, shape_of(config.env))
+        architecture = architecture_of(config, shape_of(EnvSource.of(config)))
     except SettingsError as error:
         yield f"hidden layers: {', '.join(map(str, config.learning.hidden)) or 'none'} ({error})"
         return

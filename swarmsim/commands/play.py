@@ -62,7 +62,7 @@ def _play(given: Namespace, n_episodes: int, seed: int | None, gif: "Gif | None"
     policy = policy_of(found)
     policy = policy if given.member is None else policy.member(given.member)
     policy.set_seed(seed)
-    with _rendering(config.env, gif) as (env, render):
+    with _rendering(config, gif) as (env, render):
         returns = []
         for episode_seed in evaluation_seeds(found, config, seed, n_episodes):
             score, length = play_episode(policy, env, episode_seed, deterministic=not given.stochastic, render=render)
@@ -98,7 +98,7 @@ def play_episode(
 
 
 @contextmanager
-def _rendering(env_id: str, gif: "Gif | None") -> Iterator[tuple["gymnasium.Env[Any, Any]", Render]]:
+def _rendering(config: Config, gif: "Gif | None") -> Iterator[tuple["gymnasium.Env[Any, Any]", Render]]:
     """Yield an environment that renders, and what adds its frames to the GIF; raises SettingsError if none can."""
     from gymnasium.error import DependencyNotInstalled
 
@@ -106,27 +106,30 @@ def _rendering(env_id: str, gif: "Gif | None") -> Iterator[tuple["gymnasium.Env[
     if gif is not None:
         os.environ["SDL_VIDEODRIVER"] = "dummy"  # pygame needs a screen even if it only draws pictures
     try:
-        with closing(_make_env(env_id, PICTURES if gif else WINDOW)) as env:
+        with closing(_make_env(config, PICTURES if gif else WINDOW)) as env:
             yield env, (lambda: gif.add(env.render())) if gif else (lambda: None)
     except DependencyNotInstalled as error:
         reason = str(error).strip().partition("\n")[0]
-        raise SettingsError(f"{env_id} cannot be drawn: {reason}; pip install -e .[play] brings pygame") from None
+        raise SettingsError(f"{config.env} cannot be drawn: {reason}; pip install -e .[play] brings pygame") from None
     except Exception as error:
         if not type(error).__module__.startswith("pygame"):
             raise
         raise SettingsError(f"no window can be opened: {error}; --gif FILE needs none") from None
 
 
-def _make_env(env_id: str, mode: str) -> "gymnasium.Env[Any, Any]":
+def _make_env(config: Config, mode: str) -> "gymnasium.Env[Any, Any]":
     """Return an environment with this render mode, whose observations are as `SwarmPolicy.predict` needs them."""
     from gymnasium import spaces
     from gymnasium.wrappers import FlattenObservation
 
-    from swarmsim.envs.make import raw_env
+    from swarmsim.envs.make import EnvSource
 
-    with closing(raw_env(env_id)) as silent:
+    source = EnvSource.of(config)
+    with closing(source.make()) as silent:
         modes = silent.metadata.get("render_modes", [])
     if PICTURES not in modes and mode not in modes:
-        raise SettingsError(f"{env_id} draws no pictures: its render modes are {', '.join(map(str, modes)) or 'none'}")
-    env = raw_env(env_id, render_mode=mode)
+        raise SettingsError(
+            f"{config.env} draws no pictures: its render modes are {', '.join(map(str, modes)) or 'none'}"
+        )
+    env = source.make(render_mode=mode)
     return env if isinstance(env.observation_space, spaces.Box) else FlattenObservation(env)

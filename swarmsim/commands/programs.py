@@ -71,11 +71,11 @@ def component(given: argparse.Namespace) -> int:
     if given.role == "control":
         return _until_interrupted(lambda: _run_control(config, address, secret), "control")
     from swarmsim.components.main_job import one_role
-    from swarmsim.envs.make import shape_of
+    from swarmsim.envs.make import EnvSource, shape_of
     from swarmsim.plugins import add_module_path
 
     add_module_path(config.modules, (config.env, config.aggregation))
-    shape = shape_of(config.env)
+    shape = shape_of(EnvSource.of(config))
     role = one_role(config, shape, given.role, _model_range(given.models, config.population))
     use_one_thread()
     return _until_interrupted(lambda: role.run(address, secret), role.name)

@@ -24,7 +24,7 @@ from swarmsim.components.protocol import (
 from swarmsim.components.requests import RequestQueue
 from swarmsim.components.results import JobResult
 from swarmsim.envs.episodes import Episodes
-from swarmsim.envs.make import make_env, shape_of_spaces
+from swarmsim.envs.make import EnvSource, make_env, shape_of_spaces
 from swarmsim.learning.learner import Transition
 from swarmsim.learning.networks import Floats
 from swarmsim.learning.normalize import Normalizer
@@ -61,7 +61,7 @@ class Environment:
     that were running again from their start.
 
     Args:
-        env_id: of Gymnasium.
+        source: what its environments are made from.
         n_envs: episodes side by side.
         n_models: models that must be present before the first observation.
         seed: of the run.
@@ -74,7 +74,7 @@ class Environment:
 
     client: Client = field(kw_only=False)
     store: StateStore = field(kw_only=False)
-    env_id: str
+    source: EnvSource
     n_envs: int
     n_models: int
     seed: int
@@ -85,7 +85,7 @@ class Environment:
     normalize_observations: bool = False
 
     def __post_init__(self) -> None:
-        self._envs = {mode: [make_env(self.env_id) for _ in range(self.n_envs)] for mode in ("train", "evaluate")}
+        self._envs = {mode: [make_env(self.source) for _ in range(self.n_envs)] for mode in ("train", "evaluate")}
         self._shape = shape_of_spaces(self._envs["train"][0])
         self._normalizer = Normalizer(self._shape.n_inputs) if self.normalize_observations else None
         self._n_trained = 0
@@ -136,7 +136,7 @@ class Environment:
 
     def settings(self) -> dict[str, Any]:
         """Return its settings as they are now."""
-        return {"env": self.env_id, "envs": self.n_envs, "seed": self.seed, "timeout": self.timeout}
+        return {"env": self.source.id, "envs": self.n_envs, "seed": self.seed, "timeout": self.timeout}
 
     def load_settings(self, values: Mapping[str, Any]) -> None:
         """Change the timeout.

@@ -13,7 +13,7 @@ from swarmsim.components.membership import SET, MemberKind
 from swarmsim.components.model import Models
 from swarmsim.components.role import On, Role, State
 from swarmsim.config import Config
-from swarmsim.envs.make import Shape
+from swarmsim.envs.make import EnvSource, Shape
 from swarmsim.learning.networks import Architecture
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE
@@ -115,7 +115,7 @@ def _environment(config: Config, _: Shape) -> Role:
         ENVIRONMENT,
         partial(
             Environment,
-            env_id=config.env,
+            source=EnvSource.of(config),
             n_envs=config.envs,
             n_models=config.population,
             seed=config.seed,

@@ -1,6 +1,7 @@
 """Makes Gymnasium environments with vectors as observations, and choices or vectors as actions."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import gymnasium
@@ -10,12 +11,47 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import FlattenObservation, TransformAction
 from numpy.typing import NDArray
 
+from swarmsim.config import Config
 from swarmsim.envs.actions import to_model_space
 from swarmsim.errors import SettingsError, unknown
 from swarmsim.learning.distributions import Categorical, Distribution, Gaussian
 from swarmsim.plugins import load_object
 
 Environment = gymnasium.Env[NDArray[np.float32], Any]
+
+
+@dataclass(frozen=True)
+class EnvSource:
+    """What an environment is made from; the settings of a run of the same names say more.
+
+    Attributes:
+        id: of Gymnasium, or a `module:Class`.
+        modules: the folder of the user's modules.
+    """
+
+    id: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    wrappers: tuple[str, ...] = ()
+    max_episode_steps: int | None = None
+    modules: str | None = None
+
+    @classmethod
+    def of(cls, config: Config) -> "EnvSource":
+        """Return the source of a run's environments."""
+        return cls(config.env, config.env_kwargs, config.wrappers, config.max_episode_steps, config.modules)
+
+    def make(self, **more_kwargs: Any) -> gymnasium.Env[Any, Any]:
+        """Return the environment with its own spaces; raises SettingsError if it cannot be made here."""
+        limit = {} if self.max_episode_steps is None else {"max_episode_steps": self.max_episode_steps}
+        env = raw_env(self.id, **limit, **self.kwargs, **more_kwargs)
+        for reference in self.wrappers:
+            env = load_object(reference, "wrapper")(env)
+        return env
+
+
+def env_source(env: str | EnvSource) -> EnvSource:
+    """Return the source of an environment that is given by its id alone."""
+    return EnvSource(env) if isinstance(env, str) else env
 
 
 @dataclass(frozen=True)
@@ -37,20 +73,21 @@ class Shape:
         return Gaussian(self.n_actions) if self.continuous else Categorical(self.n_actions)
 
 
-def make_env(env_id: str) -> Environment:
-    """Return the environment of a Gymnasium id or a `module:Class`, with flat observations.
+def make_env(source: str | EnvSource) -> Environment:
+    """Return the environment of a source, or of an id alone, with flat observations.
 
     Its actions are Discrete, counted from 0, or vectors of numbers; -1 and 1 stand for the bounds, if it has bounds.
 
     Raises:
         SettingsError: there is no such environment, it cannot be made here, or its spaces are not supported.
     """
-    env = raw_env(env_id)
+    source = env_source(source)
+    env = source.make()
     try:
         return _convert_actions(_flatten_observations(env))
     except ValueError as error:
         env.close()
-        raise SettingsError(f"environment {env_id!r} {error}") from None
+        raise SettingsError(f"environment {source.id!r} {error}") from None
 
 
 def raw_env(env_id: str, **arguments: Any) -> gymnasium.Env[Any, Any]:
@@ -93,16 +130,16 @@ def _plugin_spec(env_id: str) -> EnvSpec | None:
     return EnvSpec(name, entry_point=cast(Any, env_class))
 
 
-def shape_of(env_id: str) -> Shape:
+def shape_of(source: str | EnvSource) -> Shape:
     """Return the shape of an environment; raises as `make_env`."""
-    env = make_env(env_id)
+    env = make_env(source)
     env.close()
     return shape_of_spaces(env)
 
 
-def reward_threshold(env_id: str) -> float | None:
-    """Return the score at which the environment counts as solved, if Gymnasium knows one; raises as `raw_env`."""
-    env = raw_env(env_id)
+def reward_threshold(source: str | EnvSource) -> float | None:
+    """Return the score at which the environment counts as solved, if Gymnasium knows one; raises as `make_env`."""
+    env = env_source(source).make()
     env.close()
     return None if env.spec is None else env.spec.reward_threshold
 
