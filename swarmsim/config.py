@@ -11,8 +11,8 @@ import yaml
 from swarmsim.errors import SettingsError
 from swarmsim.learning.hyperparameters import A2CSettings, GeneticSettings, LearningSettings, PPOSettings
 from swarmsim.learning.rules import RULES
-from swarmsim.results.run_directory import read_settings
-from swarmsim.settings import checked, setting
+from swarmsim.results.run_directory import has_module, read_settings, references
+from swarmsim.settings import checked, parse_yaml, setting, user_path
 
 DEFAULT_FILE = "swarm.yaml"
 CHANGEABLE = (  # in a resumed run, since no result depends on them
@@ -81,8 +81,10 @@ class Config:
         False, "whether observations are normalized by their running mean and standard deviation"
     )
     seed: int = setting(0, "seed of all random numbers, ≥ 0", minimum=0)
-    out: str | None = setting("auto", "run directory; auto: runs/ENV-DATE-TIME")
-    modules: str | None = setting(None, "folder of your own modules; default: the settings file's folder")
+    out: str | None = setting("auto", "run directory; auto: runs/ENV-DATE-TIME", is_path=True)
+    modules: str | None = setting(
+        None, "folder of your own modules; default: the settings file's folder", is_path=True
+    )
     start_method: Literal["fork", "spawn"] = setting("fork", "start method of component processes: fork or spawn")
     progress: bool = setting(True, "whether to show progress bars, if stderr is a terminal")
     verbose: bool = setting(False, "print the states of all components on stderr")
@@ -105,6 +107,11 @@ class Config:
     evolution: GeneticSettings = field(default_factory=GeneticSettings, metadata={"help": "evolution"})
     settings: ScriptSettings = field(default_factory=ScriptSettings, metadata={"help": "how Swarm runs scripts"})
     components: Mapping[str, ComponentSettings] = field(default_factory=dict, metadata={"help": "scripts of Swarm"})
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The settings that name an object of a module, as `module:name`."""
+        return references(vars(self))
 
     @property
     def learning(self) -> LearningSettings:
@@ -144,13 +151,14 @@ _SECTIONS = ("ppo", "a2c", "evolution", *_OF_SCRIPTS)
 
 def read_file(path: str | Path) -> dict[str, Any]:
     """Return a YAML file's settings, unchecked; raises SettingsError if it is not a readable, non-empty mapping."""
+    path = user_path(path)
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(f"{path}: there is no such settings file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
@@ -159,15 +167,15 @@ def read_file(path: str | Path) -> dict[str, Any]:
         raise SettingsError(f"{path} is empty: it needs settings such as 'rounds: 5'")
     if not isinstance(values, Mapping):
         raise SettingsError(f"{path} must be a mapping of settings, such as 'rounds: 5', not {type(values).__name__}")
-    return _resolve_modules(Path(path), dict(values))
+    return _with_folder(values, path.resolve().parent)
 
 
-def _resolve_modules(path: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """Make the folder of modules absolute; it is the file's folder by default."""
+def _with_folder(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """Return `values` with an absolute folder of modules; by default it is `base` if they name an object of a module."""
     folder = values.get("modules")
-    if isinstance(folder, str) or any(":" in str(values.get(key)) for key in ("env", "aggregation")):
-        values["modules"] = str((path.resolve().parent / (folder or "")).resolve())
-    return values
+    if isinstance(folder, str) or (folder is None and references(values)):
+        return {**values, "modules": str((base / user_path(folder or "")).resolve())}
+    return dict(values)
 
 
 def make_config(values: Mapping[str, Any], where: str) -> Config:
@@ -216,7 +224,7 @@ def layered_config(file: str | Path | None, over: Mapping[str, Any], where: str)
     """Return the settings of `file`, if any, overridden by `over`, which is from `where`; raises as `make_config`."""
     values = {} if file is None else read_file(file)
     make_config(values, str(file))
-    return make_config(merged(values, over), where)
+    return make_config(_with_folder(merged(values, over), Path.cwd()), where)
 
 
 def resumed_config(
@@ -232,21 +240,24 @@ def resumed_config(
     Raises:
         SettingsError: there is no run, a setting cannot be used, or differs from the run's and is not CHANGEABLE.
     """
+    directory = user_path(directory)
     saved = {**read_settings(directory), "out": str(directory)}
     run = make_config(saved, str(directory))
     from_file = {} if file is None else read_file(file)
     make_config(from_file, str(file))
+    if file is not None and "modules" not in from_file and run.references and not has_module(run.modules, saved):
+        from_file["modules"] = str(user_path(file).resolve().parent)
     over = merged(from_file, given)
     for name, value, own_value in _with_own_values(over, run, f"resume {directory}"):
         key = name.partition(".")[0]
         if key not in CHANGEABLE and not _repeats(key, value, own_value):
             called = name_of(name) if key in given else f"{file}: {name}"
             raise SettingsError(
-                f"{called}: the run in {directory} has {json.dumps(own_value)}, not {json.dumps(value)}; "
+                f"{called}: the run in {directory} has {_as_json(own_value)}, not {_as_json(value)}; "
                 f"a resumed run keeps all its settings but {', '.join(CHANGEABLE)}"
             )
     changed = {key: over[key] for key in (*CHANGEABLE, *_OF_SCRIPTS) if key in over}
-    return make_config({**saved, **changed}, str(directory))
+    return make_config(_with_folder({**saved, **changed}, Path.cwd()), str(directory))
 
 
 def _with_own_values(values: Mapping[str, Any], run: Config, where: str) -> Iterator[tuple[str, Any, Any]]:
@@ -261,9 +272,13 @@ def _with_own_values(values: Mapping[str, Any], run: Config, where: str) -> Iter
                 yield f"{key}.{inner}", given, getattr(section, inner)
 
 
+def _as_json(value: Any) -> str:
+    return json.dumps(value, default=str)  # env_kwargs may hold dates
+
+
 def _repeats(key: str, value: Any, own_value: Any) -> bool:
     if key in ("out", "workers") and value == "auto":  # the run has what it stood for
         return True
     if key == "out" and value is not None:
         return Path(value).resolve() == Path(own_value).resolve()
-    return bool(value == own_value)
+    return bool(value == own_value) or repr(value) == repr(own_value)  # a NaN in env_kwargs equals nothing

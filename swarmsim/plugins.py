@@ -3,7 +3,7 @@
 import importlib
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,42 +13,130 @@ from numpy.typing import NDArray
 from swarmsim.errors import SettingsError, unknown
 from swarmsim.learning.aggregate import Rule
 from swarmsim.learning.rules import RULES
+from swarmsim.projects import current_project, project_at, use
+
+_given: dict[tuple[Path, str], Any] = {}  # objects that a program gave instead of naming them, by project
 
 
-def add_module_path(folder: str | None, references: Iterable[str]) -> None:
-    """Add `folder` (default: the current one) to this process's module path if a reference names a module."""
-    path = str(Path(folder or ".").resolve())
-    if path not in sys.path and any(":" in reference for reference in references):
-        sys.path.insert(0, path)
+def name_objects(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return settings with a reference `module:name` for each object given as env, aggregation or wrapper, and these.
+
+    Raises:
+        SettingsError: such an object is neither a class nor a function.
+    """
+    objects: dict[str, Any] = {}
+
+    def named(key: str, value: object) -> object:
+        if value is None or isinstance(value, str | int | float | list | dict):
+            return value  # as a settings file could have it, right or wrong
+        if not callable(value):
+            kind = type(value).__name__
+            raise SettingsError(f"run(): {key} must be text, a class or a function, not an object of the class {kind}")
+        reference = base = ":".join(
+            getattr(value, name, None) or getattr(type(value), name) for name in ("__module__", "__qualname__")
+        )
+        number = 1
+        while objects.get(reference, value) is not value:  # such as two lambdas
+            number += 1
+            reference = f"{base}-{number}"
+        objects[reference] = value
+        return reference
+
+    references = {key: named(key, values[key]) for key in ("env", "aggregation") if key in values}
+    if isinstance(values.get("wrappers"), list | tuple):
+        references["wrappers"] = [named("wrappers", value) for value in values["wrappers"]]
+    return {**values, **references}, objects
+
+
+def give(folder: str | None, objects: Mapping[str, Any], *, named: Iterable[str] = ()) -> None:
+    """Have `load_object` return these objects, by reference, in the project at `folder`; those `named` are imported."""
+    path = project_at(folder).folder
+    for reference in named:
+        _given.pop((path, reference), None)
+    _given.update({(path, reference): value for reference, value in objects.items()})
+
+
+def require_importable(objects: Mapping[str, Any]) -> None:
+    """Raise a SettingsError for the first of these objects that a spawned process could not import."""
+    for reference, value in objects.items():
+        module_name, _, path = reference.partition(":")
+        module = sys.modules.get(module_name)
+        is_program = module_name != "__main__" or hasattr(module, "__file__")
+        if not is_program or _attribute(module, path) is not value:
+            raise SettingsError(
+                f"start_method spawn: another process cannot import {reference!r}; it must be a class or function at the "
+                "top of a module; or use start_method fork"
+            )
+
+
+def _given_object(reference: str) -> Any:
+    project = current_project()
+    return None if project is None else _given.get((project.folder, reference))
+
+
+def is_given(reference: str) -> bool:
+    """Return whether a program gave this object itself to a run of the project in use."""
+    return _given_object(reference) is not None
 
 
 def load_object(reference: str, kind: str) -> Any:
     """Return the object at `module:name`, which errors call a `kind`; raises SettingsError if it cannot be loaded."""
+    given = _given_object(reference)
+    if given is not None:
+        return given
+    project = current_project()
     module_name, _, name = reference.partition(":")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
+        place = "on the module path" if project is None else f"in {project.folder}"
         raise SettingsError(
-            f"{kind} {reference!r}: there is no module {error.name!r}, neither beside the settings file nor installed"
+            f"{kind} {reference!r}: there is no module {error.name!r}, neither {place} nor installed"
         ) from None
-    except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        raise SettingsError(
-            f"{kind} {reference!r}: importing {module_name!r} failed with {type(error).__name__}: {error} "
-            f"({where.filename}, line {where.lineno})"
-        ) from None
-    if not hasattr(module, name):
+    except (Exception, SystemExit) as error:
+        raise SettingsError(f"{kind} {reference!r}: importing {module_name!r} failed with {_cause(error)}") from None
+    found = _attribute(module, name)
+    if found is None:
+        if module_name == "__main__" or "<" in name:
+            raise SettingsError(
+                f"{kind} {reference!r} is an object of the program that began the run: give it again, as in "
+                "run(resume=…, env=…)"
+            )
         public = [key for key in vars(module) if not key.startswith("_")]
         raise SettingsError(f"{kind} {reference!r}: {unknown(f'name in {module_name}', name, public)}")
-    return getattr(module, name)
+    return found
 
 
-def load_rule(name: str) -> Rule:
-    """Return a built-in aggregation rule or the user's `module:function`; raises SettingsError if it does not exist."""
+def _attribute(module: object, path: str) -> Any:
+    """Return the object at `path`, such as Outer.Inner; None if there is no such attribute."""
+    for name in path.split("."):
+        module = getattr(module, name, None)
+    return module
+
+
+def _cause(error: BaseException) -> str:
+    """Return what an import raised, and where, in one line."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    file, line = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (last.filename, last.lineno)
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{type(error).__name__}: {' '.join(text.split())} ({file}, line {line})"
+
+
+def load_rule(name: str, modules: str | None = None) -> Rule:
+    """Return a built-in aggregation rule, or the user's `module:function`.
+
+    Args:
+        modules: the folder of the user's modules; by default that of the project in use.
+
+    Raises:
+        SettingsError: it does not exist, or is no function.
+    """
     if ":" not in name:
         if name not in RULES:
             raise SettingsError(f"{unknown('aggregation', name, RULES)}; or module:function for your own function")
         return RULES[name]
+    if modules is not None:
+        use(project_at(modules))
     function = load_object(name, "aggregation")
     if not callable(function):
         raise SettingsError(f"aggregation {name!r} must be a function, not {type(function).__name__}")
@@ -56,11 +144,12 @@ def load_rule(name: str) -> Rule:
 
 
 class PluginRule:
-    """A user's aggregation rule; its result is checked and normalized."""
+    """A user's aggregation rule; its result is checked and normalized. It imports from the project that it is from."""
 
     def __init__(self, name: str, function: Callable[[NDArray[np.float64]], object]) -> None:
         self._name = name
         self._function = function
+        self._project = current_project()
 
     def __call__(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the swarm's action distribution (B, A), given the models' `probabilities` (P, B, A).
@@ -68,7 +157,7 @@ class PluginRule:
         Raises:
             ValueError: the result is not an array (B, A) of numbers ≥ 0 with a positive sum in each row.
         """
-        preferences = np.asarray(self._function(probabilities))
+        preferences = np.asarray(self._call(probabilities))
         shape = probabilities.shape[1:]
         if preferences.shape != shape or preferences.dtype.kind not in "iufb":
             raise ValueError(
@@ -82,3 +171,13 @@ class PluginRule:
                 "each row not all of them 0"
             )
         return preferences / totals
+
+    def _call(self, probabilities: NDArray[np.float64]) -> object:
+        before = current_project()
+        if self._project in (None, before):
+            return self._function(probabilities)
+        use(self._project)
+        try:
+            return self._function(probabilities)
+        finally:
+            use(before)

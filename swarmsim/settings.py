@@ -3,10 +3,15 @@
 import math
 from collections.abc import Mapping
 from dataclasses import Field, field, fields
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import yaml
+
 from swarmsim.errors import SettingsError, nearest, unknown
+
+MERGE = "tag:yaml.org,2002:merge"  # of the key <<
 
 # How errors name a type, and the types of the values that it is read from; YAML reads 7e-4 as text.
 _SOURCES: dict[Any, tuple[str, tuple[type, ...]]] = {
@@ -18,9 +23,11 @@ _SOURCES: dict[Any, tuple[str, tuple[type, ...]]] = {
 }
 
 
-def setting(default: Any, help: str, *, minimum: float | None = None, maximum: float | None = None) -> Any:
-    """Return a dataclass field with its help text and bounds."""
-    metadata = {"help": help, "minimum": minimum, "maximum": maximum}
+def setting(
+    default: Any, help: str, *, minimum: float | None = None, maximum: float | None = None, is_path: bool = False
+) -> Any:
+    """Return a dataclass field with its help text and bounds; a path may begin with `~`."""
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "is_path": is_path}
     return (
         field(default_factory=dict, metadata=metadata) if default == {} else field(default=default, metadata=metadata)
     )
@@ -41,6 +48,8 @@ def checked(settings_class: type, values: object, where: str) -> dict[str, Any]:
 def checked_value(about: Field[Any], kind: Any, value: object, where: str) -> Any:
     """Return `value` as the type `kind` and within the bounds of `about`; raises SettingsError if it does not fit."""
     result = _convert(kind, value, where)
+    if about.metadata.get("is_path") and result is not None:
+        return str(user_path(result))
     minimum, maximum = about.metadata.get("minimum"), about.metadata.get("maximum")
     for item in result if isinstance(result, tuple) else (result,):
         if isinstance(item, int | float) and not isinstance(item, bool):
@@ -58,6 +67,12 @@ def _convert(kind: Any, value: object, where: str) -> Any:
             return _read(option, value)
         except (ValueError, TypeError, OverflowError):
             continue
+        except yaml.YAMLError as error:
+            item = type(error.args[-1]).__name__
+            raise SettingsError(
+                f"{where} holds an object of the class {item}, which no settings file can hold; allowed: numbers, texts, "
+                "true, false, empty, lists and mappings of them"
+            ) from None
     names = " or ".join(_kind_name(option) for option in options)
     hint = nearest(value, get_args(kind)) if get_origin(kind) is Literal else ""
     raise SettingsError(f"{where} must be {names}, not {_format(value)}{hint}")
@@ -82,9 +97,10 @@ def _read(kind: Any, value: Any) -> Any:
 
 
 def _read_mapping(value: Any) -> dict[str, Any]:
+    """Return a copy of a mapping as YAML gives it back, so that a resumed run has the same one."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise TypeError
-    return dict(value)
+    return dict(yaml.safe_load(yaml.safe_dump(dict(value))))
 
 
 def _kind_name(kind: Any) -> str:
@@ -99,3 +115,44 @@ def _kind_name(kind: Any) -> str:
 
 def _format(value: object) -> str:
     return "empty" if value is None else repr(value) if isinstance(value, str | int | float) else type(value).__name__
+
+
+def user_path(path: str | Path) -> Path:
+    """Return a path in which a `~` at the beginning is replaced by the home folder; raises SettingsError if unknown."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise SettingsError(f"{path}: there is no home folder that {Path(path).parts[0]} could stand for") from None
+
+
+def parse_yaml(text: str | bytes) -> Any:
+    """Return what a YAML text holds; raises YAMLError also if a mapping in it has a key twice."""
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        _refuse_repeated_keys(loader, root)
+        return loader.construct_document(root)
+    finally:
+        loader.dispose()
+
+
+def _refuse_repeated_keys(loader: yaml.SafeLoader, root: yaml.Node) -> None:
+    waiting, seen = [root], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:  # an alias
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        if isinstance(node, yaml.MappingNode):
+            lines: dict[str, int] = {}
+            for key, value in node.value:
+                name = key.value if key.tag == MERGE else str(loader.construct_object(key, deep=True))
+                line = key.start_mark.line + 1
+                if name in lines:
+                    raise yaml.MarkedYAMLError(problem=f"the key {name!r} is there twice, in lines {lines[name]} and {line}")
+                lines[name] = line
+                waiting.append(value)

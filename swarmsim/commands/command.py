@@ -1,6 +1,7 @@
 """What all commands share: from argument strings to an action and its exit status."""
 
 import os
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 from swarmsim.errors import SettingsError
 from swarmsim.flags import Parser
+from swarmsim.settings import user_path
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 RUN = "runs/CartPole-v1-20261124-120000"  # in examples
@@ -52,6 +54,8 @@ def command(
 
 def argument(*names: str, **options: Any) -> Argument:
     """Return an argument of a command; the parameters are those of `ArgumentParser.add_argument`."""
+    if set(re.findall(r"\w+", options.get("metavar", ""))) & {"DIR", "FILE"}:
+        options["type"] = lambda text: str(user_path(text))
     return lambda parser: parser.add_argument(*names, **options)
 
 

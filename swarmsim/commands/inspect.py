@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from swarmsim.commands.command import RUN, argument, command
 from swarmsim.config import Config, resumed_config
 from swarmsim.errors import SettingsError
+from swarmsim.projects import in_project
 from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, moment_of, read_checkpoint, weights_in
 from swarmsim.results.run_directory import CHECKPOINT, read_versions
 from swarmsim.results.snapshot import Snapshot, snapshot
@@ -98,11 +99,10 @@ def _layers(config: Config) -> Iterator[str]:
     """Yield the sizes of all layers, or of the hidden ones alone if the environment cannot be made here."""
     from swarmsim.components.main_job import architecture_of
     from swarmsim.envs.make import EnvSource, shape_of
-    from swarmsim.plugins import add_module_path
 
-    add_module_path(config.modules, (config.env,))
     try:
-        architecture = architecture_of(config, shape_of(EnvSource.of(config)))
+        with in_project(config.modules, config.references):
+            architecture = architecture_of(config, shape_of(EnvSource.of(config)))
     except SettingsError as error:
         yield f"hidden layers: {', '.join(map(str, config.learning.hidden)) or 'none'} ({error})"
         return

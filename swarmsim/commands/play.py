@@ -13,6 +13,7 @@ from swarmsim.commands.export import MEMBER_ARGUMENT, RUN_ARGUMENT, warn_of_dama
 from swarmsim.config import Config, resumed_config
 from swarmsim.errors import SettingsError
 from swarmsim.flags import whole_number
+from swarmsim.projects import in_project
 from swarmsim.results.snapshot import Snapshot, snapshot
 
 if TYPE_CHECKING:
@@ -57,6 +58,13 @@ def _play(given: Namespace, n_episodes: int, seed: int | None, gif: "Gif | None"
     found = snapshot(given.run, warn_of_damage)
     config = resumed_config(found.run, {})
     seed = config.seed if seed is None else seed
+    with in_project(config.modules, config.references):
+        _play_in_project(given, found, config, n_episodes, seed, gif)
+
+
+def _play_in_project(
+    given: Namespace, found: Snapshot, config: Config, n_episodes: int, seed: int, gif: "Gif | None"
+) -> None:
     from swarmsim.policy import policy_of
 
     policy = policy_of(found)

@@ -17,6 +17,7 @@ from swarmsim.messaging.endpoint import Address
 from swarmsim.messaging.process_context import PROCESS
 from swarmsim.messaging.server import Server
 from swarmsim.messaging.sockets.handshake import SECRET_VARIABLE, shared_secret
+from swarmsim.projects import in_project
 
 SERVER, PORT = "127.0.0.1", 8080
 ROLES = ("aggregation", "model", "evolution", "environment", "control")
@@ -72,13 +73,12 @@ def component(given: argparse.Namespace) -> int:
         return _until_interrupted(lambda: _run_control(config, address, secret), "control")
     from swarmsim.components.main_job import one_role
     from swarmsim.envs.make import EnvSource, shape_of
-    from swarmsim.plugins import add_module_path
 
-    add_module_path(config.modules, (config.env, config.aggregation))
-    shape = shape_of(EnvSource.of(config))
-    role = one_role(config, shape, given.role, _model_range(given.models, config.population))
-    use_one_thread()
-    return _until_interrupted(lambda: role.run(address, secret), role.name)
+    with in_project(config.modules, config.references):
+        shape = shape_of(EnvSource.of(config))
+        role = one_role(config, shape, given.role, _model_range(given.models, config.population))
+        use_one_thread()
+        return _until_interrupted(lambda: role.run(address, secret), role.name)
 
 
 def _run_control(config: Config, address: Address, secret: str | None) -> None:

@@ -36,6 +36,7 @@ class Aggregation:
         models: which members are models.
         seed: of the run; the aggregation draws actions from a generator of its own.
         aggregation: the rule's name.
+        modules: the folder of a user's rule.
         continuous: whether the models' outputs describe Gaussian distributions instead of logits.
         led_fraction: fraction of the training episodes in which one model decides alone.
         eval_deterministic: whether evaluations take the best action instead of drawing it as training does.
@@ -46,12 +47,13 @@ class Aggregation:
     models: MemberKind
     seed: int
     aggregation: str = "sum"
+    modules: str | None = None
     continuous: bool = False
     led_fraction: float = 0.0
     eval_deterministic: bool = True
 
     def __post_init__(self) -> None:
-        self.rule = load_rule(self.aggregation)
+        self.rule = load_rule(self.aggregation, self.modules)
         self.rng = generator(self.seed, "aggregation")
         self.contributions = ContributionTracker()
         self._returns: dict[str, list[float]] = {}

@@ -55,6 +55,7 @@ def _aggregation(config: Config, shape: Shape) -> Role:
             models=MODELS,
             seed=config.seed,
             aggregation=config.aggregation,
+            modules=config.modules,
             continuous=shape.continuous,
             led_fraction=config.led_fraction,
             eval_deterministic=config.eval_deterministic,

@@ -1,6 +1,7 @@
 """Makes Gymnasium environments with vectors as observations, and choices or vectors as actions."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -15,7 +16,8 @@ from swarmsim.config import Config
 from swarmsim.envs.actions import to_model_space
 from swarmsim.errors import SettingsError, unknown
 from swarmsim.learning.distributions import Categorical, Distribution, Gaussian
-from swarmsim.plugins import load_object
+from swarmsim.plugins import is_given, load_object
+from swarmsim.projects import project_at, use
 
 Environment = gymnasium.Env[NDArray[np.float32], Any]
 
@@ -25,7 +27,8 @@ class EnvSource:
     """What an environment is made from; the settings of a run of the same names say more.
 
     Attributes:
-        id: of Gymnasium, or a `module:Class`.
+        id: of Gymnasium, or a `module:name` of a class or of a function that makes an environment.
+        wrappers: each the `module:name` of a class or function that gets the environment.
         modules: the folder of the user's modules.
     """
 
@@ -42,11 +45,27 @@ class EnvSource:
 
     def make(self, **more_kwargs: Any) -> gymnasium.Env[Any, Any]:
         """Return the environment with its own spaces; raises SettingsError if it cannot be made here."""
+        if self.modules is not None and any(":" in name for name in (self.id, *self.wrappers)):
+            use(project_at(self.modules))
+        wrappers = [load_object(reference, "wrapper") for reference in self.wrappers]
         limit = {} if self.max_episode_steps is None else {"max_episode_steps": self.max_episode_steps}
-        env = raw_env(self.id, **limit, **self.kwargs, **more_kwargs)
-        for reference in self.wrappers:
-            env = load_object(reference, "wrapper")(env)
+        env = raw_env(self.id, **{**limit, **self.kwargs, **more_kwargs})
+        for reference, wrapper in zip(self.wrappers, wrappers, strict=True):
+            env = _wrapped(env, reference, wrapper)
         return env
+
+
+def _wrapped(env: gymnasium.Env[Any, Any], reference: str, wrapper: Any) -> gymnasium.Env[Any, Any]:
+    try:
+        wrapped = wrapper(env)
+    except Exception as error:
+        env.close()
+        text = " ".join(str(error).split())
+        raise SettingsError(f"wrapper {reference!r} failed: {type(error).__name__}: {text}") from None
+    if not isinstance(wrapped, gymnasium.Env):
+        env.close()
+        raise SettingsError(f"wrapper {reference!r} must return a gymnasium.Env, not {type(wrapped).__name__}")
+    return wrapped
 
 
 def env_source(env: str | EnvSource) -> EnvSource:
@@ -90,7 +109,7 @@ def make_env(source: str | EnvSource) -> Environment:
         raise SettingsError(f"environment {source.id!r} {error}") from None
 
 
-def raw_env(env_id: str, **arguments: Any) -> gymnasium.Env[Any, Any]:
+def raw_env(env_id: str, /, **arguments: Any) -> gymnasium.Env[Any, Any]:
     """Return the unchanged environment, made with `arguments`; raises SettingsError if that is impossible here."""
     try:
         return gymnasium.make(_plugin_spec(env_id) or env_id, **arguments)
@@ -120,14 +139,29 @@ def _convert_actions(env: gymnasium.Env[Any, Any]) -> Environment:
 
 
 def _plugin_spec(env_id: str) -> EnvSpec | None:
-    """Return the spec of a `module:Class`; None if `env_id` is no such reference, or is registered."""
+    """Return the spec of a `module:name`; None if `env_id` is no such reference, or is registered."""
     _, colon, name = env_id.partition(":")
-    if not colon or not name.isidentifier() or name in gymnasium.registry:
+    if not colon or name in gymnasium.registry or not (is_given(env_id) or name.replace(".", "").isidentifier()):
         return None
-    env_class = load_object(env_id, "environment")
-    if not (isinstance(env_class, type) and issubclass(env_class, gymnasium.Env)):
-        raise SettingsError(f"environment {env_id!r} must be a gymnasium.Env class, not {type(env_class).__name__}")
-    return EnvSpec(name, entry_point=cast(Any, env_class))
+    maker = load_object(env_id, "environment")
+    if not callable(maker) or (isinstance(maker, type) and not issubclass(maker, gymnasium.Env)):
+        kind = f"the class {name}" if isinstance(maker, type) else type(maker).__name__
+        raise SettingsError(f"environment {env_id!r} must be a gymnasium.Env class or a function, not {kind}")
+    return EnvSpec(re.sub(r"[^\w.]+", "-", name), entry_point=_checked_maker(env_id, maker))
+
+
+def _checked_maker(env_id: str, maker: Callable[..., object]) -> Callable[..., gymnasium.Env[Any, Any]]:
+    """Return a class of environments, or a function that makes them and is held to it."""
+    if isinstance(maker, type):
+        return cast(Callable[..., gymnasium.Env[Any, Any]], maker)
+
+    def make(**arguments: Any) -> gymnasium.Env[Any, Any]:
+        env = maker(**arguments)
+        if not isinstance(env, gymnasium.Env):
+            raise SettingsError(f"environment {env_id!r} must return a gymnasium.Env, not {type(env).__name__}")
+        return env
+
+    return make
 
 
 def shape_of(source: str | EnvSource) -> Shape:

@@ -24,7 +24,8 @@ from swarmsim.launcher.swarm import Swarm
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.endpoint import Address
 from swarmsim.messaging.message import Message
-from swarmsim.plugins import add_module_path, load_rule
+from swarmsim.plugins import load_rule
+from swarmsim.projects import in_project
 from swarmsim.results.history import History, Round
 from swarmsim.results.run_directory import RunDirectory
 from swarmsim.views.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, Report, Result
@@ -91,9 +92,10 @@ class Experiment:
         self.report = report or Report()
         self.resume = resume
         self.join = join
-        add_module_path(config.modules, (config.env, config.aggregation))
-        self.shape: Shape = shape_of(EnvSource.of(config))
-        load_rule(config.aggregation)  # refuses an unknown rule before anything starts
+        with in_project(config.modules, config.references):
+            self.shape: Shape = shape_of(EnvSource.of(config))
+            load_rule(config.aggregation)  # refuses an unknown rule before anything starts
+            threshold = reward_threshold(EnvSource.of(config))
         self.workers = n_workers(config)
         self.history = History(
             settings={
@@ -103,7 +105,7 @@ class Experiment:
                 "workers": self.workers,
                 "link": config.link,
                 "preset": config.preset,
-                "reward_threshold": reward_threshold(EnvSource.of(config)),
+                "reward_threshold": threshold,
             }
         )
         self.checkpoint: Path | None = None
@@ -126,7 +128,7 @@ class Experiment:
         """
         if self.config.rounds == 0:
             return self.history
-        with ExitStack() as stack:
+        with in_project(self.config.modules, self.config.references), ExitStack() as stack:
             self._open_directory(stack)
             stack.callback(self.report.close)
             self._began = time.monotonic() - self.history.wall_seconds

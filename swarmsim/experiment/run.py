@@ -7,7 +7,9 @@ from typing import Any
 from swarmsim.config import Config, layered_config, resumed_config
 from swarmsim.errors import SettingsError
 from swarmsim.experiment.experiment import Experiment
+from swarmsim.plugins import give, name_objects, require_importable
 from swarmsim.results.history import History
+from swarmsim.results.run_directory import references
 from swarmsim.views.report import Report, Reports
 
 
@@ -45,7 +47,8 @@ def run(
         resume: directory of a run to resume until `rounds` rounds in all are done; other settings must repeat its own.
         report: receives what happens during the run.
         settings: any keys of swarm.yaml; they override the file: `run(rounds=5, population=20, seed=1)`.
-            Sections are mappings: `run(a2c={"learning_rate": 0.002})`.
+            Sections are mappings: `run(a2c={"learning_rate": 0.002})`. `env` may be an environment class or a function
+            that makes an environment, `wrappers` may hold classes and functions, and `aggregation` may be a function.
 
     Raises:
         SettingsError: a setting is unknown or its value cannot be used.
@@ -53,6 +56,14 @@ def run(
         WaitTimeout: a phase made no progress for `timeout` seconds, although all components still answer.
         KeyboardInterrupt: interrupted; a checkpoint holds what was learned until then.
     """
-    if resume is not None:
-        return experiment(resumed_config(resume, settings, config_file), report or Report(), resume=True).run()
-    return experiment(layered_config(config_file, settings, "run()"), report or Report()).run()
+    settings, objects = name_objects(settings)
+    if resume is None:
+        config = layered_config(config_file, settings, "run()")
+        named = set(config.references) - objects.keys()
+    else:
+        config = resumed_config(resume, settings, config_file)
+        named = set(references(settings)) - objects.keys()
+    if config.start_method == "spawn" and config.link != "inprocess":
+        require_importable(objects)
+    give(config.modules, objects, named=named)
+    return experiment(config, report or Report(), resume=resume is not None).run()

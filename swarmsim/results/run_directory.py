@@ -17,10 +17,11 @@ from swarmsim.errors import SettingsError
 from swarmsim.files import write_atomically, writing
 from swarmsim.results.checkpoint import Checkpoints
 from swarmsim.results.history import History, Round
+from swarmsim.settings import parse_yaml
 
 CONFIG, METRICS, SUMMARY, CHECKPOINT = "config.yaml", "metrics.jsonl", "summary.json", "checkpoint"
 PACKAGES = "numpy", "gymnasium", "swarmsim"
-VERSIONS = "versions"
+VERSIONS, FIRST_MODULES = "versions", "first_modules"  # keys of CONFIG besides the settings
 HISTORY_SETTINGS = "seed", "env", "population", "workers", "link", "preset", "reward_threshold"
 
 
@@ -56,7 +57,7 @@ class RunDirectory:
             (path / CHECKPOINT).mkdir(parents=True, exist_ok=True)
             metrics = (path / METRICS).open("xb")
         versions = {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
-        text = yaml.safe_dump({**settings, VERSIONS: versions}, sort_keys=False)
+        text = yaml.safe_dump({**settings, **_relative_modules(settings, path), VERSIONS: versions}, sort_keys=False)
         try:
             _lock(metrics, path)
             write_atomically(path / CONFIG, text.encode())
@@ -107,7 +108,9 @@ class RunDirectory:
 
 def read_settings(path: str | Path) -> dict[str, Any]:
     """Return the settings of a run, unchecked; raises SettingsError if they are missing or damaged."""
-    return {key: value for key, value in _config(Path(path)).items() if key != VERSIONS}
+    settings = _config(Path(path))
+    modules = _absolute_modules(settings, Path(path).resolve())
+    return {key: value for key, value in {**settings, **modules}.items() if key not in (VERSIONS, FIRST_MODULES)}
 
 
 def read_versions(path: str | Path) -> dict[str, Any]:
@@ -129,6 +132,37 @@ def read_history(path: str | Path) -> History:
         failures=summary.get("failures", []),
         messages=summary.get("messages", {}),
     )
+
+
+def _relative_modules(settings: Mapping[str, Any], run: Path) -> dict[str, str]:
+    """Return the folder of a user's modules relative to the run, so that both can be moved; and where it is now."""
+    folder = settings.get("modules")
+    if folder is None:
+        return {}
+    return {"modules": os.path.relpath(folder, run.resolve()), FIRST_MODULES: str(folder)}
+
+
+def _absolute_modules(settings: Mapping[str, Any], run: Path) -> dict[str, str]:
+    """Return where the user's modules are: beside the run as before, or where they were if the run alone has moved."""
+    folder, first = settings.get("modules"), settings.get(FIRST_MODULES)
+    if not isinstance(folder, str):
+        return {}
+    beside = os.path.normpath(run / folder)
+    has_moved_alone = isinstance(first, str) and has_module(first, settings) and not has_module(beside, settings)
+    return {"modules": str(first) if has_moved_alone else beside}
+
+
+def references(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the settings, unchecked, that name an object of a module, as `module:name`."""
+    wrappers = settings.get("wrappers")
+    named = (settings.get("env"), settings.get("aggregation"), *(wrappers if isinstance(wrappers, list | tuple) else ()))
+    return tuple(name for name in named if isinstance(name, str) and ":" in name)
+
+
+def has_module(folder: str | None, settings: Mapping[str, Any]) -> bool:
+    """Return whether `folder` holds a module that these settings name."""
+    tops = [reference.partition(":")[0].partition(".")[0] for reference in references(settings)]
+    return folder is not None and any((Path(folder) / name).exists() for top in tops for name in (f"{top}.py", top))
 
 
 def _rounds(metrics: Path) -> Iterator[Round]:
@@ -166,7 +200,7 @@ def _config(path: Path) -> dict[str, Any]:
     file = path / CONFIG
     content = _content(file)
     try:
-        settings = yaml.safe_load(content)
+        settings = parse_yaml(content)
     except Exception as error:  # yaml raises other errors too if a value does not match its tag
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
         raise SettingsError(f"{file} is damaged: {problem}") from None

@@ -8,6 +8,7 @@ from swarmsim.errors import SettingsError
 from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, State, read_checkpoint
 from swarmsim.results.history import History
 from swarmsim.results.run_directory import CHECKPOINT, CONFIG, require_run
+from swarmsim.settings import user_path
 
 FILE = ".npz"
 
@@ -34,7 +35,7 @@ def snapshot(path: str | Path, on_damaged: Callable[[CheckpointDamaged], None]) 
     Raises:
         SettingsError: there is no run or no checkpoint, or no sound one.
     """
-    path = Path(path)
+    path = user_path(path)
     if path.is_file() or (path.suffix == FILE and not path.is_dir()):
         state = read_checkpoint(path)
         return Snapshot(run_of(path), path, state)
