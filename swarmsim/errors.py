@@ -20,6 +20,10 @@ class AddressError(SwarmError):
     """No server serves this address, or another one already does."""
 
 
+class StorageError(SwarmError):
+    """The temporary directory, in which the queues of a host lie, is full or cannot be used."""
+
+
 class LinkClosed(SwarmError):
     """The swarm has stopped, or this client has left it."""
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from swarmsim.components.fields import LONGEST_NAME, component_ids, genome, invalid_field, strings
 from swarmsim.errors import MessageRefused, SettingsError, unknown
-from swarmsim.messaging.client import Client, Trigger
+from swarmsim.messaging.client import Client
+from swarmsim.messaging.handlers import Trigger
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
 from swarmsim.settings import checked
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.messaging.codec import decode, encode
+from swarmsim.messaging.queues.directory import replace_file, storage
 
 SAVE_SECONDS = 0.1  # at least between two saves that are not urgent
 
@@ -31,9 +32,14 @@ class StateStore:
         self.has_saved_state = path is not None and any(path.parent.glob(f"{path.name}.*"))
 
     def write(self, state: Mapping[str, object]) -> None:
-        """Replace the saved state; a process that is killed meanwhile leaves one of the two whole."""
+        """Replace the saved state; a process that is killed meanwhile leaves one of the two whole.
+
+        Raises:
+            StorageError: the temporary directory is full or cannot be used.
+        """
         if self._path is not None:
-            _replace(self._path.with_name(f"{self._path.name}.state"), encode(dict(state)))
+            with storage(self._path.parent):
+                replace_file(self._path.with_name(f"{self._path.name}.state"), encode(dict(state)))
         self._written_at = time.monotonic()
 
     def write_if_due(self, state: Callable[[], Mapping[str, object]]) -> None:
@@ -51,16 +57,15 @@ class StateStore:
             return None
 
     def array(self, name: str, first: Array) -> Array:
-        """Return an array in a file, for changes in place; its numbers are those of `first` if nothing is saved."""
+        """Return an array in a file, for changes in place; its numbers are those of `first` if nothing is saved.
+
+        Raises:
+            StorageError: the temporary directory is full or cannot be used.
+        """
         if self._path is None:
             return first
         path = self._path.with_name(f"{self._path.name}.{name}")
-        if not path.exists():
-            _replace(path, first.tobytes())
+        with storage(self._path.parent):
+            if not path.exists():
+                replace_file(path, first.tobytes())
         return np.memmap(path, first.dtype, "r+", shape=first.shape).view(np.ndarray)  # type: ignore[return-value]
-
-
-def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(f"~{path.name}")
-    beside.write_bytes(content)
-    beside.replace(path)

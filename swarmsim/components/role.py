@@ -11,8 +11,9 @@ from swarmsim.components.persistence import StateStore
 from swarmsim.components.protocol import PING, SNAPSHOT, STATE, Pong, Snapshot
 from swarmsim.components.results import ComponentSnapshot
 from swarmsim.errors import MessageRefused
-from swarmsim.messaging.client import Client, Trigger
+from swarmsim.messaging.client import Client
 from swarmsim.messaging.endpoint import Address
+from swarmsim.messaging.handlers import Trigger
 from swarmsim.messaging.links import private_directory
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, MessageType
 from swarmsim.messaging.rooms import COMMAND_ROOM
