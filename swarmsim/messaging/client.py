@@ -2,7 +2,6 @@
 
 import contextlib
 import inspect
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any, Self
 from swarmsim.errors import LinkClosed, MessageError, WaitTimeout
 from swarmsim.messaging.links import connect
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, MessageType, root_id, validate
-from swarmsim.messaging.process_context import PROCESS
+from swarmsim.messaging.process_context import PROCESS, running_time
 from swarmsim.messaging.rooms import COMMAND_ROOM, Member, Rooms
 from swarmsim.messaging.sockets.wire import Wire
 
@@ -172,9 +171,9 @@ class Client:
         Raises:
             WaitTimeout: components are still missing after `timeout` seconds.
         """
-        deadline = time.monotonic() + timeout
+        deadline = running_time() + timeout
         while len(present := self.components_in(room, but_not_in=but_not_in)) < number:
-            if not self._defer_next(deadline - time.monotonic()):
+            if not self._defer_next(deadline - running_time()):
                 raise WaitTimeout(
                     f"{self.name!r} waited {timeout:g} s for {number} component(s) in room {room!r}; "
                     f"present: {', '.join(present) or 'none'}"

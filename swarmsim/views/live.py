@@ -21,8 +21,9 @@ import orjson
 from swarmsim.components.results import ComponentSnapshot, EvolutionResult
 from swarmsim.errors import AddressError, SwarmError
 from swarmsim.files import write_atomically
-from swarmsim.launcher.child import Child, ChildProcess, StartMethod
-from swarmsim.messaging.process_context import PROCESS
+from swarmsim.launcher.child import Child, ChildProcess
+from swarmsim.launcher.process import StartMethod
+from swarmsim.messaging.process_context import PROCESS, running_time
 from swarmsim.messaging.rooms import RESERVED_ROOMS
 from swarmsim.messaging.sockets.connection import listen
 from swarmsim.names import describe_group, kind_of
@@ -84,7 +85,7 @@ class LiveReport(Report):
         with listener, sender:
             self.url = f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
             main = partial(serve_page, listener, folder, sender)
-            server = ChildProcess("live page", main, 0.0, self._start_method)
+            server = ChildProcess("live page", main, start_method=self._start_method)
             self._server = server
             server.start()
         server.on_failure = lambda failed: self._give_up(str(failed.failure))
@@ -147,7 +148,7 @@ class LiveReport(Report):
         self._state["status"] = "ended"
         self._write(at_once=True)
         if self._server is not None:
-            deadline = time.monotonic() + STOP_SECONDS
+            deadline = running_time() + STOP_SECONDS
             self._server.ask_to_stop(deadline)
             self._server.terminate(deadline)
             self._server.end(deadline)

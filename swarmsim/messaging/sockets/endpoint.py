@@ -12,14 +12,13 @@ import os
 import secrets
 import select
 import socket
-import time
 from collections import deque
 from itertools import count
 
 from swarmsim.errors import AddressError, LinkClosed, MessageError, WaitTimeout
 from swarmsim.messaging.endpoint import Address, Endpoint, RejectionLog, format_address
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, validate
-from swarmsim.messaging.process_context import PROCESS, poll_with_spin
+from swarmsim.messaging.process_context import PROCESS, poll_with_spin, running_time, sleep_of
 from swarmsim.messaging.rooms import CHANGES_ROOMS, COMMAND_ROOM, Rooms, apply_command, decode_rooms, receivers
 from swarmsim.messaging.sockets import handshake
 from swarmsim.messaging.sockets.connection import acknowledge_now, connect_to_server
@@ -171,7 +170,7 @@ class SocketsEndpoint(Endpoint):
             try:
                 rest = rest[self._link.send(rest) :]
             except BlockingIOError:
-                deadline = deadline or time.monotonic() + SEND_TIMEOUT
+                deadline = deadline or running_time() + SEND_TIMEOUT
                 self._wait_until_writable(deadline)
             except OSError as error:
                 if error.errno not in (errno.EPIPE, errno.ECONNRESET):
@@ -181,7 +180,7 @@ class SocketsEndpoint(Endpoint):
 
     def _wait_until_writable(self, deadline: float) -> None:
         """Wait until the server reads more; read meanwhile, since it may be waiting for that."""
-        left = deadline - time.monotonic()
+        left = deadline - running_time()
         if left <= 0:
             raise WaitTimeout(
                 f"{self._name!r} waited {SEND_TIMEOUT:g} s for the server at {format_address(self._address)} to read"
@@ -190,7 +189,7 @@ class SocketsEndpoint(Endpoint):
         read_event = select.POLLIN if self._arrived_bytes < BACKLOG_BYTES else 0
         poll.register(self._link, select.POLLOUT | read_event)
         poll.register(PROCESS.fileno(), select.POLLIN)
-        for source, events in poll.poll(left * 1000):
+        for source, events in poll.poll(1000 * sleep_of(left)):
             if source != self._link.fileno():
                 PROCESS.handle_events()
             elif events & ~select.POLLOUT:
@@ -199,12 +198,12 @@ class SocketsEndpoint(Endpoint):
     # --- receiving
 
     def receive(self, timeout: float) -> Message:
-        deadline = time.monotonic() + timeout
+        deadline = running_time() + timeout
         while not self.closed:
             if self._arrivals:
                 return self._arrivals.popleft()
             self._arrived_bytes = 0
-            left = deadline - time.monotonic()
+            left = deadline - running_time()
             if left <= 0:
                 raise WaitTimeout(f"{self._name!r} waited {timeout:g} s for a message and none came")
             self._wait(left)
@@ -279,13 +278,13 @@ class SocketsEndpoint(Endpoint):
 
     def _await_link_message(self, kinds: set[str], seconds: float, awaited: str) -> Message:
         """Return the server's next link message of one of `kinds`; other messages stay queued for `receive`."""
-        deadline = time.monotonic() + seconds
+        deadline = running_time() + seconds
         while True:
             while self._link_messages:
                 message = self._link_messages.popleft()
                 if message["LINK"] in kinds:
                     return message
-            left = deadline - time.monotonic()
+            left = deadline - running_time()
             if left <= 0:
                 server = format_address(self._address)
                 raise WaitTimeout(f"{self._name!r} waited {seconds:g} s for the server at {server} to {awaited}")
@@ -343,11 +342,11 @@ class SocketsEndpoint(Endpoint):
 
     def _linger(self) -> None:
         """Give the server time to read the last messages, since closing at once would discard them."""
-        deadline = time.monotonic() + LINGER_SECONDS
+        deadline = running_time() + LINGER_SECONDS
         with contextlib.suppress(OSError):
             self._link.shutdown(socket.SHUT_WR)
             self._link.settimeout(LINGER_SECONDS)
-            while self._link.recv(READ_BYTES) and time.monotonic() < deadline:
+            while self._link.recv(READ_BYTES) and running_time() < deadline:
                 pass
 
     def _release(self) -> None:

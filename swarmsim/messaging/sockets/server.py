@@ -10,13 +10,12 @@ import resource
 import select
 import socket
 import threading
-import time
 from itertools import count
 
 from swarmsim.errors import MessageError, StopRequested, WaitTimeout
 from swarmsim.messaging.endpoint import Address, RejectionLog, format_address
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
-from swarmsim.messaging.process_context import PROCESS, poll_with_spin
+from swarmsim.messaging.process_context import PROCESS, poll_with_spin, running_time
 from swarmsim.messaging.rooms import COMMAND_ROOM
 from swarmsim.messaging.sockets import handshake
 from swarmsim.messaging.sockets.connection import Connection, listen
@@ -124,9 +123,9 @@ class SocketServer:
                     self._accept()
                 elif handles_process_events and descriptor == PROCESS.fileno():
                     PROCESS.handle_events()
-            if time.monotonic() > next_check:
+            if running_time() > next_check:
                 self._drop_late_registrations()
-                next_check = time.monotonic() + CHECK_SECONDS
+                next_check = running_time() + CHECK_SECONDS
 
     # --- connections
 
@@ -156,7 +155,7 @@ class SocketServer:
             self._drop(oldest, "too many others connected after it without registering")
 
     def _drop_late_registrations(self) -> None:
-        deadline = time.monotonic() - REGISTER_SECONDS
+        deadline = running_time() - REGISTER_SECONDS
         if len(self._connections) > len(self._members):
             for connection in self._unregistered():
                 if connection.connected_at < deadline:
