@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from swarmsim.components.results import ComponentSnapshot, EvolutionResult
+from swarmsim.console import show
 from swarmsim.errors import AddressError, SwarmError
 from swarmsim.files import write_atomically
 from swarmsim.launcher.child import Child, ChildProcess
@@ -72,7 +73,7 @@ class LiveReport(Report):
         except SwarmError as error:
             self._give_up(str(error))
         else:
-            print(f"live at {self.url}", flush=True)
+            show(f"live at {self.url}", sys.stdout)
 
     def _serve(self, folder: Path) -> None:
         try:
@@ -92,7 +93,7 @@ class LiveReport(Report):
 
     def _give_up(self, reason: str) -> None:
         """Continue the run without the page, also if the page had paused it."""
-        print(f"swarmsim: the run continues without its live page: {reason}", file=sys.stderr, flush=True)
+        show(f"swarmsim: the run continues without its live page: {reason}", sys.stderr)
         self._has_page = self._is_paused = False
 
     # --- what the page shows
