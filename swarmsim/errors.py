@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -63,6 +64,11 @@ def shortage(error: BaseException | None) -> str:
             return f"{os.strerror(error.errno)}{where}: {_WAYS_OUT[error.errno]()}"
         error = error.__cause__ or error.__context__
     return ""
+
+
+def format_traceback(error: BaseException) -> str:
+    """Return the traceback of what a component raised; "" if its message alone says what its user has to change."""
+    return "" if shortage(error) else "".join(traceback.format_exception(error))
 
 
 def explain(error: BaseException) -> str:

@@ -2,14 +2,13 @@
 
 import argparse
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from swarmsim.commands.command import DONE, FAILED, INTERRUPTED, argument, command, settings
 from swarmsim.config import Config
 from swarmsim.console import show
-from swarmsim.errors import SettingsError, SwarmError, explain, shortage, unknown
+from swarmsim.errors import SettingsError, SwarmError, explain, format_traceback, unknown
 from swarmsim.flags import config_of, given_settings
 from swarmsim.launcher.child_main import use_one_thread
 from swarmsim.launcher.interrupts import interrupt_by, stopping_signals
@@ -105,13 +104,11 @@ def _until_interrupted(main: Callable[[], object], name: str) -> int:
         show(f"swarmsim: {name}: {error}", sys.stderr)
         return FAILED
     except Exception as error:
-        if not shortage(error):
-            show(traceback.format_exc(), sys.stderr, end="")
+        show(format_traceback(error), sys.stderr, end="")
         show(f"swarmsim: component {name!r} failed: {type(error).__name__}: {explain(error)}", sys.stderr)
         return FAILED
     finally:
-        for close in PROCESS.closers().values():
-            close()
+        PROCESS.close_all()
     return DONE
 
 

@@ -18,7 +18,7 @@ from swarmsim.components.supervision import Supervision
 from swarmsim.config import Config
 from swarmsim.console import show
 from swarmsim.envs.make import EnvSource, Shape, reward_threshold, shape_of
-from swarmsim.errors import ComponentFailed, SettingsError, SwarmError, explain
+from swarmsim.errors import ComponentFailed, SettingsError, SwarmError, explain, shortage
 from swarmsim.experiment.monitor import Monitor
 from swarmsim.launcher.interrupts import deferred_interrupts
 from swarmsim.launcher.process import check_may_start_processes
@@ -323,6 +323,8 @@ def _surviving(close: Callable[..., object]) -> Callable[..., None]:
         try:
             close(*failure)
         except Exception as error:
+            if shortage(error) and any(failure):
+                return  # that is why the run failed
             name = "" if isinstance(error, SwarmError) else f"{type(error).__name__}: "
             show(f"swarmsim: after the run: {name}{explain(error)}", sys.stderr)
 

@@ -6,14 +6,13 @@ import json
 import os
 import resource
 import signal
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Literal
 
 from swarmsim.config import Config
-from swarmsim.errors import ComponentFailed, WaitTimeout, explain
+from swarmsim.errors import ComponentFailed, WaitTimeout, explain, format_traceback
 from swarmsim.launcher.child_main import Script, run_component, run_external_script
 from swarmsim.launcher.process import Main, StartMethod, WatchedProcess, format_exit
 from swarmsim.messaging.links import served_link
@@ -98,7 +97,7 @@ class LocalChild(Child):
         except (ComponentFailed, KeyboardInterrupt):
             raise
         except BaseException as error:
-            raise self.fail(type(error).__name__, str(error), traceback.format_exc()) from error
+            raise self.fail(type(error).__name__, explain(error), format_traceback(error)) from error
         finally:
             closers = PROCESS.closers()
             self._closers = {key: closers[key] for key in closers.keys() - before.keys()}

@@ -10,7 +10,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -19,7 +18,7 @@ from typing import Any, cast
 
 from threadpoolctl import threadpool_limits
 
-from swarmsim.errors import StopRequested, explain, shortage
+from swarmsim.errors import StopRequested, explain, format_traceback
 from swarmsim.messaging.links import Link, serve_on
 from swarmsim.messaging.process_context import PROCESS
 
@@ -99,8 +98,7 @@ def run_component(
             sys.stdout.flush()
         os._exit(1)
     PROCESS.remove_reader(stop_pipe.fileno())  # closing must not be interrupted by the request to stop
-    for close in PROCESS.closers().values():
-        close()
+    PROCESS.close_all()
 
 
 def run_external_script(script: Script, link: Link, reports: Connection, stop_pipe: Connection) -> None:
@@ -149,10 +147,13 @@ def _raise_stop_requested() -> None:
 
 
 def _send_failure(reports: Connection, error: BaseException) -> None:
-    """Report a failure, without a traceback where it is no fault of a program that the machine lacks something."""
-    trace = "" if shortage(error) else "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]
-    message = explain(error)[:LONGEST_MESSAGE]
-    _send_report(reports, event="failed", error_type=type(error).__name__, message=message, traceback_text=trace)
+    _send_report(
+        reports,
+        event="failed",
+        error_type=type(error).__name__,
+        message=explain(error)[:LONGEST_MESSAGE],
+        traceback_text=format_traceback(error)[-LONGEST_TRACEBACK:],
+    )
 
 
 def _send_report(reports: Connection, **report: Any) -> None:

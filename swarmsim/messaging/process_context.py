@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Hashable
 from functools import cached_property
 
-from swarmsim.errors import WaitTimeout
+from swarmsim.errors import SwarmError, WaitTimeout
 
 # Busy-wait before sleeping: waking up costs more than most waits within a step last.
 SPIN_SECONDS = 0.0005
@@ -111,6 +111,12 @@ class ProcessContext:
     def closers(self) -> dict[Hashable, Callable[[], None]]:
         """Return the functions to call when this component ends, by resource."""
         return dict(self._closers)
+
+    def close_all(self) -> None:
+        """Leave as a component; what cannot be said any more is left unsaid."""
+        for close in self.closers().values():
+            with contextlib.suppress(OSError, SwarmError):
+                close()
 
     def forked(self) -> None:
         """Begin anew in a process that was forked from the one that this state describes."""

@@ -35,6 +35,7 @@ from swarmsim.views.report import ComponentStatus, Report, Result
 LOOPBACK = "127.0.0.1"
 SNAPSHOT_SECONDS, WRITE_SECONDS, RATE_SECONDS, STOP_SECONDS = 1.0, 0.25, 0.5, 3.0
 MOST_NOTES = 50
+MAX_EXACT = 1 << 53
 
 Route = tuple[str, str, str]  # room, sender, receiver
 
@@ -63,7 +64,8 @@ class LiveReport(Report):
 
     def began(self, history: History, n_rounds: int) -> None:
         directory = None if history.directory is None else str(history.directory)
-        self._state |= {"settings": dict(history.settings), "n_rounds": n_rounds, "directory": directory}
+        settings = {name: _exact(value) for name, value in history.settings.items()}
+        self._state |= {"settings": settings, "n_rounds": n_rounds, "directory": directory}
         self._state["rounds"] = [encode_round(record) for record in history]
         self._folder = Path(tempfile.mkdtemp(prefix="swarmsim-live-"))
         self._has_page = True
@@ -232,6 +234,11 @@ class Traffic:
 
 def _row(room: str, sender: str, receiver: str, number: int, rate: float) -> dict[str, Any]:
     return {"room": room, "from": sender, "to": receiver, "number": number, "rate": rate}
+
+
+def _exact(value: Any) -> Any:
+    """Return a setting as a page can show it: JavaScript rounds larger whole numbers, such as seeds of 128 bits."""
+    return str(value) if isinstance(value, int) and abs(value) >= MAX_EXACT else value
 
 
 def encode_round(record: Round) -> dict[str, Any]:
