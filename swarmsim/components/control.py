@@ -32,11 +32,13 @@ from swarmsim.components.supervision import Supervision
 from swarmsim.errors import MessageRefused, Stalled, WaitTimeout
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
+from swarmsim.messaging.process_context import running_time
 from swarmsim.messaging.rooms import COMMAND_ROOM
 
 Progress = Callable[[list[float], int], None]  # returns of episodes ended since the last call, steps so far
 
 POLL_SECONDS, EVOLVE_SECONDS = 0.05, 1.0
+BOUNDED_BY = "the setting timeout bounds this"
 
 _CUSTOM, _CUSTOM_COMMAND = MESSAGE_TYPE.DATA.CUSTOM.id, MESSAGE_TYPE.COMMAND.CUSTOM.id
 
@@ -48,9 +50,10 @@ class Interrupted(Exception):
 class Control:
     """Drives a swarm, by a client that joins the control room.
 
-    A wait without any message ends after `timeout` seconds. Halfway through it, control asks all components for a
-    heartbeat; those that send none until its end are declared dead to `supervision`. After a component was restarted,
-    control repeats its request with the same ROOT_ID: components that know it continue, others begin.
+    A wait without any message ends after `timeout` seconds in which this process ran. Halfway through it, control asks
+    all components for a heartbeat; those that send none until its end are declared dead to `supervision`. After a
+    component was restarted, control repeats its request with the same ROOT_ID: components that know it continue, others
+    begin.
 
     Raises (every method that sends a request):
         WaitTimeout: the component that was waited for sent nothing for that long.
@@ -139,12 +142,12 @@ class Control:
         """Return the field `key` of each component's answer to a command."""
         self._show_itself()
         answers: dict[str, Any] = {}
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else running_time() + timeout
         ignored = () if timeout is None else (WaitTimeout,)
         self._send_request(self._message(COMMAND_ROOM, _CUSTOM_COMMAND, CMD=command))
         with suppress(*ignored):
             while missing := [name for name in self.supervision.names if name not in answers]:
-                left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+                left = None if deadline is None else max(deadline - running_time(), 0.0)
                 message = self._answer(f"the state of {', '.join(missing[:5])}", bound=left)
                 if key in message:
                     answers[message["SENT_BY"]] = message[key]
@@ -191,19 +194,19 @@ class Control:
             stops_after: seconds of waiting from which on the observer can have control stop.
             can_pause: whether the observer can have the environment pause meanwhile.
         """
-        began = time.monotonic()
+        began = running_time()
         limit = self.timeout if bound is None else bound
         alive: set[str] | None = None  # components that answered the heartbeat, once they were asked
         while True:
-            silence = time.monotonic() - began
+            silence = running_time() - began
             if silence >= stops_after and self.observer.wants_stop():
                 raise Interrupted
             if can_pause and self.observer.wants_pause():
                 self._hold()
-                began, alive = time.monotonic(), None
+                began, alive = running_time(), None
             elif bound is None and self.supervision.heal():
                 self.client.send(self._request)
-                began, alive = time.monotonic(), None
+                began, alive = running_time(), None
             elif bound is None and alive is None and silence > limit / 2:
                 self.client.send({"TYPE": _CUSTOM_COMMAND, "TO_ROOM": COMMAND_ROOM, "CMD": PING})
                 alive = set()
@@ -263,6 +266,7 @@ class Control:
         reason = f"waited {seconds:g} s for a word from {awaited}"
         if not silent:
             unread = ", ".join(self.client.unread_members())
-            raise WaitTimeout(reason + (f"; messages lie unread with {unread}" if unread else ""))
-        reason = f"it gave no sign of life in {seconds / 2:g} s, when the launcher {reason}"
+            unread = f"; messages lie unread with {unread}" if unread else ""
+            raise WaitTimeout(f"{reason} ({BOUNDED_BY}){unread}")
+        reason = f"it gave no sign of life in {seconds / 2:g} s, when the launcher {reason} ({BOUNDED_BY})"
         self.supervision.declare_dead(silent, reason)

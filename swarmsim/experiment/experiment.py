@@ -1,8 +1,9 @@
 """The main job: each round trains, evaluates, evolves and evaluates again; the History holds the results."""
 
+import sys
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from swarmsim.components.results import EvolutionResult, JobResult
 from swarmsim.components.role import Role
 from swarmsim.components.supervision import Supervision
 from swarmsim.config import Config
+from swarmsim.console import show
 from swarmsim.envs.make import EnvSource, Shape, reward_threshold, shape_of
-from swarmsim.errors import ComponentFailed, SettingsError, SwarmError
+from swarmsim.errors import ComponentFailed, SettingsError, SwarmError, explain, shortage
 from swarmsim.experiment.monitor import Monitor
 from swarmsim.launcher.interrupts import deferred_interrupts
+from swarmsim.launcher.process import check_may_start_processes
 from swarmsim.launcher.supervisor import OnHealed, RestartPolicy, Supervisor
 from swarmsim.launcher.swarm import Swarm
 from swarmsim.messaging.client import Client
@@ -38,12 +41,14 @@ def start_main_job(
     """Start `roles`, and control in this process, until `stack` ends; `on_healed` gets each failure that was healed."""
     if config.link == "inprocess":
         stack.enter_context(threadpool_limits(1))
-    swarm = stack.enter_context(Swarm(None, link=config.link, start_method=config.start_method))
+    swarm = Swarm(None, link=config.link, start_method=config.start_method, start_timeout=config.start_timeout)
+    stack.enter_context(swarm)
     address = swarm.serve()
     client = stack.enter_context(Client("control", *address))
     roles = list(roles)
     for role in roles:
-        swarm.add_role(role, address)
+        n_environments = 2 * config.envs if role.name == ENVIRONMENT else 0  # for training and for evaluations
+        swarm.add_role(role, address, config.start_timeout * (1 + n_environments))
     supervision = Supervision(list(swarm.components))
     if config.link != "inprocess":
         models = [role.name for role in roles if role.is_expendable]
@@ -87,6 +92,8 @@ class Experiment:
     ) -> None:
         if config.components:
             raise SettingsError("components: only Swarm(config_file) runs scripts; the main job has its own components")
+        if join is None and config.link != "inprocess":
+            check_may_start_processes()
         self.config = config
         self.report = report or Report()
         self.resume = resume
@@ -128,13 +135,15 @@ class Experiment:
             return self.history
         with ExitStack() as stack:
             self._open_directory(stack)
-            stack.callback(self.report.close)
+            stack.push(_surviving(lambda *_: self.report.close()))
             self._began = time.monotonic() - self.history.wall_seconds
             stack.callback(self._update_wall_seconds)
             if len(self.history) >= self.config.rounds:
                 self.report.noted(f"{len(self.history)} rounds are done already, and rounds is {self.config.rounds}")
                 return self.history
-            roles, control = self._roles_and_control(stack)
+            swarm = ExitStack()
+            stack.push(_surviving(swarm.__exit__))
+            roles, control = self._roles_and_control(swarm)
             self.report.began(self.history, self.config.rounds)
             with deferred_interrupts() as was_interrupted:
                 started = {} if self._swarm is None else self._swarm.components
@@ -146,7 +155,7 @@ class Experiment:
                     self._save_unfinished_round(control, roles)
                     if was_interrupted():
                         raise KeyboardInterrupt from None
-                except SwarmError as error:
+                except (SwarmError, OSError) as error:
                     if isinstance(error, ComponentFailed):
                         self._record_failure(error, None)
                     if control.supervision.failure is not None or not isinstance(error, ComponentFailed):
@@ -186,7 +195,7 @@ class Experiment:
         if self.resume:
             self._restore(directory)
         self.history.directory = directory.path
-        stack.callback(lambda: directory.close(self.history, _write_pictures))
+        stack.push(_surviving(lambda *_: directory.close(self.history, _write_pictures)))
 
     def _restore(self, directory: RunDirectory) -> None:
         newest = directory.checkpoints.read_newest(
@@ -224,14 +233,16 @@ class Experiment:
         self._open_request = control.open_request
         try:
             # if the environment does not pause, its last saved state is used, as if its process had died
-            is_paused = control.supervision.failure is None and control.pause(PAUSE_SECONDS)
-            states = control.states(STATES_SECONDS)
+            is_paused, states = False, {}
+            with suppress(OSError):  # the temporary directory is full; what is saved in it can still be read
+                is_paused = control.supervision.failure is None and control.pause(PAUSE_SECONDS)
+                states = control.states(STATES_SECONDS)
             for role in roles:
                 if role.name not in states or (role.name == ENVIRONMENT and not is_paused):
                     states[role.name] = role.last_saved_state(control.client.address)
             self._write_checkpoint(self._directory, states, complete=False)
-        except SwarmError as error:
-            self.report.noted(f"no checkpoint of the unfinished round could be written: {error}")
+        except (SwarmError, OSError) as error:
+            self.report.noted(f"no checkpoint of the unfinished round could be written: {explain(error)}")
 
     def _record_failure(self, failure: ComponentFailed, remedy: str | None) -> None:
         self.history.failures.append(
@@ -303,6 +314,21 @@ class Experiment:
             diversity=evolution.diversity,
             evolution=evolution.counts(),
         )
+
+
+def _surviving(close: Callable[..., object]) -> Callable[..., None]:
+    """Return `close` for the end of a run, which it does not decide: its failure is a line on stderr."""
+
+    def close_or_report(*failure: Any) -> None:
+        try:
+            close(*failure)
+        except Exception as error:
+            if shortage(error) and any(failure):
+                return  # that is why the run failed
+            name = "" if isinstance(error, SwarmError) else f"{type(error).__name__}: "
+            show(f"swarmsim: after the run: {name}{explain(error)}", sys.stderr)
+
+    return close_or_report
 
 
 def _write_pictures(history: History, folder: Path) -> None:

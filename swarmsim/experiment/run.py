@@ -8,12 +8,12 @@ from swarmsim.config import Config, layered_config, resumed_config
 from swarmsim.errors import SettingsError
 from swarmsim.experiment.experiment import Experiment
 from swarmsim.results.history import History
-from swarmsim.views.report import Report, Reports
+from swarmsim.views.report import Decorations, Report, Reports
 
 
 def experiment(config: Config, report: Report, *, resume: bool = False) -> Experiment:
     """Return an Experiment with `report` and the views in the settings; raises SettingsError if any cannot be used."""
-    return Experiment(config, Reports([report, *_views(config)]), resume=resume)
+    return Experiment(config, Reports([report, Decorations(list(_views(config)))]), resume=resume)
 
 
 def _views(config: Config) -> Iterator[Report]:

@@ -54,9 +54,13 @@ class Supervisor(Supervision):
         was_restarted = False
         while self._failed:
             component = self._failed.popleft()
-            if component.process_id is not None:
-                self.client.remove_member(component.process_id)
             assert component.failure is not None
+            try:
+                if component.process_id is not None:
+                    self.client.remove_member(component.process_id)
+            except OSError:  # the machine lacks what the component lacked
+                self.failure = component.failure
+                raise component.failure from None
             was_restarted |= self._restart_or_drop(component.name, component.failure)
         return was_restarted
 

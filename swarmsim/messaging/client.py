@@ -12,7 +12,7 @@ from swarmsim.errors import LinkClosed, MessageError, SwarmError, WaitTimeout
 from swarmsim.messaging.handlers import EventHandler, Handler, Trigger, as_tuple, function_name, select_objects
 from swarmsim.messaging.links import connect
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, MessageType, validate
-from swarmsim.messaging.process_context import PROCESS
+from swarmsim.messaging.process_context import PROCESS, running_time
 from swarmsim.messaging.rooms import COMMAND_ROOM, Member, Rooms
 from swarmsim.messaging.sockets.wire import Wire
 
@@ -121,9 +121,9 @@ class Client:
         Raises:
             WaitTimeout: components are still missing after `timeout` seconds.
         """
-        deadline = time.monotonic() + timeout
+        deadline = running_time() + timeout
         while len(present := self.components_in(room, but_not_in=but_not_in)) < number:
-            if not self._defer_next(deadline - time.monotonic()):
+            if not self._defer_next(deadline - running_time()):
                 raise WaitTimeout(
                     f"{self.name!r} waited {timeout:g} s for {number} component(s) in room {room!r}; "
                     f"present: {', '.join(present) or 'none'}"

@@ -10,6 +10,7 @@ from typing import Never
 from tqdm import tqdm
 
 from swarmsim.components.results import ComponentSnapshot, EvolutionResult
+from swarmsim.console import are_one, show
 from swarmsim.names import format_count
 from swarmsim.results.history import History, Round
 from swarmsim.views.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, ComponentStatus, Report, Result
@@ -26,7 +27,7 @@ class TerminalReport(Report):
     """
 
     def __init__(self, bars: bool = True, verbose: bool = False) -> None:
-        self._bars = bars and sys.stderr.isatty()
+        self._bars = bars and sys.stderr is not None and sys.stderr.isatty()
         tqdm.monitor_interval = 0  # no thread in a process that forks
         tqdm.set_lock(threading.RLock())
         self._rounds: tqdm[Never] | None = None
@@ -119,14 +120,14 @@ class TerminalReport(Report):
     @staticmethod
     def _print(text: str) -> None:
         with tqdm.external_write_mode(file=sys.stdout):
-            print(text, end="", flush=True)
+            show(text, sys.stdout, end="")
 
     def _print_remark(self, text: str) -> None:
-        """Print a remark on stderr; in a terminal it does not share the line of the round."""
-        if self._line and not self._bars and sys.stdout.isatty():
-            self._print("\n")
+        """Print a remark on stderr; it does not share the line of the round, if both go to the same place."""
+        if self._line and not self._bars and are_one(sys.stdout, sys.stderr):
+            self._end_line()
         with tqdm.external_write_mode(file=sys.stderr):
-            print(text, file=sys.stderr, flush=True)
+            show(text, sys.stderr)
 
 
 class ComponentTable:

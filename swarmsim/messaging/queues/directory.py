@@ -13,14 +13,13 @@ import mmap
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from swarmsim.errors import AddressError, StopRequested, StorageError, WaitTimeout
 from swarmsim.messaging.endpoint import Address, format_address
-from swarmsim.messaging.process_context import PROCESS
+from swarmsim.messaging.process_context import PROCESS, running_time
 from swarmsim.messaging.rooms import Rooms, decode_rooms, encode_rooms
 
 _REMOVED = "removed-"
@@ -266,13 +265,13 @@ class SharedRooms:
 
 def _lock_with_retry(lock: BinaryIO) -> None:
     """Lock a file that others hold only briefly; the time limit covers a member that is suspended while it holds it."""
-    deadline = time.monotonic() + LOCK_SECONDS
+    deadline = running_time() + LOCK_SECONDS
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            if time.monotonic() > deadline:
+            if running_time() > deadline:
                 raise WaitTimeout(f"waited {LOCK_SECONDS:g} s for the member that holds {lock.name}") from None
             with contextlib.suppress(WaitTimeout):
                 PROCESS.wait(LOCK_RETRY_SECONDS, "the lock")

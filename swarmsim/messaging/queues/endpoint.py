@@ -32,7 +32,7 @@ from swarmsim.errors import AddressError, LinkClosed, MessageError, WaitTimeout
 from swarmsim.messaging.codec import encode
 from swarmsim.messaging.endpoint import Address, HostEndpoint, RejectionLog, Wakeup, decode_valid, format_address
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
-from swarmsim.messaging.process_context import PROCESS, poll_with_spin
+from swarmsim.messaging.process_context import PROCESS, poll_with_spin, running_time, sleep_of
 from swarmsim.messaging.queues.directory import SharedRooms, directory_of, storage
 from swarmsim.messaging.queues.flow_control import (
     COUNTED_ROOMS,
@@ -222,9 +222,9 @@ class QueuesEndpoint(HostEndpoint):
 
         Incoming messages are read and acknowledged meanwhile, since their sender may be the receiver.
         """
-        deadline, pause = time.monotonic() + SEND_TIMEOUT, MIN_PAUSE
+        deadline, pause = running_time() + SEND_TIMEOUT, MIN_PAUSE
         while not until():
-            left = deadline - time.monotonic()
+            left = deadline - running_time()
             if left <= 0:
                 name = table.members[receiver].name
                 raise WaitTimeout(f"{self._name!r} waited {SEND_TIMEOUT:g} s to send to {name!r}: its queue is full")
@@ -236,7 +236,7 @@ class QueuesEndpoint(HostEndpoint):
             for source, events in ((queue, wakes), (self._alive, 0), (self._inbox, select.POLLIN)):
                 poll.register(source, events)
             poll.register(PROCESS.fileno(), select.POLLIN)
-            ready = dict(poll.poll(left * 1000 if wakes else 0))
+            ready = dict(poll.poll(1000 * sleep_of(left) if wakes else 0))
             if ready.pop(queue, 0) & select.POLLERR:
                 raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
             self._handle_events(ready.items())
@@ -286,14 +286,14 @@ class QueuesEndpoint(HostEndpoint):
 
     def receive(self, timeout: float) -> Message:
         self._burst = 0
-        deadline = time.monotonic() + timeout
+        deadline = running_time() + timeout
         if self._arrivals.line and not self.closed:
             self._handle_events(self._poll.poll(0))  # so that other senders join the line
         while not self.closed:
             message = self._pop_message()
             if message is not None:
                 return message
-            left = deadline - time.monotonic()
+            left = deadline - running_time()
             if left <= 0:
                 raise WaitTimeout(f"{self._name!r} waited {timeout:g} s for a message and none came")
             self._wait_for_input(left)

@@ -4,12 +4,12 @@ import contextlib
 import errno
 import select
 import socket
-import time
 from collections import deque
 from collections.abc import Iterator
 
 from swarmsim.errors import AddressError
 from swarmsim.messaging.endpoint import Address, format_address
+from swarmsim.messaging.process_context import running_time
 from swarmsim.messaging.sockets.heartbeat import limit_unacknowledged, probe_peer, silence_seconds
 from swarmsim.messaging.sockets.wire import FrameDecoder, Wire
 
@@ -75,7 +75,7 @@ class Connection:
 
     Attributes:
         number, host: the server's number for it, and the peer's IP address.
-        connected_at: as `time.monotonic`.
+        connected_at: as `running_time`.
         member_id: the id of the member that has registered on it; None before.
         is_plain: whether the peer has not announced this package's extensions.
         server_nonce, client_nonce: of the server's challenge and the client's response; empty before.
@@ -93,7 +93,7 @@ class Connection:
         self.number = number
         self.link = link
         self.host = host
-        self.connected_at = time.monotonic()
+        self.connected_at = running_time()
         self.member_id: str | None = None
         self.name = "a stranger"  # sent on the wire
         self.is_plain = True

@@ -11,14 +11,13 @@ import os
 import secrets
 import select
 import threading
-import time
 from collections import deque
 from itertools import count
 
 from swarmsim.errors import AddressError, LinkClosed, MessageError, SwarmError, WaitTimeout
 from swarmsim.messaging.endpoint import Address, Endpoint, RejectionLog, Wakeup, format_address
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, validate
-from swarmsim.messaging.process_context import PROCESS, poll_with_spin
+from swarmsim.messaging.process_context import PROCESS, poll_with_spin, running_time, sleep_of
 from swarmsim.messaging.rooms import CHANGES_ROOMS, COMMAND_ROOM, Rooms, apply_command, decode_rooms, receivers
 from swarmsim.messaging.sockets import handshake
 from swarmsim.messaging.sockets.connection import is_writable
@@ -173,7 +172,7 @@ class SocketsEndpoint(Endpoint):
             try:
                 rest = rest[self._link.socket.send(rest) :]
             except BlockingIOError:
-                deadline = deadline or time.monotonic() + SEND_TIMEOUT
+                deadline = deadline or running_time() + SEND_TIMEOUT
                 try:
                     self._wait_until_writable(deadline)
                 except WaitTimeout:
@@ -187,7 +186,7 @@ class SocketsEndpoint(Endpoint):
 
     def _wait_until_writable(self, deadline: float) -> None:
         """Wait until the server reads more; read meanwhile, since it may be waiting for that."""
-        left = deadline - time.monotonic()
+        left = deadline - running_time()
         if left <= 0:
             raise WaitTimeout(
                 f"{self._name!r} waited {SEND_TIMEOUT:g} s for the server at {format_address(self._address)} to read"
@@ -196,7 +195,7 @@ class SocketsEndpoint(Endpoint):
         read_event = select.POLLIN if self._link.unread_bytes < BACKLOG_BYTES else 0
         poll.register(self._link, select.POLLOUT | read_event)
         poll.register(PROCESS.fileno(), select.POLLIN)
-        for source, events in poll.poll(left * 1000):
+        for source, events in poll.poll(1000 * sleep_of(left)):
             if source != self._link.fileno():
                 PROCESS.handle_events()
             elif events & ~select.POLLOUT:
@@ -215,12 +214,12 @@ class SocketsEndpoint(Endpoint):
     # --- receiving
 
     def receive(self, timeout: float) -> Message:
-        deadline = time.monotonic() + timeout
+        deadline = running_time() + timeout
         while not self.closed:
             if self._arrivals:
                 return self._arrivals.popleft()
             self._link.unread_bytes = 0
-            left = deadline - time.monotonic()
+            left = deadline - running_time()
             if left <= 0:
                 raise WaitTimeout(f"{self._name!r} waited {timeout:g} s for a message and none came")
             self._wait(left)
@@ -296,13 +295,13 @@ class SocketsEndpoint(Endpoint):
 
     def _await_link_message(self, kinds: set[str], seconds: float, awaited: str) -> Message:
         """Return the server's next link message of one of `kinds`; other messages stay queued for `receive`."""
-        deadline = time.monotonic() + seconds
+        deadline = running_time() + seconds
         while True:
             while self._link_messages:
                 message = self._link_messages.popleft()
                 if message["LINK"] in kinds:
                     return message
-            left = deadline - time.monotonic()
+            left = deadline - running_time()
             if left <= 0:
                 server = format_address(self._address)
                 raise WaitTimeout(f"{self._name!r} waited {seconds:g} s for the server at {server} to {awaited}")

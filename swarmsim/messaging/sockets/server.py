@@ -11,13 +11,12 @@ import resource
 import select
 import socket
 import threading
-import time
 from itertools import count
 
 from swarmsim.errors import MessageError, StopRequested, WaitTimeout
 from swarmsim.messaging.endpoint import Address, RejectionLog, format_address, logger
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
-from swarmsim.messaging.process_context import PROCESS, poll_with_spin
+from swarmsim.messaging.process_context import PROCESS, poll_with_spin, running_time
 from swarmsim.messaging.rooms import COMMAND_ROOM
 from swarmsim.messaging.sockets import handshake
 from swarmsim.messaging.sockets.connection import Connection, listen
@@ -117,7 +116,7 @@ class SocketServer:
         if handles_process_events:
             self._poll.register(PROCESS.fileno(), _READ)
         listener = self._listener.fileno()
-        next_check, checked_at = 0.0, time.monotonic()
+        next_check, checked_at = 0.0, running_time()
         while not self._closed:
             for descriptor, events in poll_with_spin(self._poll, CHECK_SECONDS):
                 connection = self._connections.get(descriptor)
@@ -127,10 +126,10 @@ class SocketServer:
                     self._accept()
                 elif handles_process_events and descriptor == PROCESS.fileno():
                     PROCESS.handle_events()
-            now = time.monotonic()
+            now = running_time()
             if now > next_check:
                 self._drop_late_registrations()
-                self._drop_silent_members(min(now - checked_at, 2 * CHECK_SECONDS))
+                self._drop_silent_members(now - checked_at)
                 next_check, checked_at = now + CHECK_SECONDS, now
 
     # --- connections
@@ -161,7 +160,7 @@ class SocketServer:
             self._drop(oldest, "too many others connected after it without registering")
 
     def _drop_late_registrations(self) -> None:
-        deadline = time.monotonic() - REGISTER_SECONDS
+        deadline = running_time() - REGISTER_SECONDS
         if len(self._connections) > len(self._members):
             for connection in self._unregistered():
                 if connection.connected_at < deadline:

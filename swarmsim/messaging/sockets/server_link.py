@@ -4,10 +4,10 @@ import contextlib
 import errno
 import math
 import socket
-import time
 from collections.abc import Iterator
 
 from swarmsim.messaging.endpoint import Address, RejectionLog
+from swarmsim.messaging.process_context import running_time
 from swarmsim.messaging.sockets.connection import acknowledge_now, connect_to_server
 from swarmsim.messaging.sockets.heartbeat import SILENCE_VARIABLE
 from swarmsim.messaging.sockets.wire import FrameDecoder, FrameError, Wire
@@ -90,9 +90,9 @@ class ServerLink:
 
     def linger(self) -> None:
         """Give the server time to read the last messages, since closing at once would discard them."""
-        deadline = time.monotonic() + LINGER_SECONDS
+        deadline = running_time() + LINGER_SECONDS
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
             self.socket.settimeout(LINGER_SECONDS)
-            while self.socket.recv(READ_BYTES) and time.monotonic() < deadline:
+            while self.socket.recv(READ_BYTES) and running_time() < deadline:
                 pass
