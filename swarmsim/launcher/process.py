@@ -149,8 +149,8 @@ def format_exit(exit_code: int) -> str:
     """Return how a process ended, in words."""
     if exit_code == UNGUARDED_STATUS:
         return (
-            "imported a program that starts a swarm: with start_method spawn a program must do so "
-            'under `if __name__ == "__main__":`, and its process ended'
+            "started a swarm while it imported its program: with start_method spawn, a program must start one "
+            'under `if __name__ == "__main__":`; it ended'
         )
     if exit_code == UNKNOWN_STATUS:
         return "ended with a status that is not known"
