@@ -13,7 +13,7 @@ import pytest
 from swarmsim import Client, ComponentFailed, LinkClosed, Swarm
 from swarmsim.messaging.links import serve_any, serving_on
 from swarmsim.messaging.process_context import PROCESS
-from tests.conftest import environ
+from tests.conftest import environ, long_after
 
 SERVER = "from swarmsim import Server; Server('tests', 12).start()"
 # A component with a helper process, made in one of several ways, that outlives it for as long as it may.
@@ -43,6 +43,7 @@ client.add_eventHandler(handle, CUSTOM, trigger=Trigger(CUSTOM, "hall"))
 client.listen()
 Path(sys.argv[0]).with_name("left").touch()
 """
+HELPED = [("by_multiprocessing", None), ("by_fork", None), ("by_popen", None), ("by_fork", sys.executable)]
 ASK = {"TYPE": "DATA/CUSTOM", "TO_ROOM": "hall"}
 
 
@@ -55,8 +56,7 @@ def swarm_with(part: str, folder: Path, **wanted) -> Swarm:
     return swarm
 
 
-@pytest.mark.parametrize("how", ["by_multiprocessing", "by_fork", "by_popen"])
-@pytest.mark.parametrize("python", [None, sys.executable])
+@pytest.mark.parametrize(("how", "python"), long_after(4, [*HELPED, ("by_multiprocessing", sys.executable)]))
 def test_a_component_that_is_killed_is_noticed_though_its_helpers_live(tmp_path, how, python):
     with swarm_with(PART.replace("HOW()", f"{how}()"), tmp_path, python_cmd=python) as swarm:
         swarm.start()

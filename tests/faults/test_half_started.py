@@ -14,10 +14,11 @@ import pytest
 import swarmsim
 from swarmsim import ComponentFailed, SettingsError, Swarm
 from swarmsim.launcher import process as process_module
-from tests.conftest import child_processes, environ
+from tests.conftest import child_processes, environ, long_after
 
 SMALL = {"rounds": 1, "population": 2, "episodes": 1, "out": None}
 LINKS = "queues", "sockets"
+REFUSED = (1, errno.EAGAIN), (3, errno.ENOMEM)  # the number of the fork, and why
 
 
 def score_of_run(seed: int) -> float:
@@ -43,9 +44,7 @@ def test_a_worker_that_is_not_daemonic_can_run_a_swarm():
         assert pool.submit(score_of_run, 1).result(60) == score_of_run(1)
 
 
-@pytest.mark.parametrize("error", [errno.EAGAIN, errno.ENOMEM])
-@pytest.mark.parametrize("link", LINKS)
-@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize(("link", "number", "error"), [(link, n, e) for link in LINKS for n, e in REFUSED])
 def test_a_refused_fork_is_the_reason_and_leaves_nothing(monkeypatch, link, number, error):
     fork, n_forks = os.fork, iter(range(1, 100))
 
@@ -87,7 +86,7 @@ def test_too_few_descriptors_are_named_with_their_limit(tmp_path):
     assert "a process may have 40 (ulimit -n)" in line
 
 
-@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("link", long_after(1, LINKS))
 def test_a_spawning_program_without_a_guard_is_told_to_have_one(tmp_path, link):
     program = tmp_path / "program.py"
     program.write_text(f"import swarmsim\nswarmsim.run(**{SMALL}, start_method='spawn', link={link!r})\n")
