@@ -1,7 +1,8 @@
-"""Names of components: how to sort, group, count and shorten them."""
+"""Names of components and numbers in text: how to sort, group, count and shorten them."""
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 _NUMBERED = re.compile(r"(.*?)(\d+)(?:-(\d+))?", re.DOTALL)
 
@@ -43,3 +44,8 @@ def shorten(name: str, max_length: int) -> str:
 def _models_in(process: str) -> Iterable[object]:
     match = _NUMBERED.fullmatch(process)
     return [process] if match is None else range(int(match[2]), int(match[3] or match[2]) + 1)
+
+
+def exact(value: Any, bits: int) -> Any:
+    """Return `value`, as text if it is a whole number, such as a seed, that a reader of so many bits would not keep."""
+    return str(value) if isinstance(value, int) and value.bit_length() > bits else value

@@ -58,7 +58,7 @@ class WatchedProcess:
         )
         self._process: BaseProcess | None = None
         self._ours = ExitStack()
-        PROCESS.release_after_fork(self, self._ours.close)
+        PROCESS.release_after_fork(self, self._forget_after_fork)
         try:
             self._start(main, f"swarmsim-{name}", context)
         except BaseException:
@@ -120,7 +120,7 @@ class WatchedProcess:
         process = self._started
         process.join()
         if process.exitcode is None:  # SIGCHLD is ignored, or another part of this program took it
-            process._popen.returncode = UNKNOWN_STATUS  # type: ignore[attr-defined]  # noqa: SLF001
+            _give_up(process)
         return process.exitcode or 0
 
     def close(self) -> None:
@@ -131,9 +131,21 @@ class WatchedProcess:
             self._started.close()
         self._release()
 
+    def _forget_after_fork(self) -> None:
+        """Leave it to its parent in a process that was forked from there: it is no child of that one."""
+        self._ours.close()
+        if self._process is not None:
+            _give_up(self._process)
+            self._process.close()
+
     def _release(self) -> None:
         PROCESS.forget_resource(self)
         self._ours.close()
+
+
+def _give_up(process: BaseProcess) -> None:
+    """Have multiprocessing no longer wait for a process whose status this one cannot get."""
+    process._popen.returncode = UNKNOWN_STATUS  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def _end_of(process: BaseProcess) -> int:
@@ -149,8 +161,8 @@ def format_exit(exit_code: int) -> str:
     """Return how a process ended, in words."""
     if exit_code == UNGUARDED_STATUS:
         return (
-            "imported a program that starts a swarm: with start_method spawn a program must do so "
-            'under `if __name__ == "__main__":`, and its process ended'
+            "started a swarm while it imported its program: with start_method spawn, a program must start one "
+            'under `if __name__ == "__main__":`; it ended'
         )
     if exit_code == UNKNOWN_STATUS:
         return "ended with a status that is not known"

@@ -174,9 +174,9 @@ class Swarm:
         """Stop all when this program ends, but not when a process ends that was forked from it."""
         if not self._started:
             atexit.register(self.stop)
-            PROCESS.release_after_fork(self, self._disown)
+            PROCESS.release_after_fork(self, self._forget_components)
 
-    def _disown(self) -> None:
+    def _forget_components(self) -> None:
         atexit.unregister(self.stop)
         self._started, self._hub, self._served = [], None, None
 

@@ -27,7 +27,7 @@ from swarmsim.launcher.process import StartMethod
 from swarmsim.messaging.process_context import PROCESS, running_time
 from swarmsim.messaging.rooms import RESERVED_ROOMS
 from swarmsim.messaging.sockets.connection import listen
-from swarmsim.names import describe_group, kind_of
+from swarmsim.names import describe_group, exact, kind_of
 from swarmsim.results.history import History, Round
 from swarmsim.views.page import PAUSE, RESUME, STOP, serve_page
 from swarmsim.views.report import ComponentStatus, Report, Result
@@ -35,7 +35,7 @@ from swarmsim.views.report import ComponentStatus, Report, Result
 LOOPBACK = "127.0.0.1"
 SNAPSHOT_SECONDS, WRITE_SECONDS, RATE_SECONDS, STOP_SECONDS = 1.0, 0.25, 0.5, 3.0
 MOST_NOTES = 50
-MAX_EXACT = 1 << 53
+JAVASCRIPT_BITS = 53
 
 Route = tuple[str, str, str]  # room, sender, receiver
 
@@ -64,7 +64,7 @@ class LiveReport(Report):
 
     def began(self, history: History, n_rounds: int) -> None:
         directory = None if history.directory is None else str(history.directory)
-        settings = {name: _exact(value) for name, value in history.settings.items()}
+        settings = {name: exact(value, JAVASCRIPT_BITS) for name, value in history.settings.items()}
         self._state |= {"settings": settings, "n_rounds": n_rounds, "directory": directory}
         self._state["rounds"] = [encode_round(record) for record in history]
         self._folder = Path(tempfile.mkdtemp(prefix="swarmsim-live-"))
@@ -234,11 +234,6 @@ class Traffic:
 
 def _row(room: str, sender: str, receiver: str, number: int, rate: float) -> dict[str, Any]:
     return {"room": room, "from": sender, "to": receiver, "number": number, "rate": rate}
-
-
-def _exact(value: Any) -> Any:
-    """Return a setting as a page can show it: JavaScript rounds larger whole numbers, such as seeds of 128 bits."""
-    return str(value) if isinstance(value, int) and abs(value) >= MAX_EXACT else value
 
 
 def encode_round(record: Round) -> dict[str, Any]:
