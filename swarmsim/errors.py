@@ -1,5 +1,6 @@
 """All errors that swarmsim raises, and the sentence for an unknown name."""
 
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -10,6 +11,18 @@ class SwarmError(Exception):
 
 class SettingsError(SwarmError):
     """A flag, a setting, a file or an environment cannot be used."""
+
+
+class BadValue(SwarmError):
+    """An environment returned a value that cannot be used.
+
+    Attributes:
+        can_be_dropped: whether it is a number that is not finite, so that dropping its episode is enough.
+    """
+
+    def __init__(self, message: str, *, can_be_dropped: bool = False) -> None:
+        super().__init__(message)
+        self.can_be_dropped = can_be_dropped
 
 
 class MessageError(SwarmError):
@@ -50,6 +63,11 @@ class ComponentFailed(SwarmError):
         self.traceback_text = traceback_text
         if traceback_text:
             self.add_note(f"In component {component!r}:\n{traceback_text}")
+
+
+def format_traceback(error: BaseException) -> str:
+    """Return the traceback of what a component raised; "" if its message alone says what its user has to change."""
+    return "" if isinstance(error, SettingsError | BadValue) else "".join(traceback.format_exception(error))
 
 
 def unknown(kind: str, name: object, allowed: Iterable[str], *, show: int = 12) -> str:

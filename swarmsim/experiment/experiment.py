@@ -15,7 +15,7 @@ from swarmsim.components.results import EvolutionResult, JobResult
 from swarmsim.components.role import Role
 from swarmsim.components.supervision import Supervision
 from swarmsim.config import Config
-from swarmsim.envs.make import EnvSource, Shape, reward_threshold, shape_of
+from swarmsim.envs.make import EnvSource, properties_of
 from swarmsim.errors import ComponentFailed, SettingsError, SwarmError
 from swarmsim.experiment.monitor import Monitor
 from swarmsim.launcher.interrupts import deferred_interrupts
@@ -92,7 +92,7 @@ class Experiment:
         self.resume = resume
         self.join = join
         add_module_path(config.modules, (config.env, config.aggregation))
-        self.shape: Shape = shape_of(EnvSource.of(config))
+        self.shape, reward_threshold = properties_of(EnvSource.of(config))
         load_rule(config.aggregation)  # refuses an unknown rule before anything starts
         self.workers = n_workers(config)
         self.history = History(
@@ -103,7 +103,7 @@ class Experiment:
                 "workers": self.workers,
                 "link": config.link,
                 "preset": config.preset,
-                "reward_threshold": reward_threshold(EnvSource.of(config)),
+                "reward_threshold": reward_threshold,
             }
         )
         self.checkpoint: Path | None = None

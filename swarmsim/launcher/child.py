@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import time
-import traceback
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from multiprocessing.context import ForkContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Literal
 
-from swarmsim.errors import ComponentFailed, WaitTimeout
+from swarmsim.errors import ComponentFailed, WaitTimeout, format_traceback
 from swarmsim.launcher.child_main import Script, run_component, run_external_script
 from swarmsim.messaging.links import served_link
 from swarmsim.messaging.process_context import PROCESS
@@ -100,7 +99,7 @@ class LocalChild(Child):
         except (ComponentFailed, KeyboardInterrupt):
             raise
         except BaseException as error:
-            raise self.fail(type(error).__name__, str(error), traceback.format_exc()) from error
+            raise self.fail(type(error).__name__, str(error), format_traceback(error)) from error
         finally:
             closers = PROCESS.closers()
             self._closers = {key: closers[key] for key in closers.keys() - before.keys()}

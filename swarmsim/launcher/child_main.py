@@ -10,7 +10,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -19,7 +18,7 @@ from typing import Any, cast
 
 from threadpoolctl import threadpool_limits
 
-from swarmsim.errors import StopRequested
+from swarmsim.errors import StopRequested, format_traceback
 from swarmsim.messaging.links import Link, serve_on
 from swarmsim.messaging.process_context import PROCESS
 
@@ -99,7 +98,7 @@ def run_component(
             event="failed",
             error_type=type(error).__name__,
             message=str(error)[:LONGEST_MESSAGE],
-            traceback_text="".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:],
+            traceback_text=format_traceback(error)[-LONGEST_TRACEBACK:],
         )
         sys.stdout.flush()
         os._exit(1)

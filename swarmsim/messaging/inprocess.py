@@ -5,12 +5,11 @@ any more fails at once.
 """
 
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
 
-from swarmsim.errors import AddressError, ComponentFailed, LinkClosed, Stalled, WaitTimeout
+from swarmsim.errors import AddressError, ComponentFailed, LinkClosed, Stalled, WaitTimeout, format_traceback
 from swarmsim.messaging.endpoint import Address, HostEndpoint, RejectionLog, decode_valid, format_address
 from swarmsim.messaging.message import Message
 from swarmsim.messaging.rooms import Rooms
@@ -114,7 +113,7 @@ class InprocessEndpoint(HostEndpoint):
         except (ComponentFailed, KeyboardInterrupt):
             raise
         except BaseException as error:
-            raise ComponentFailed(self._name, type(error).__name__, str(error), traceback.format_exc()) from error
+            raise ComponentFailed(self._name, type(error).__name__, str(error), format_traceback(error)) from error
 
     def listen(self, handle: Callable[[Message], None]) -> None:
         """Call `handle` for each message from now on, and return at once: other components run in this process too."""

@@ -28,6 +28,7 @@ class ProcessContext:
         self._resources: dict[Hashable, Callable[[], None]] = {}
         self._closers: dict[Hashable, Callable[[], None]] = {}
         self._on_ready: Callable[[], None] | None = None
+        self.is_component = False  # whether a launcher made this process for a component
 
     def fileno(self) -> int:
         """Return a descriptor that is readable while an event is pending."""
@@ -82,6 +83,7 @@ class ProcessContext:
         self._resources, self._closers = {}, {}
         self._selector = selectors.DefaultSelector()
         self._on_ready = on_ready
+        self.is_component = True
 
     def report_ready(self) -> None:
         """Tell the launcher that this process waits for messages; only the first call does."""
