@@ -16,6 +16,18 @@ class SettingsError(SwarmError):
     """A flag, a setting, a file or an environment cannot be used."""
 
 
+class BadValue(SwarmError):
+    """An environment returned a value that cannot be used.
+
+    Attributes:
+        can_be_dropped: whether it is a number that is not finite, so that dropping its episode is enough.
+    """
+
+    def __init__(self, message: str, *, can_be_dropped: bool = False) -> None:
+        super().__init__(message)
+        self.can_be_dropped = can_be_dropped
+
+
 class MessageError(SwarmError):
     """A message cannot be sent or read."""
 
@@ -72,7 +84,8 @@ def shortage(error: BaseException | None) -> str:
 
 def format_traceback(error: BaseException) -> str:
     """Return the traceback of what a component raised; "" if its message alone says what its user has to change."""
-    return "" if shortage(error) else "".join(traceback.format_exception(error))
+    is_plain = isinstance(error, SettingsError | BadValue) or shortage(error)
+    return "" if is_plain else "".join(traceback.format_exception(error))
 
 
 def explain(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import pairwise
 
 from swarmsim.components.aggregation import Aggregation
-from swarmsim.components.environment import Environment
+from swarmsim.components.environment import Environment, replacement_state
 from swarmsim.components.evolution import Evolution
 from swarmsim.components.membership import SET, MemberKind
 from swarmsim.components.model import Models
@@ -124,6 +124,8 @@ def _environment(config: Config, _: Shape) -> Role:
             aggregations=AGGREGATIONS,
             control_room=CONTROL,
             normalize_observations=config.normalize_observations,
+            eval_env=config.eval_env,
+            on_bad_value=config.on_bad_value,
         ),
         listens=(
             On(ACTION, Environment.act),
@@ -131,6 +133,7 @@ def _environment(config: Config, _: Shape) -> Role:
             On(CONTROL, Environment.pause),
             On(COMMAND_ROOM, Environment.handle_join, type=_COMMAND.JOINROOM),
         ),
+        replacement_state=replacement_state,
     )
 
 

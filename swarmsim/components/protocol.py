@@ -244,8 +244,10 @@ def transition_fields(transition: Transition) -> Fields:
     if transition.final_observations is not None and transition.truncated.any():
         shown["TRUNCATED"] = transition.truncated
         shown["FINAL_OBSERVATION"] = transition.final_observations
+    if len(transition.rewards) > 1 or not transition.active[0]:
+        shown["ACTED"] = transition.active
     if len(transition.rewards) > 1:
-        return shown | {"ACTED": transition.active}
+        return shown
     return {key: value[0].tolist() if value.ndim == 1 else value[0] for key, value in shown.items()}
 
 

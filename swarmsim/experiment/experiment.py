@@ -17,7 +17,7 @@ from swarmsim.components.role import Role
 from swarmsim.components.supervision import Supervision
 from swarmsim.config import Config
 from swarmsim.console import show
-from swarmsim.envs.make import EnvSource, Shape, reward_threshold, shape_of
+from swarmsim.envs.make import EnvSource, properties_of
 from swarmsim.errors import ComponentFailed, SettingsError, SwarmError, explain, shortage
 from swarmsim.experiment.monitor import Monitor
 from swarmsim.launcher.interrupts import deferred_interrupts
@@ -99,7 +99,7 @@ class Experiment:
         self.resume = resume
         self.join = join
         add_module_path(config.modules, (config.env, config.aggregation))
-        self.shape: Shape = shape_of(EnvSource.of(config))
+        self.shape, reward_threshold = properties_of(EnvSource.of(config))
         load_rule(config.aggregation)  # refuses an unknown rule before anything starts
         self.workers = n_workers(config)
         self.history = History(
@@ -110,7 +110,7 @@ class Experiment:
                 "workers": self.workers,
                 "link": config.link,
                 "preset": config.preset,
-                "reward_threshold": reward_threshold(EnvSource.of(config)),
+                "reward_threshold": reward_threshold,
             }
         )
         self.checkpoint: Path | None = None

@@ -53,6 +53,13 @@ class Rollout:
         self.active[self.length] = transition.active
         self.length += 1
 
+    def end_before(self, dropped: NDArray[np.bool_], discounted: Floats) -> None:
+        """End episodes of the `dropped` (N,) environments at the last step, before states of `discounted` values."""
+        last = self.length - 1
+        if last >= 0 and (now := dropped & ~self.dones[last]).any():
+            self.bootstraps[last] = self.bootstraps.get(last, np.float32(0)) + discounted * now
+            self.dones[last] |= now
+
     def clear(self) -> None:
         self.length = 0
         self.bootstraps.clear()
@@ -117,7 +124,9 @@ class A2C(Learner):
         if transition.final_observations is not None:
             cut_off = transition.truncated & ~transition.terminated
             final_values = self.evaluate(transition.final_observations).values[:, :, 0]
-            self._rollout.bootstraps[self.rollout_length] = np.float32(self.settings.gamma) * final_values * cut_off
+            discounted = np.float32(self.settings.gamma) * final_values
+            self._rollout.bootstraps[self.rollout_length] = discounted * cut_off
+            self._rollout.end_before(cut_off & ~transition.active, discounted)
         self._rollout.add(transition)
         self.awaits_outcome = False
 

@@ -43,7 +43,8 @@ class Transition:
     terminated: NDArray[np.bool_]  # (N,), the episode ended by the task's own rule
     truncated: NDArray[np.bool_]  # (N,), the episode was cut off, so the value of its last state still counts
     final_observations: Floats | None  # (N, n_inputs), used in the rows of ended episodes; None if none was truncated
-    active: NDArray[np.bool_]  # (N,), False where an environment had no episode left to play
+    # (N,), False where an environment had no episode left to play; truncated there, the episode had ended a step before
+    active: NDArray[np.bool_]
     log_probs: NDArray[np.floating[Any]] | None = None  # (N,), of the actions under the swarm's distribution, if known
 
 

@@ -76,6 +76,8 @@ class Replay:
         new.terminated[0] = transition.terminated
         new.ends[0] = transition.terminated | transition.truncated
         new.active[0] = transition.active
+        if self._end > self._start:  # the observation after the last step is known, so it needs no final one
+            self._buffer.ends[self._end - 1] |= transition.truncated & ~transition.active
         self._end += 1
         self.n_new += 1
         if self._end - self._start > self._capacity:

@@ -6,12 +6,11 @@ any more fails at once.
 
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
 
-from swarmsim.errors import AddressError, ComponentFailed, LinkClosed, Stalled, WaitTimeout
+from swarmsim.errors import AddressError, ComponentFailed, LinkClosed, Stalled, WaitTimeout, explain, format_traceback
 from swarmsim.messaging.endpoint import Address, HostEndpoint, RejectionLog, decode_valid, format_address
 from swarmsim.messaging.message import Message
 from swarmsim.messaging.rooms import Rooms
@@ -122,7 +121,7 @@ class InprocessEndpoint(HostEndpoint):
         except (ComponentFailed, KeyboardInterrupt):
             raise
         except BaseException as error:
-            raise ComponentFailed(self._name, type(error).__name__, str(error), traceback.format_exc()) from error
+            raise ComponentFailed(self._name, type(error).__name__, explain(error), format_traceback(error)) from error
         finally:
             self._is_handling = False
 

@@ -59,6 +59,7 @@ class ProcessContext:
         self._resources: dict[Hashable, Callable[[], None]] = {}
         self._closers: dict[Hashable, Callable[[], None]] = {}
         self._on_ready: Callable[[], None] | None = None
+        self.is_component = False  # whether a launcher made this process for a component
 
     @cached_property
     def _selector(self) -> selectors.EpollSelector:  # made late: it must not take the place of a missing stderr
@@ -130,6 +131,7 @@ class ProcessContext:
     def begin_child(self, on_ready: Callable[[], None]) -> None:
         """Begin as a component: `report_ready` calls `on_ready` once."""
         self._on_ready = on_ready
+        self.is_component = True
 
     def report_ready(self) -> None:
         """Tell the launcher that this process waits for messages; only the first call does."""
