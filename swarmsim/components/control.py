@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from swarmsim.components.fields import component_order
 from swarmsim.components.membership import SET, acknowledges
 from swarmsim.components.observer import Observer
+from swarmsim.components.parts import STATE_PART, StateReader
 from swarmsim.components.protocol import (
     PING,
     SNAPSHOT,
@@ -131,15 +132,19 @@ class Control:
         return False
 
     def states(self, timeout: float | None = None) -> dict[str, Any]:
-        """Return the state of every component by its name; only of those that answer within `timeout`, if given."""
-        return self._ask_all(STATE, "STATE", timeout)
+        """Return the state of every component by its name; only of those that answer within `timeout`, if given.
+
+        Its arrays may be views of files that are already removed: they last as long as somebody holds them. A part of a
+        large state that arrives begins the timeout anew.
+        """
+        return self._ask_all(STATE, StateReader(self.client).read, timeout)
 
     def request_snapshots(self) -> None:
         """Have every component send a snapshot to the observer."""
-        self._ask_all(SNAPSHOT, "TAKEN", None)
+        self._ask_all(SNAPSHOT, lambda message: message.get("TAKEN"), None)
 
-    def _ask_all(self, command: str, key: str, timeout: float | None) -> dict[str, Any]:
-        """Return the field `key` of each component's answer to a command."""
+    def _ask_all(self, command: str, read: Callable[[Message], Any], timeout: float | None) -> dict[str, Any]:
+        """Return what `read` reads in each component's answer to a command; it returns None for other messages."""
         self._show_itself()
         answers: dict[str, Any] = {}
         deadline = None if timeout is None else running_time() + timeout
@@ -149,8 +154,11 @@ class Control:
             while missing := [name for name in self.supervision.names if name not in answers]:
                 left = None if deadline is None else max(deadline - running_time(), 0.0)
                 message = self._answer(f"the state of {', '.join(missing[:5])}", bound=left)
-                if key in message:
-                    answers[message["SENT_BY"]] = message[key]
+                if timeout is not None and STATE_PART in message:
+                    deadline = time.monotonic() + timeout
+                with self._ignoring_invalid():
+                    if (answer := read(message)) is not None:
+                        answers[message["SENT_BY"]] = answer
         return {name: answers[name] for name in self.supervision.names if name in answers}
 
     def weights(self) -> dict[str, NDArray[np.float32]]:

@@ -10,6 +10,7 @@ from swarmsim.components.admin import changed
 from swarmsim.components.evolution_round import EvolutionRound
 from swarmsim.components.fields import Fields, component_order, has_value, strings, text
 from swarmsim.components.membership import MemberKind
+from swarmsim.components.parts import in_groups
 from swarmsim.components.persistence import StateStore
 from swarmsim.components.protocol import (
     Contribution,
@@ -183,8 +184,13 @@ class Evolution:
         evolution_round.generation = generation
         self._offspring = frozenset(name for name, new in zip(names, generation.is_offspring, strict=True) if new)
         new_moments = {} if moments is None else dict(zip(names, generation.moments, strict=True))
-        request = SetRequest(dict(zip(names, generation.genomes, strict=True)), new_moments)
-        self._send(evolution_round, request.fields(), TO_ROOM=self.evolution_room)
+        genomes = dict(zip(names, generation.genomes, strict=True))
+        arrays_of_one = [genomes[names[0]], *list(new_moments.values())[:1]]
+        for some in in_groups(len(names), sum(array.nbytes for array in arrays_of_one)):
+            request = SetRequest(
+                *({n: vectors[n] for n in names[some] if n in vectors} for vectors in (genomes, new_moments))
+            )
+            self._send(evolution_round, request.fields(), TO_ROOM=self.evolution_room)
 
     def _layers(self, evolution_round: EvolutionRound) -> tuple[Layer, ...]:
         """Return where the layers' genes lie; they are not known of models of another size, as others may bring."""

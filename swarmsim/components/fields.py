@@ -19,6 +19,7 @@ LONGEST_NAME = 1000
 
 # For each type of an array: the numpy kinds it accepts, and what an error calls its values.
 _ACCEPTED = {
+    np.uint8: ("u", "bytes"),
     np.bool_: ("b", "true or false"),
     np.int64: ("iu", "whole numbers"),
     np.float32: ("iuf", "numbers"),

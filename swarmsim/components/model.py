@@ -1,15 +1,15 @@
 """Models: the models of one process act on observations, learn from transitions, and exchange genomes."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from swarmsim.components.admin import changed
 from swarmsim.components.fields import Fields, are_finite, reply_address
+from swarmsim.components.parts import by_rows, send_answer
 from swarmsim.components.persistence import StateStore
 from swarmsim.components.protocol import (
     Genomes,
@@ -25,19 +25,14 @@ from swarmsim.components.requests import RequestQueue
 from swarmsim.learning.a2c import A2C
 from swarmsim.learning.hyperparameters import A2CSettings, LearningSettings, PPOSettings
 from swarmsim.learning.learner import Learner, TrainingState
-from swarmsim.learning.networks import Architecture, Floats
+from swarmsim.learning.networks import Architecture, Floats, initial_weights
 from swarmsim.learning.ppo import PPO
-from swarmsim.learning.seeding import generator
+from swarmsim.learning.seeding import generator, restore_rng, rng_state
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import Message
 
 SIZES = "hidden", "n_steps", "replay_size", "batch_size"  # they decide shapes of arrays, so they are fixed
 LEARNERS: Mapping[type[LearningSettings], type[Learner]] = {A2CSettings: A2C, PPOSettings: PPO}
-
-
-def _in_files(store: StateStore, state: TrainingState) -> TrainingState:
-    """Return the same state in files that outlive the process, or the state that an earlier process left there."""
-    return TrainingState(**{name: store.array(name, array) for name, array in vars(state).items()})
 
 
 class Models:
@@ -61,18 +56,36 @@ class Models:
         learning: LearningSettings,
         seed: int,
     ) -> None:
+        self.client = client
+        self.store = store
         self.components = list(components)
         self.architecture = architecture
         self.seed = seed
-        self.learner = self._learner(learning, partial(_in_files, store))
+        self.learner = self._begin(learning)
         self._conversation: object = None
         self._step = -1
         self._is_training = True  # not while an evolution has their genomes
         self._genomes_given = RequestQueue()
 
-    def _learner(self, learning: LearningSettings, place: Callable[[TrainingState], TrainingState]) -> Learner:
-        generators = [generator(self.seed, "weights", name) for name in self.components]
-        return LEARNERS[type(learning)](self.architecture, learning, generators, place)
+    def _begin(self, learning: LearningSettings) -> Learner:
+        """Return a learner that continues from what an earlier process saved, or begins, unless a state is given."""
+        self._generators = [generator(self.seed, "weights", name) for name in self.components]
+        state = TrainingState.zeros(len(self.components), self.architecture.n_weights, self.store.array)
+        saved_state = self.store.read()
+        if saved_state is not None:
+            for rng, saved in zip(self._generators, saved_state["generators"], strict=True):
+                restore_rng(rng, saved)
+        elif self.store.given_state is None:
+            initial_weights(self.architecture, self._generators, out=state.weights)
+            self._save()
+        return self._learner(learning, state)
+
+    def _learner(self, learning: LearningSettings, state: TrainingState) -> Learner:
+        return LEARNERS[type(learning)](self.architecture, learning, self._generators, state)
+
+    def _save(self) -> None:
+        """Have a process that replaces this one continue from the training state, which is complete now."""
+        self.store.write({"generators": [rng_state(rng) for rng in self._generators]})
 
     def state(self) -> dict[str, Any]:
         """Return all that these models are."""
@@ -83,6 +96,7 @@ class Models:
         """Continue from a state."""
         self.learner.restore(dict(state))
         self._conversation, self._step, self._is_training = state["run"], state["step"], state["training"]
+        self._save()
 
     # --- acting and learning
 
@@ -134,7 +148,10 @@ class Models:
         if GetRequest.read(message) is not None:
             address = reply_address(message)
             self._is_training = False
-            return {**self._genomes_given.answer(message, lambda: self._genomes().fields()), **address}
+            *others, last = by_rows(self._genomes_given.answer(message, lambda: self._genomes().fields()))
+            for part in others:
+                send_answer(self.client, message, {**part, **address})
+            return {**last, **address}
         new = SetRequest.read(message, self.components, self.architecture.n_weights)
         if new is None:
             return None
@@ -148,7 +165,7 @@ class Models:
             training_state.first_moment[row], training_state.second_moment[row] = moments
         training_state.cumulative_advantage[:] = 0
         self._is_training = True
-        return {**SetDone(self.components).fields(), **address} if "TO" in address else None
+        return {**SetDone(list(new.weights)).fields(), **address} if "TO" in address else None
 
     def _genomes(self) -> Genomes:
         state = self.learner.training_state
@@ -186,5 +203,5 @@ class Models:
         """
         learning = changed(self.learner.settings, values, fixed=(*SIZES, "seed"))
         state, training_state = self.learner.state(), self.learner.training_state
-        self.learner = self._learner(learning, lambda _: training_state)
+        self.learner = self._learner(learning, training_state)
         self.learner.restore(state)

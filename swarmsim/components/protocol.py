@@ -347,7 +347,7 @@ class Genomes:
 
     names: Sequence[str]
     weights: Floats  # (k, G)
-    moments: NDArray[Any] | None = None  # (k, 2, G)
+    moments: Floats | None = None  # (k, 2, G)
     advantages: NDArray[np.float64] | None = None  # (k,)
 
     @classmethod
@@ -361,7 +361,8 @@ class Genomes:
         if weights.size != len(names) * length or not length or not are_finite(weights):
             expected = f"one genome of finite numbers for each of {len(names)} component(s)"
             raise invalid_field(message, "WEIGHTS", expected)
-        moments, advantages = (_by_name(message, key, len(names)) for key in ("MOMENTS", "ADVANTAGE"))
+        moments = _by_name(message, "MOMENTS", len(names), np.float32)
+        advantages = _by_name(message, "ADVANTAGE", len(names), np.float64)
         return cls(names, weights.reshape(len(names), -1), moments, advantages)
 
     def fields(self) -> Fields:
@@ -370,11 +371,11 @@ class Genomes:
         return {"WEIGHTS": self.weights, **present, "COMPONENT_ID": self.names}
 
 
-def _by_name(message: Message, key: str, n_names: int) -> NDArray[np.float64] | None:
+def _by_name(message: Message, key: str, n_names: int, dtype: type[Scalar]) -> NDArray[Scalar] | None:
     """Return a field that holds numbers for each component the message speaks for, (k, …); None if it is missing."""
     if key not in message:
         return None
-    values = numbers(message, key, np.float64)
+    values = numbers(message, key, dtype)
     if values.shape[:1] != (n_names,) or not are_finite(values):
         raise invalid_field(message, key, f"finite numbers for each of {n_names} component(s)")
     return values

@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from swarmsim.components.admin import AdminHandlers
 from swarmsim.components.fields import text
+from swarmsim.components.parts import lift_large
 from swarmsim.components.persistence import StateStore
 from swarmsim.components.protocol import PING, SNAPSHOT, STATE, Pong, Snapshot
 from swarmsim.components.results import ComponentSnapshot
@@ -91,14 +92,13 @@ class Role:
         """Join the swarm at `address`, whose server may share a secret, and serve until asked to stop."""
         client = Client(self.name, *address, announce=self.announce, secret=secret)
         store = self._state_store(address)
-        state = None if store.has_saved_state else self.state
         component = self.component(client, store)
         with _closing_on_the_way_out(component):
-            self._serve(client, component, state)
+            self._serve(client, component, store)
 
-    def _serve(self, client: Client, component: Any, state: State | None) -> None:
-        if state is not None:
-            component.restore(state)
+    def _serve(self, client: Client, component: Any, store: StateStore) -> None:
+        if store.given_state is not None:
+            component.restore(store.given_state)
         for on in reversed(self.listens):  # a member of the room by which it is known is then in all of them
             client.join_room(on.room)
         for on in self.listens:
@@ -112,15 +112,15 @@ class Role:
     def last_saved_state(self, address: Address) -> State:
         """Return the state from which a replacement would continue."""
         store = self._state_store(address)
-        if self.state is not None and not store.has_saved_state:
-            return self.state
+        if store.given_state is not None:
+            return store.given_state
         if self.replacement_state is not None:
             return self.replacement_state(store)
         return self.component(cast(Client, None), store).state()  # it sends nothing
 
     def _state_store(self, address: Address) -> StateStore:
         directory = private_directory(address)
-        return StateStore(None if directory is None else directory / "state" / self.name)
+        return StateStore(None if directory is None else directory / "state" / self.name, self.state)
 
 
 @contextmanager
@@ -184,7 +184,7 @@ def _answer_command(client: Client, component: Stateful, message: Message) -> Me
     sender = text(message, "SENT_BY")
     if command == PING:
         return {**Pong().fields(), "TO": sender}
-    state = component.state() if command == STATE else None
+    state = lift_large(client, message, component.state()) if command == STATE else None
     details = component.snapshot() if isinstance(component, Observable) else {}
     snapshot = ComponentSnapshot(client.name, client.pop_received_counts(), **details)
     return {**Snapshot(snapshot, state).fields(), "TO": sender}

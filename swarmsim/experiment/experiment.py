@@ -32,7 +32,7 @@ from swarmsim.results.history import History, Round
 from swarmsim.results.run_directory import RunDirectory
 from swarmsim.views.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, Report, Result
 
-PAUSE_SECONDS, STATES_SECONDS = 1.0, 0.7
+PAUSE_SECONDS, STATES_SECONDS, BUSY_STATES_SECONDS = 1.0, 0.7, 0.3
 
 
 def start_main_job(
@@ -225,7 +225,7 @@ class Experiment:
         self.checkpoint = directory.checkpoints.write(number, state, complete=complete)
 
     def _save_unfinished_round(self, control: Control, roles: Iterable[Role]) -> None:
-        """Write a checkpoint within a round; a component that does not answer soon is saved in its last saved state."""
+        """Write a checkpoint within a round; a component that does not answer soon ends in its last saved state."""
         if self._directory is None:
             if self.join is not None:
                 control.pause(PAUSE_SECONDS)  # its components keep running, and would continue the job
@@ -236,7 +236,10 @@ class Experiment:
             is_paused, states = False, {}
             with suppress(OSError):  # the temporary directory is full; what is saved in it can still be read
                 is_paused = control.supervision.failure is None and control.pause(PAUSE_SECONDS)
-                states = control.states(STATES_SECONDS)
+                states = control.states(STATES_SECONDS if is_paused else BUSY_STATES_SECONDS)
+            if self._swarm is not None:
+                silent = [name for name in self._swarm.components if name not in states]
+                self._swarm.stop(silent, patience=0.0)  # so that none changes while it is written
             for role in roles:
                 if role.name not in states or (role.name == ENVIRONMENT and not is_paused):
                     states[role.name] = role.last_saved_state(control.client.address)

@@ -2,12 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from swarmsim.learning.hyperparameters import LearningSettings
 from swarmsim.learning.networks import (
@@ -24,6 +24,7 @@ from swarmsim.learning.networks import (
 BETA1, BETA2 = 0.9, 0.999
 CLIP_EPS = 1e-6
 MODELS_PER_BLOCK = 128  # few enough for their arrays to stay in a core's cache, enough to make a numpy call worthwhile
+MakeArray = Callable[[str, tuple[int, ...], DTypeLike], NDArray[Any]]
 STAT_NAMES = "policy_loss", "value_loss", "entropy", "gradient_norm"
 
 # Checkpoints of earlier versions use these names, and stay readable.
@@ -63,9 +64,24 @@ class TrainingState:
     @classmethod
     def initial(cls, weights: Floats) -> "TrainingState":
         """Return the state of models with these `weights` before their first update."""
-        n = len(weights)
-        moments = np.zeros_like(weights), np.zeros_like(weights)
-        return cls(weights, *moments, np.zeros(1, np.int64), np.zeros(2), np.zeros(n, np.float32), np.zeros(n))
+        state = cls.zeros(*weights.shape)
+        return replace(state, weights=weights)
+
+    @classmethod
+    def zeros(
+        cls, n_models: int, n_weights: int, make: MakeArray = lambda _, *form: np.zeros(*form)
+    ) -> "TrainingState":
+        """Return the state of P models whose arrays `make` makes of a name, a shape and a dtype."""
+        weights, each = (n_models, n_weights), (n_models,)
+        return cls(
+            weights=make("weights", weights, np.float32),
+            first_moment=make("first_moment", weights, np.float32),
+            second_moment=make("second_moment", weights, np.float32),
+            n_updates=make("n_updates", (1,), np.int64),
+            reward_count_and_squares=make("reward_count_and_squares", (2,), np.float64),
+            largest_advantage_std=make("largest_advantage_std", each, np.float32),
+            cumulative_advantage=make("cumulative_advantage", each, np.float64),
+        )
 
     def checkpoint_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays by their names in a checkpoint; views, not copies."""
@@ -167,8 +183,8 @@ class Learner(ABC):
 
     Args:
         generators: one for each model; they draw its initial weights, and later its minibatches.
-        store: receives the initial training state and returns the one to use, for example in shared memory, where
-            it may hold what an earlier process has learned.
+        training_state: of these models, to be changed in place, for example in files; by default they begin, and their
+            weights are drawn.
     """
 
     has_cumulative_advantage = False  # whether the training state counts it
@@ -178,11 +194,11 @@ class Learner(ABC):
         architecture: Architecture,
         settings: LearningSettings,
         generators: Sequence[np.random.Generator],
-        store: Callable[[TrainingState], TrainingState] = lambda initial: initial,
+        training_state: TrainingState | None = None,
     ) -> None:
         self.architecture = architecture
         self.settings = settings
-        self.training_state = store(TrainingState.initial(initial_weights(architecture, generators)))
+        self.training_state = training_state or TrainingState.initial(initial_weights(architecture, generators))
         self.weights = self.training_state.weights  # (P, G); change them in place only
         self.stats = LearningStats()
         self.awaits_outcome = False  # whether the last `act` still waits for its `record`
@@ -206,8 +222,11 @@ class Learner(ABC):
         return self._evaluated
 
     def state(self) -> dict[str, Any]:
-        """Return a copy of all that the models are, from which `restore` makes others continue as these would."""
-        return {name: array.copy() for name, array in self.training_state.checkpoint_arrays().items()}
+        """Return all that the models are, from which `restore` makes others continue as these would.
+
+        Its arrays change with the models: they are views, since those of images are too large to be copied often.
+        """
+        return self.training_state.checkpoint_arrays()
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a `state` of models of the same shape."""

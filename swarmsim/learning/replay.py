@@ -96,8 +96,7 @@ class Replay:
 
     def state(self) -> dict[str, Any]:
         finals = [[step, rows] for step, rows in self.final_observations.items()]
-        arrays = {name: array.copy() for name, array in vars(self.steps).items()}
-        return {"n_envs": self.n_envs, "n_new": self.n_new, "final_observations": finals, **arrays}
+        return {"n_envs": self.n_envs, "n_new": self.n_new, "final_observations": finals, **vars(self.steps)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.n_new = state["n_new"]
