@@ -1,4 +1,4 @@
-"""Names of components: how to sort, group, count and shorten them."""
+"""Names of components: how to sort, group, count and shorten them; and numbers as texts."""
 
 import re
 from collections.abc import Iterable
@@ -33,6 +33,11 @@ def describe_group(kind: str, processes: Iterable[str]) -> list[str]:
 def format_count(number: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun: "1 model", "2,000 models"."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def format_score(score: float) -> str:
+    """Return a return or score with one decimal, or four significant digits where it is small or huge."""
+    return f"{score:.1f}" if score == 0 or 10 <= abs(score) < 1e6 else f"{score:.4g}"
 
 
 def shorten(name: str, max_length: int) -> str:
