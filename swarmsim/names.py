@@ -36,6 +36,11 @@ def format_count(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
+def format_score(score: float) -> str:
+    """Return a return or score with one decimal, or four significant digits where it is small or huge."""
+    return f"{score:.1f}" if score == 0 or 10 <= abs(score) < 1e6 else f"{score:.4g}"
+
+
 def shorten(name: str, max_length: int) -> str:
     """Return a name cut to `max_length` characters, at least 1."""
     return name if len(name) <= max_length else f"{name[: max(0, max_length - 1)]}…"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from swarmsim.commands.command import RUN, argument, command
 from swarmsim.config import Config, resumed_config
 from swarmsim.errors import SettingsError
-from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, moment_of, read_checkpoint, weights_in
+from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, moment_of, read_finite_checkpoint, weights_in
 from swarmsim.results.run_directory import CHECKPOINT, read_versions
 from swarmsim.results.snapshot import Snapshot, snapshot
 
@@ -55,7 +55,7 @@ def _checkpoints(run: Path) -> Iterator[str]:
     for path in Checkpoints(run / CHECKPOINT, keep=1).paths():
         number, complete = moment_of(path) or (0, False)
         try:
-            read_checkpoint(path)
+            read_finite_checkpoint(path)
             soundness = "sound"
         except CheckpointDamaged as damage:
             soundness = str(damage).removeprefix(f"{path} ")

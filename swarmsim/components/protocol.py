@@ -64,10 +64,10 @@ def _by_environment(message: Message, key: str, dtype: type[Scalar], n_envs: int
 
 
 def _rows(message: Message, key: str, width: int) -> Floats:
-    """Return a field with one vector of `width` numbers for each environment, (N, width)."""
+    """Return a field with one vector of `width` finite numbers for each environment, (N, width)."""
     array = numbers(message, key, np.float32)
-    if array.size == 0 or array.size % width:
-        raise invalid_field(message, key, f"one vector of {width} numbers for each environment")
+    if array.size == 0 or array.size % width or not are_finite(array):
+        raise invalid_field(message, key, f"one vector of {width} finite numbers for each environment")
     return array.reshape(-1, width)
 
 
@@ -88,7 +88,7 @@ def _actions(message: Message, n_envs: int, distribution: Distribution) -> NDArr
         return _choices(message, n_envs, distribution.n)
     (width,) = distribution.action_shape
     vectors = _rows(message, "ACTION", width)
-    if len(vectors) != n_envs or not are_finite(vectors):
+    if len(vectors) != n_envs:
         raise invalid_field(message, "ACTION", f"{width} finite number(s) for each of {n_envs} environment(s)")
     return vectors
 
@@ -156,8 +156,8 @@ class JobDone:
         if "RETURNS" not in message:
             return cls(JobResult([score], [], seconds))
         returns, lengths = numbers(message, "RETURNS", np.float64), numbers(message, "LENGTHS", np.int64)
-        if returns.ndim != 1 or returns.size == 0 or returns.shape != lengths.shape:
-            raise invalid_field(message, "RETURNS", "a return and a length for each episode")
+        if returns.ndim != 1 or returns.size == 0 or returns.shape != lengths.shape or not are_finite(returns):
+            raise invalid_field(message, "RETURNS", "a finite return and a length for each episode")
         episodes = numbers(message, "EPISODES", np.int64).tolist() if "EPISODES" in message else []
         return cls(JobResult(returns.tolist(), lengths.tolist(), seconds), episodes)
 
@@ -255,10 +255,13 @@ def read_transition(message: Message, n_envs: int, n_inputs: int, distribution: 
     """Return the transition in an observation message."""
     done = _by_environment(message, "DONE", np.bool_, n_envs)
     nowhere = np.zeros(n_envs, np.bool_)
+    rewards = _by_environment(message, "REWARD", np.float32, n_envs)
+    if not are_finite(rewards):
+        raise invalid_field(message, "REWARD", f"one finite number for each of {n_envs} environment(s)")
     truncated = _by_environment(message, "TRUNCATED", np.bool_, n_envs) if "TRUNCATED" in message else nowhere
     return Transition(
         actions=_actions(message, n_envs, distribution),
-        rewards=_by_environment(message, "REWARD", np.float32, n_envs),
+        rewards=rewards,
         terminated=done & ~truncated,
         truncated=truncated,
         final_observations=_rows(message, "FINAL_OBSERVATION", n_inputs) if truncated.any() else None,

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,10 @@ from swarmsim.learning.networks import (
 BETA1, BETA2 = 0.9, 0.999
 CLIP_EPS = 1e-6
 MODELS_PER_BLOCK = 128  # few enough for their arrays to stay in a core's cache, enough to make a numpy call worthwhile
-MakeArray = Callable[[str, tuple[int, ...], DTypeLike], NDArray[Any]]
+DIVERGED = "its learning has diverged, to numbers that are not finite; a smaller learning_rate may help"
 STAT_NAMES = "policy_loss", "value_loss", "entropy", "gradient_norm"
+
+MakeArray = Callable[[str, tuple[int, ...], DTypeLike], NDArray[Any]]
 
 # Checkpoints of earlier versions use these names, and stay readable.
 _CHECKPOINT_NAMES = {
@@ -57,7 +59,7 @@ class TrainingState:
     first_moment: Floats  # (P, G)
     second_moment: Floats  # (P, G)
     n_updates: NDArray[np.int64]  # (1,), of Adam
-    reward_count_and_squares: NDArray[np.float64]  # (2,), the number of rewards so far, and the sum of their squares
+    reward_count_and_squares: NDArray[np.float64]  # (2,), the number of rewards, and the sum of their squares
     largest_advantage_std: NDArray[np.float32]  # (P,), the largest standard deviation of a model's advantages so far
     cumulative_advantage: NDArray[np.float64]  # (P,), the sum of a model's normalised, importance-weighted advantages
 
@@ -107,9 +109,26 @@ def blocks(architecture: Architecture, weights: Floats) -> Iterator[Block]:
         yield Block(models, Networks(architecture, weights[models]), gradient, Networks(architecture, gradient))
 
 
+def require_finite(result: NDArray[Any] | np.float64, **inputs: NDArray[Any]) -> None:
+    """Raise a FloatingPointError unless `result` is finite; it names the one of its `inputs` that is not, if any."""
+    if isfinite(np.add.reduce(result, axis=None)) or np.isfinite(result).all():
+        return
+    for name, array in inputs.items():
+        if not np.isfinite(array).all():
+            raise FloatingPointError(f"the {name} to learn from are not finite; nothing was learned from them")
+    raise FloatingPointError(DIVERGED)
+
+
 def clip(gradient: Floats, max_norm: float) -> None:
-    """Scale each row of `gradient` (P, G) down to the norm `max_norm` if it is longer (Pascanu et al. 2013, alg. 1)."""
+    """Scale each row of `gradient` (P, G) down to the norm `max_norm` if it is longer (Pascanu et al. 2013, alg. 1).
+
+    Raises:
+        FloatingPointError: the gradient is not finite, so an update with it would spoil the weights.
+    """
     norms = np.sqrt(np.einsum("pg,pg->p", gradient, gradient))
+    if not isfinite(np.add.reduce(norms)):
+        norms = np.linalg.norm(gradient.astype(np.float64), axis=1)  # whose squares do not overflow
+        require_finite(norms)
     gradient *= np.minimum(np.float32(1), np.float32(max_norm) / (norms + np.float32(CLIP_EPS)))[:, None]
 
 
@@ -208,6 +227,18 @@ class Learner(ABC):
         self._adam = Adam(self.training_state, settings.learning_rate, settings.adam_eps)
         self._evaluated = self._activations(n_rows=1)
         self._make_room(n_envs=1)
+
+    def _count_rewards(self, rewards: Floats) -> None:
+        """Add `rewards` to those so far; raises FloatingPointError if one of them is not finite."""
+        squares = np.square(rewards, dtype=np.float64).sum()
+        require_finite(squares, rewards=rewards)
+        count_and_squares = self.training_state.reward_count_and_squares
+        count_and_squares += rewards.size, squares
+
+    def _reward_rms(self) -> float:
+        """Return the root mean square of the rewards that were counted; 1 as long as all are 0."""
+        number, squares = self.training_state.reward_count_and_squares.tolist()
+        return (squares / number) ** 0.5 if squares else 1.0
 
     def _activations(self, n_rows: int) -> Activations:
         return Activations.empty(self.architecture, len(self.weights), n_rows)

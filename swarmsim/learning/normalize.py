@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from swarmsim.learning.learner import require_finite
 from swarmsim.learning.networks import Floats
 
 MAX_DEVIATIONS = 10.0  # the clip of Stable-Baselines3's VecNormalize
@@ -20,7 +21,8 @@ class Normalizer:
         self._squares = np.zeros(n_inputs)  # the sum of squared distances from the mean
 
     def count(self, observations: Floats) -> None:
-        """Add `observations` (B, n_inputs) to the mean and variance."""
+        """Add `observations` (B, n_inputs) to the mean and variance; raises FloatingPointError if one is not finite."""
+        require_finite(observations, observations=observations)
         for observation in observations.astype(np.float64):
             self._count += 1
             distance = observation - self._mean

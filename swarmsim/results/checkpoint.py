@@ -29,6 +29,7 @@ FORMAT = 1
 State = dict[str, Any]
 
 _STATE = "state"
+_MAY_BE_UNKNOWN = "log_probs"  # of a replay: not a number where unknown
 _ARRAY = "@array"
 _SEAL = b"swarmsim checkpoint %04d, SHA-256 "
 _DIGEST_SIZE = 2 * sha256().digest_size
@@ -39,7 +40,7 @@ _NAME = re.compile(r"round-(\d{4,})(-begun)?\.npz")
 
 
 class CheckpointDamaged(SettingsError):
-    """A file is no checkpoint, or has changed since it was written."""
+    """A file is no checkpoint, has changed since it was written, or holds numbers that are not finite."""
 
 
 def write_checkpoint(path: Path, state: State) -> None:
@@ -73,6 +74,24 @@ def read_checkpoint(path: Path) -> State:
         raise CheckpointDamaged(f"{path} is no checkpoint: {error}") from None
 
 
+def read_finite_checkpoint(path: Path) -> State:
+    """Return a checkpoint's state; raises as `read_checkpoint`, and CheckpointDamaged if a number is not finite."""
+    state = read_checkpoint(path)
+    place = find_not_finite(state)
+    if place is not None:
+        raise CheckpointDamaged(f"{path} cannot be continued: {place} is not finite")
+    return state
+
+
+def find_not_finite(value: object, place: tuple[str, ...] = ()) -> str | None:
+    """Return where a state, or the `value` at `place` in it, has an array that is not finite; None without any."""
+    if isinstance(value, np.ndarray):
+        is_checked = value.dtype.kind in "fc" and place[-1:] != (_MAY_BE_UNKNOWN,)
+        return "/".join(place) if is_checked and not np.isfinite(value).all() else None
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    return next((found for key, item in items if (found := find_not_finite(item, (*place, str(key))))), None)
+
+
 def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
     """Return `weights_in` the checkpoint at `path`; raises as `read_checkpoint`, too."""
     return weights_in(read_checkpoint(path), path)
@@ -98,15 +117,18 @@ class Checkpoints:
         self.keep = keep
 
     def write(self, round_number: int, state: State, complete: bool) -> Path:
-        """Write a checkpoint taken after a `complete` round, or within it, and remove superfluous ones.
+        """Write a checkpoint taken after a `complete` round, or within it, then remove superfluous ones.
 
         Later checkpoints are superfluous too, because the run has continued from an earlier one.
 
         Raises:
-            SettingsError: it cannot be written; the older ones are still there.
+            SettingsError: it cannot be written, or holds numbers that are not finite; the older ones are still there.
             TypeError: as `write_checkpoint`.
         """
         path = self.folder / f"round-{round_number:04d}{'' if complete else '-begun'}.npz"
+        place = find_not_finite(state)
+        if place is not None:
+            raise SettingsError(f"{path} is not written: {place} is not finite")
         write_checkpoint(path, state)
         paths = self.paths()
         end = paths.index(path) + 1
@@ -125,7 +147,7 @@ class Checkpoints:
         paths = self.paths()
         for path in reversed(paths):
             try:
-                return path, read_checkpoint(path)
+                return path, read_finite_checkpoint(path)
             except CheckpointDamaged as damage:
                 on_damaged(damage)
         if paths:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from swarmsim.results.html import MISSING, Cell, Table, format_score, render, rounds_table
+from swarmsim.results.html import MISSING, Cell, Table, render, rounds_table, score_cell
 from swarmsim.results.pictures import Picture, curves, draw_all, png
 from swarmsim.results.record import RunRecord
 from swarmsim.results.run_settings import RunSettings, differing_settings, format_value, group_by_settings, group_labels
@@ -78,8 +78,8 @@ class ReportedRun:
         """The texts of HEADLINE_NUMBERS."""
         record, summary, n_asked = self.record, self.record.summary(), self.settings.values.get("rounds")
         texts = (
-            format_score(summary["final_score"]),
-            format_score(summary["best_score"]),
+            score_cell(summary["final_score"]),
+            score_cell(summary["best_score"]),
             _format_solved(record),
             f"{len(record)}" if n_asked is None else f"{len(record)} of {n_asked}",
             f"{record.env_steps:,}",
@@ -206,8 +206,8 @@ def _seeds_row(group: _Group) -> Sequence[str]:
         group.env,
         group.label,
         ", ".join(str(record.settings["seed"]) for record in group.records),
-        ", ".join(map(format_score, last)),
-        format_score(median(known) if known else None),
+        ", ".join(map(score_cell, last)),
+        score_cell(median(known) if known else None),
         f"{sum(record.solved_in is not None for record in group.records)} of {len(group.records)}",
     )
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from swarmsim.components.results import ComponentSnapshot, EvolutionResult
 from swarmsim.console import are_one, show
-from swarmsim.names import format_count
+from swarmsim.names import format_count, format_score
 from swarmsim.results.history import History, Round
 from swarmsim.views.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, ComponentStatus, Report, Result
 
@@ -64,7 +64,7 @@ class TerminalReport(Report):
     def episodes_ended(self, returns: Sequence[float], n_steps: int) -> None:
         assert self._episodes is not None
         self._returns += returns
-        score = format_score(sum(self._returns) / len(self._returns)) if self._returns else "–"
+        score = short_score(sum(self._returns) / len(self._returns)) if self._returns else "–"
         speed = n_steps / (time.monotonic() - self._began)
         self._episodes.set_postfix_str(f"score {score}, {speed:,.0f} steps/s", refresh=False)
         self._episodes.update(len(returns))
@@ -75,7 +75,7 @@ class TerminalReport(Report):
             self._episodes = None
         if isinstance(result, EvolutionResult):
             return
-        self._add(round_number, f"{PARTS[phase]} {format_score(result.score)}")
+        self._add(round_number, f"{PARTS[phase]} {short_score(result.score)}")
 
     def round_ended(self, record: Round) -> None:
         self._add(record.round, f"{record.steps_per_second:,.0f} steps/s")
@@ -164,6 +164,6 @@ def describe(status: ComponentStatus) -> str:
     return f"{status.state}{where}" + (f", failed {status.n_failures} ×" if status.n_failures else "")
 
 
-def format_score(score: float) -> str:
-    """Return a score with at most one decimal."""
-    return f"{score:.1f}".removesuffix(".0")
+def short_score(score: float) -> str:
+    """Return a score as a text, whole numbers without a decimal."""
+    return format_score(score).removesuffix(".0")
