@@ -33,7 +33,9 @@ def asked(inprocess_address):
             for each in (handler, *handlers):
                 voter.add_eventHandler(each, trigger=Trigger(TEXT, "hall"), **response)
             voter.listen()
-            ann.send({"TYPE": TEXT.id, **(to or {"TO_ROOM": "hall"}), "DATA": "hi", "ID": "question", "MODEL_STATUS": 2})
+            ann.send(
+                {"TYPE": TEXT.id, **(to or {"TO_ROOM": "hall"}), "DATA": "hi", "ID": "question", "MODEL_STATUS": 2}
+            )
             return answers_to(ann), answers_to(bob)
 
         yield ask
