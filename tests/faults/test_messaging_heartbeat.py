@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -147,6 +148,7 @@ def test_a_process_that_is_stopped_on_the_servers_host_can_continue(served):
         disconnect_of(ann, "stopped")
 
 
+@pytest.mark.long
 def test_a_client_that_sends_no_beat_is_left_to_the_kernel(served):
     with Client("ann", *served) as ann, socket.create_connection(served) as plain:
         body = json.dumps({"TYPE": "COMMAND/REGISTER", "NAME": "plain", "TO_ROOM": "_command"}).encode()
@@ -168,8 +170,9 @@ def test_the_bound_of_silence_is_a_number_of_seconds(monkeypatch):
 
 
 def can_make_networks() -> bool:
+    command = ["unshare", "-n", "ip", "link"]
     with contextlib.suppress(OSError):
-        return os.geteuid() == 0 and not subprocess.run(["unshare", "-n", "ip", "link"], capture_output=True).returncode
+        return os.geteuid() == 0 and subprocess.run(command, check=False, capture_output=True).returncode == 0
     return False
 
 
@@ -204,8 +207,8 @@ def network():
     if not can_make_networks():
         pytest.skip("only root makes network namespaces")
     held = [subprocess.Popen(["unshare", "-n", "sleep", "60"]) for _ in range(2)]
-    here = os.readlink("/proc/self/ns/net")
-    while any(os.readlink(f"/proc/{each.pid}/ns/net") == here for each in held):
+    here = Path("/proc/self/ns/net").readlink()
+    while any(Path(f"/proc/{each.pid}/ns/net").readlink() == here for each in held):
         time.sleep(0.01)
 
     def inside(number: int, *command: str) -> list[str]:
@@ -235,6 +238,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["near", "plain"])
 def test_a_member_whose_network_is_cut_is_dropped_by_name_and_gives_up_itself(network, kind):
     if kind == "plain":
