@@ -133,7 +133,7 @@ class Client:
         """Defer the next message; return False if none arrives within `seconds`."""
         if seconds <= 0:
             return False
-        if not self._receiving.acquire(blocking=False):  # another thread receives what arrives meanwhile
+        if not self._receiving.acquire(False):  # another thread receives what arrives meanwhile
             time.sleep(min(seconds, ROOMS_SECONDS))
             return True
         try:
@@ -193,7 +193,8 @@ class Client:
             ComponentFailed: in a launcher, one of its components failed.
             MessageError: another thread receives at this moment.
         """
-        self._begin_receiving()
+        if not self._receiving.acquire(False):
+            raise self._receiving_error()
         try:
             if self._deferred and not self._endpoint.closed:
                 return self._deferred.popleft()
@@ -202,9 +203,8 @@ class Client:
         finally:
             self._end_receiving()
 
-    def _begin_receiving(self) -> None:
-        if not self._receiving.acquire(blocking=False):
-            raise MessageError(f"{self.name!r} receives in another thread already: one thread at a time can receive")
+    def _receiving_error(self) -> MessageError:
+        return MessageError(f"{self.name!r} receives in another thread already: one thread at a time can receive")
 
     def _end_receiving(self) -> None:
         self._receiving.release()
@@ -247,7 +247,8 @@ class Client:
             LinkClosed: the swarm stopped.
             MessageError: another thread receives at this moment, or a reply is invalid.
         """
-        self._begin_receiving()
+        if not self._receiving.acquire(False):
+            raise self._receiving_error()
         try:
             PROCESS.report_ready()
             self._handle_deferred()
@@ -325,7 +326,7 @@ class Client:
 
     def _release_endpoint(self) -> None:
         """Release the link of a closed client, unless another thread still receives by it, which does so afterwards."""
-        if self._receiving.acquire(blocking=False):
+        if self._receiving.acquire(False):
             try:
                 with self._endpoint.sending:
                     self._endpoint.close()

@@ -158,7 +158,7 @@ class HostEndpoint(Endpoint):
         super().__init__()
         self.id = member_id
         self._routes: dict[tuple[str | None, str | None], tuple[str, ...]] = {}
-        self.routes_of: Rooms | None = None
+        self._routes_of: Rooms | None = None
 
     def send(self, message: Message) -> None:
         if self.closed:
@@ -168,14 +168,15 @@ class HostEndpoint(Endpoint):
             table = self.update_rooms(lambda rooms: apply_command(rooms, message, self.id))
         else:
             table = self.rooms()
-        self.deliver(table, message, self.receivers_of(table, message), body)
+        self.deliver(table, message, self._receivers(table, message), body)
         if message["TYPE"] in MIRRORED_TYPES and table.logging:
             self._send_logging_copy(table, message)
 
-    def receivers_of(self, table: Rooms, message: Message) -> tuple[str, ...]:
+    def _receivers(self, table: Rooms, message: Message) -> tuple[str, ...]:
         """Return the receivers of `message`, cached by address until the membership changes."""
-        if table is not self.routes_of:
-            self._routes, self.routes_of = {}, table
+        if table is not self._routes_of:
+            self._routes, self._routes_of = {}, table
+            self.forget_departed(table)
         address = message.get("TO_ROOM"), message.get("TO")
         if address not in self._routes:
             self._routes[address] = receivers(table, message, self.id)
@@ -186,6 +187,9 @@ class HostEndpoint(Endpoint):
         to = receivers(table, log, self.id)
         if to:
             self.deliver(table, log, to, encode(log))
+
+    def forget_departed(self, table: Rooms) -> None:
+        """Release what a sender has for members that are no longer in `table`."""
 
     @abstractmethod
     def closed_error(self) -> LinkClosed:

@@ -154,11 +154,9 @@ class QueuesEndpoint(HostEndpoint):
         except FileNotFoundError:
             raise self.closed_error() from None
 
-    def receivers_of(self, table: Rooms, message: Message) -> tuple[str, ...]:
-        if table is not self.routes_of:
-            for departed in self._outlets.keys() - table.members.keys():
-                self._close_outlet(departed)
-        return super().receivers_of(table, message)
+    def forget_departed(self, table: Rooms) -> None:
+        for departed in self._outlets.keys() - table.members.keys():
+            self._close_outlet(departed)
 
     def closed_error(self) -> LinkClosed:
         reason = "has left the swarm" if self.closed else "lost its link: the swarm has stopped"

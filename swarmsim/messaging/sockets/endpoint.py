@@ -103,6 +103,7 @@ class SocketsEndpoint(Endpoint):
         limit = reply.get(handshake.SILENCE)
         if isinstance(limit, int | float) and limit > 0:
             self._link.silence_limit = limit
+            self._beat()  # from the first one on, the server expects others
             self._heartbeat = Heartbeat(self._beat, limit / BEATS)
 
     def _send_registration(self, register: Message) -> None:

@@ -69,6 +69,11 @@ def is_stopped_here(member_id: str) -> bool:
     return state in "Tt"
 
 
+# A fork copies all locks as they are: it waits until no heartbeat holds one.
+_BEATING = threading.Lock()
+os.register_at_fork(before=_BEATING.acquire, after_in_parent=_BEATING.release, after_in_child=_BEATING.release)
+
+
 class Heartbeat:
     """A thread that calls `beat` every so many seconds until it is stopped."""
 
@@ -82,7 +87,8 @@ class Heartbeat:
     def _run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they interrupt the waits of the main thread
         while not self._stopped.wait(self._seconds):
-            self._beat()
+            with _BEATING:
+                self._beat()
 
     def stop(self) -> None:
         self._stopped.set()
