@@ -23,11 +23,22 @@ def fill_missing_streams() -> None:
             setattr(sys, name, NOTHING.open(mode))
 
 
+class _Line:
+    """The stream whose last line is not finished yet, if there is one."""
+
+    stream: TextIO | None = None
+
+
 def show(text: str, stream: TextIO | None, end: str = "\n") -> None:
-    """Print on a stream, at once; print nothing more there once its terminal or reader is gone."""
+    """Print on a stream, at once and not within a line of another stream that goes to the same place.
+
+    Nothing more is printed once the stream's terminal or reader is gone.
+    """
     if stream is None:
         return
     encoding = getattr(stream, "encoding", None) or "utf-8"
+    if _Line.stream not in (None, stream) and _are_one(_Line.stream, stream):
+        text, _Line.stream = f"\n{text}", None
     try:
         stream.write(f"{text}{end}".encode(encoding, "replace").decode(encoding))
         stream.flush()
@@ -35,6 +46,15 @@ def show(text: str, stream: TextIO | None, end: str = "\n") -> None:
         pass
     except (OSError, ValueError):
         silence(stream)
+    if not f"{text}{end}".endswith("\n"):
+        _Line.stream = stream
+    elif is_within_line(stream):
+        _Line.stream = None
+
+
+def is_within_line(stream: TextIO | None) -> bool:
+    """Return whether what is printed next on a stream continues its line."""
+    return stream is _Line.stream
 
 
 def silence(stream: TextIO) -> None:
@@ -43,7 +63,7 @@ def silence(stream: TextIO) -> None:
         os.dup2(nothing.fileno(), stream.fileno())
 
 
-def are_one(first: TextIO | None, second: TextIO | None) -> bool:
+def _are_one(first: TextIO | None, second: TextIO | None) -> bool:
     """Return whether two streams print in the same place."""
     with suppress(OSError, ValueError, AttributeError):
         return os.path.sameopenfile(first.fileno(), second.fileno())  # type: ignore[union-attr]

@@ -10,7 +10,7 @@ from typing import Never
 from tqdm import tqdm
 
 from swarmsim.components.results import ComponentSnapshot, EvolutionResult
-from swarmsim.console import are_one, show
+from swarmsim.console import is_within_line, show
 from swarmsim.names import format_count, format_score
 from swarmsim.results.history import History, Round
 from swarmsim.views.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, ComponentStatus, Report, Result
@@ -107,13 +107,14 @@ class TerminalReport(Report):
 
     def _add(self, round_number: int, part: str) -> None:
         """Add to the line of a round; it is printed at once unless there are bars."""
-        part = (" | " if self._line else f"round {round_number} ") + part
+        continues = self._line and (self._bars or is_within_line(sys.stdout))  # unless a remark has ended its line
+        part = (" | " if continues else f"round {round_number} ") + part
         self._line += part
         if not self._bars:
             self._print(part)
 
     def _end_line(self) -> None:
-        if self._line:
+        if self._line and (self._bars or is_within_line(sys.stdout)):
             self._print(f"{self._line}\n" if self._bars else "\n")
         self._line = ""
 
@@ -122,10 +123,8 @@ class TerminalReport(Report):
         with tqdm.external_write_mode(file=sys.stdout):
             show(text, sys.stdout, end="")
 
-    def _print_remark(self, text: str) -> None:
-        """Print a remark on stderr; it does not share the line of the round, if both go to the same place."""
-        if self._line and not self._bars and are_one(sys.stdout, sys.stderr):
-            self._end_line()
+    @staticmethod
+    def _print_remark(text: str) -> None:
         with tqdm.external_write_mode(file=sys.stderr):
             show(text, sys.stderr)
 

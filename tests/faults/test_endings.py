@@ -185,10 +185,11 @@ def test_a_remark_has_a_line_of_its_own_where_both_streams_are_one(tmp_path, mon
         report = TerminalReport()
         report.phase_began(1, "train", 1)
         report.phase_ended(1, "train", JobResult([12.0], [12], 0.1))
-        report.noted("a component failed")
+        show("a component failed", sys.stderr)
+        report.phase_ended(1, "evaluate", JobResult([13.0], [13], 0.1))
         report.close()
         monkeypatch.undo()
-    assert (tmp_path / "log").read_text() == "round 1 train 12\nswarmsim: a component failed\n"
+    assert (tmp_path / "log").read_text() == "round 1 train 12\na component failed\nround 1 eval 13\n"
 
 
 # --- views
