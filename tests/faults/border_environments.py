@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import gymnasium
 import numpy as np
@@ -18,7 +19,7 @@ class Base(gymnasium.Env):
     observation_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
     action_space = spaces.Discrete(2)
     LENGTH, BAD_EPISODE, BAD_STEP = 10, 1, 3
-    VALUES: dict = {}
+    VALUES: ClassVar = {}
     episode = 0
 
     def reset(self, *, seed=None, options=None):
@@ -38,11 +39,11 @@ class Base(gymnasium.Env):
 
 
 class BadReward(Base):
-    VALUES = {"reward": float("nan")}
+    VALUES: ClassVar = {"reward": float("nan")}
 
 
 class BadObservation(Base):
-    VALUES = {"observation": np.array([np.inf, 0], np.float32)}
+    VALUES: ClassVar = {"observation": np.array([np.inf, 0], np.float32)}
 
 
 class BadFirst(Base):
@@ -179,7 +180,7 @@ class Terminated(Helped):
 
 
 class Drawing(Base):
-    metadata = {"render_modes": ["rgb_array"]}
+    metadata: ClassVar = {"render_modes": ["rgb_array"]}
     picture = np.zeros((4, 6, 3), np.uint8)
 
     def __init__(self, render_mode=None):
@@ -198,7 +199,7 @@ class Nothing(Drawing):
 
 
 class Lists(Drawing):
-    picture = [np.zeros((4, 6, 3), np.uint8)]
+    picture: ClassVar = [np.zeros((4, 6, 3), np.uint8)]
 
 
 class Grey(Drawing):
@@ -220,4 +221,4 @@ class RenderRaises(Drawing):
 
 
 class NoMode(Base):
-    metadata = {"render_modes": ["rgb_array"]}
+    metadata: ClassVar = {"render_modes": ["rgb_array"]}
