@@ -130,7 +130,7 @@ class Grid(Base):
 
 
 class Single(Base):
-    """A simulator of which only one runs, and whose helper ends with it alone; it notes both in the file LOG."""
+    """A simulator that runs only once, and whose helper ends with it alone; it notes both in the file LOG."""
 
     def __init__(self):
         self.log = Path(os.environ["LOG"])

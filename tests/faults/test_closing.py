@@ -84,7 +84,7 @@ def test_a_close_that_hangs_is_stopped(monkeypatch, caplog):
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
-# --- simulators of which only one runs
+# --- simulators that run only once
 
 
 @pytest.mark.parametrize("link", LINKS)
