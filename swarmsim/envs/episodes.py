@@ -63,7 +63,10 @@ class Border:
     def warn_of_length(self, number: int) -> None:
         """Warn, once, that an episode may have no end."""
         self.warns_of_length = False
-        self.warn("plays a long episode", f"{self.place(number, LONG_EPISODE)}; max_episode_steps: N would end it")
+        self.warn(
+            f"plays a long {self.mode} episode",
+            f"{self.place(number, LONG_EPISODE)}; max_episode_steps: N would end it",
+        )
 
 
 @dataclass(slots=True)  # not frozen: one is made in every step

@@ -135,7 +135,10 @@ def raw_env(env_id: str, **arguments: Any) -> Env:
 
 def _flat(env: Env) -> Env:
     space = env.observation_space
-    return env if isinstance(space, spaces.Box) and len(space.shape) == 1 else Flat(env)
+    env = env if isinstance(space, spaces.Box) and len(space.shape) == 1 else Flat(env)
+    if env.observation_space.shape == (0,):
+        raise ValueError(f"has the observation space {space}, which holds no number")
+    return env
 
 
 def _convert_actions(env: gymnasium.Env[Any, Any]) -> Environment:
