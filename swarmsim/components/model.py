@@ -1,6 +1,7 @@
 """Models: the models of one process act on observations, learn from transitions, and exchange genomes."""
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,6 +17,7 @@ from swarmsim.components.protocol import (
     GetRequest,
     Logits,
     Observation,
+    Pong,
     SetDone,
     SetRequest,
     read_transition,
@@ -29,8 +31,9 @@ from swarmsim.learning.networks import Architecture, Floats, initial_weights
 from swarmsim.learning.ppo import PPO
 from swarmsim.learning.seeding import generator, restore_rng, rng_state
 from swarmsim.messaging.client import Client
-from swarmsim.messaging.message import Message
+from swarmsim.messaging.message import MESSAGE_TYPE, Message
 
+PULSES_IN_TIMEOUT = 8  # an update on images can take longer than control waits for a message
 SIZES = "hidden", "n_steps", "replay_size", "batch_size"  # they decide shapes of arrays, so they are fixed
 LEARNERS: Mapping[type[LearningSettings], type[Learner]] = {A2CSettings: A2C, PPOSettings: PPO}
 
@@ -44,6 +47,8 @@ class Models:
         components: the names of the models, one row of weights each.
         learning: the hyperparameters, whose type decides the learner.
         seed: of the run; a model's initial weights depend on it and on the model's name alone.
+        timeout: seconds that control waits for a message.
+        control_room: where a long update says that it goes on.
     """
 
     def __init__(
@@ -55,12 +60,17 @@ class Models:
         architecture: Architecture,
         learning: LearningSettings,
         seed: int,
+        timeout: float,
+        control_room: str,
     ) -> None:
         self.client = client
         self.store = store
         self.components = list(components)
         self.architecture = architecture
         self.seed = seed
+        self.timeout = timeout
+        self.control_room = control_room
+        self._last_pulse = time.monotonic()
         self.learner = self._begin(learning)
         self._conversation: object = None
         self._step = -1
@@ -81,7 +91,17 @@ class Models:
         return self._learner(learning, state)
 
     def _learner(self, learning: LearningSettings, state: TrainingState) -> Learner:
-        return LEARNERS[type(learning)](self.architecture, learning, self._generators, state)
+        learner = LEARNERS[type(learning)](self.architecture, learning, self._generators, state)
+        learner.on_minibatch = self._pulse
+        return learner
+
+    def _pulse(self) -> None:
+        """Tell control now and then that an update goes on: nothing else is answered meanwhile."""
+        now = time.monotonic()
+        if now - self._last_pulse > self.timeout / PULSES_IN_TIMEOUT:
+            self._last_pulse = now
+            message = {"TYPE": MESSAGE_TYPE.DATA.CUSTOM.id, "TO_ROOM": self.control_room}
+            self.client.send({**message, **Pong().fields()})
 
     def _save(self) -> None:
         """Have a process that replaces this one continue from the training state, which is complete now."""

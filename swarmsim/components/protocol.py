@@ -436,7 +436,7 @@ PING, SNAPSHOT, STATE = "PING", "LOOK", "SAVESTATE"  # what every component can 
 
 @dataclass(slots=True)
 class Pong(Declared):
-    """A component is alive."""
+    """A component is alive; in room `control`, unasked: models are in a long update, and answer nothing meanwhile."""
 
     KIND = "STATUS", "PONG"
 

@@ -52,10 +52,16 @@ def encode_parts(message: Message) -> tuple[bytes, list[bytes]]:
 
 def join_parts(text: bytes, arrays: list[bytes], prefix: bytes = b"") -> bytes:
     """Return `prefix` and the body of these parts; raises as `encode`."""
-    body = b"".join((prefix, _HEAD.pack(len(text), len(arrays)), text, *arrays))
-    if len(body) > MAX_MESSAGE_BYTES:
-        raise MessageError(f"a message of {len(body):,} bytes cannot be sent: {MAX_MESSAGE_BYTES:,} bytes at most")
-    return body
+    length = len(prefix) + _HEAD.size + len(text) + sum(map(len, arrays))
+    if length > MAX_MESSAGE_BYTES:
+        raise MessageError(message_too_long(length, MAX_MESSAGE_BYTES))
+    return b"".join((prefix, _HEAD.pack(len(text), len(arrays)), text, *arrays))
+
+
+def message_too_long(length: int, limit: int) -> str:
+    """Return the sentence for a message of `length` bytes where `limit` are allowed."""
+    megabytes = f" ({length / 1e6:,.0f} MB)" if length >= 1e6 else ""
+    return f"a message of {length:,} bytes{megabytes} cannot be sent: {limit:,} bytes at most"
 
 
 def _encode_json(value: object, arrays: list[bytes]) -> bytes:
