@@ -87,7 +87,7 @@ class Models:
                 restore_rng(rng, saved)
         elif self.store.given_state is None:
             initial_weights(self.architecture, self._generators, out=state.weights)
-            self._save()
+            self._save_generators()
         return self._learner(learning, state)
 
     def _learner(self, learning: LearningSettings, state: TrainingState) -> Learner:
@@ -103,7 +103,7 @@ class Models:
             message = {"TYPE": MESSAGE_TYPE.DATA.CUSTOM.id, "TO_ROOM": self.control_room}
             self.client.send({**message, **Pong().fields()})
 
-    def _save(self) -> None:
+    def _save_generators(self) -> None:
         """Have a process that replaces this one continue from the training state, which is complete now."""
         self.store.write({"generators": [rng_state(rng) for rng in self._generators]})
 
@@ -116,7 +116,7 @@ class Models:
         """Continue from a state."""
         self.learner.restore(dict(state))
         self._conversation, self._step, self._is_training = state["run"], state["step"], state["training"]
-        self._save()
+        self._save_generators()
 
     # --- acting and learning
 
