@@ -1,7 +1,6 @@
 """Models: the models of one process act on observations, learn from transitions, and exchange genomes."""
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -17,12 +16,12 @@ from swarmsim.components.protocol import (
     GetRequest,
     Logits,
     Observation,
-    Pong,
     SetDone,
     SetRequest,
     read_transition,
     repeated_fields,
 )
+from swarmsim.components.pulse import Pulse
 from swarmsim.components.requests import RequestQueue
 from swarmsim.learning.a2c import A2C
 from swarmsim.learning.hyperparameters import A2CSettings, LearningSettings, PPOSettings
@@ -31,9 +30,8 @@ from swarmsim.learning.networks import Architecture, Floats, initial_weights
 from swarmsim.learning.ppo import PPO
 from swarmsim.learning.seeding import generator, restore_rng, rng_state
 from swarmsim.messaging.client import Client
-from swarmsim.messaging.message import MESSAGE_TYPE, Message
+from swarmsim.messaging.message import Message
 
-PULSES_IN_TIMEOUT = 8  # an update on images can take longer than control waits for a message
 SIZES = "hidden", "n_steps", "replay_size", "batch_size"  # they decide shapes of arrays, so they are fixed
 LEARNERS: Mapping[type[LearningSettings], type[Learner]] = {A2CSettings: A2C, PPOSettings: PPO}
 
@@ -68,9 +66,7 @@ class Models:
         self.components = list(components)
         self.architecture = architecture
         self.seed = seed
-        self.timeout = timeout
-        self.control_room = control_room
-        self._last_pulse = time.monotonic()
+        self._pulse = Pulse(client, control_room, timeout)
         self.learner = self._begin(learning)
         self._conversation: object = None
         self._step = -1
@@ -94,14 +90,6 @@ class Models:
         learner = LEARNERS[type(learning)](self.architecture, learning, self._generators, state)
         learner.on_minibatch = self._pulse
         return learner
-
-    def _pulse(self) -> None:
-        """Tell control now and then that an update goes on: nothing else is answered meanwhile."""
-        now = time.monotonic()
-        if now - self._last_pulse > self.timeout / PULSES_IN_TIMEOUT:
-            self._last_pulse = now
-            message = {"TYPE": MESSAGE_TYPE.DATA.CUSTOM.id, "TO_ROOM": self.control_room}
-            self.client.send({**message, **Pong().fields()})
 
     def _save_generators(self) -> None:
         """Have a process that replaces this one continue from the training state, which is complete now."""
@@ -143,6 +131,7 @@ class Models:
             self.learner.record(transition)
         if observation.is_last:
             if self._is_training and not is_repeated:
+                self._pulse.begin()
                 self.learner.finish(observation.observations)
             return None
         return self._logits(message, self.learner.act(observation.observations))
@@ -155,6 +144,7 @@ class Models:
     def learn(self) -> None:
         """Update the models if enough steps are recorded, after their answer is sent: the swarm waits for that."""
         if self._is_training and self.learner.update_is_due:
+            self._pulse.begin()
             os.sched_yield()  # the receiver of the answer may share this core
             self.learner.learn()
 

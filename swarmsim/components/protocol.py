@@ -436,7 +436,7 @@ PING, SNAPSHOT, STATE = "PING", "LOOK", "SAVESTATE"  # what every component can 
 
 @dataclass(slots=True)
 class Pong(Declared):
-    """A component is alive; in room `control`, unasked: models are in a long update, and answer nothing meanwhile."""
+    """A component is alive; unasked, in room `control`: its work takes long, and goes on."""
 
     KIND = "STATUS", "PONG"
 

@@ -133,7 +133,11 @@ def test_an_interrupt_waits_for_no_update_and_draws_no_weights(in_tmp_path, monk
 
 
 def test_models_in_a_long_update_are_not_silent(in_tmp_path, monkeypatch):
-    monkeypatch.setattr(PPO, "_compute_gradient", lambda *_, **__: time.sleep(0.2))
+    def compute(learner, batch, block, *_, **__):
+        block.gradient[:] = 0
+        time.sleep(0.2)
+
+    monkeypatch.setattr(PPO, "_compute_gradient", compute)
     settings = {
         **SMALL,
         "ppo": {**LITTLE, "n_batches": 15},
