@@ -223,7 +223,9 @@ class Control:
             message = self._next()
             if message.get("ROOT_ID") == self._request["ROOT_ID"]:
                 return message
-            if alive is not None and Pong.is_in(message):
+            if bound is None and "TO_ROOM" in message and Pong.is_in(message):  # a pulse
+                began, alive = time.monotonic(), None
+            elif alive is not None and Pong.is_in(message):
                 alive.add(message.get("SENT_BY", ""))
 
     def _hold(self) -> None:

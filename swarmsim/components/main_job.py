@@ -72,7 +72,15 @@ def _models(config: Config, shape: Shape, names: list[str]) -> Role:
     architecture = architecture_of(config, shape)
     return Role(
         process_name(names),
-        partial(Models, components=names, architecture=architecture, learning=config.learning, seed=config.seed),
+        partial(
+            Models,
+            components=names,
+            architecture=architecture,
+            learning=config.learning,
+            seed=config.seed,
+            timeout=config.timeout,
+            control_room=CONTROL,
+        ),
         listens=(
             On(OBSERVATION, Models.observe, answer_in=LOGITS, direct=True, afterwards=Models.learn),
             On(EVOLUTION, Models.exchange),

@@ -21,6 +21,7 @@ from swarmsim.components.protocol import (
     read_transition,
     repeated_fields,
 )
+from swarmsim.components.pulse import Pulse
 from swarmsim.components.requests import RequestQueue
 from swarmsim.learning.a2c import A2C
 from swarmsim.learning.hyperparameters import A2CSettings, LearningSettings, PPOSettings
@@ -44,6 +45,8 @@ class Models:
         components: the names of the models, one row of weights each.
         learning: the hyperparameters, whose type decides the learner.
         seed: of the run; a model's initial weights depend on it and on the model's name alone.
+        timeout: seconds that control waits for a message.
+        control_room: where a long update says that it goes on.
     """
 
     def __init__(
@@ -55,12 +58,15 @@ class Models:
         architecture: Architecture,
         learning: LearningSettings,
         seed: int,
+        timeout: float,
+        control_room: str,
     ) -> None:
         self.client = client
         self.store = store
         self.components = list(components)
         self.architecture = architecture
         self.seed = seed
+        self._pulse = Pulse(client, control_room, timeout)
         self.learner = self._begin(learning)
         self._conversation: object = None
         self._step = -1
@@ -77,13 +83,15 @@ class Models:
                 restore_rng(rng, saved)
         elif self.store.given_state is None:
             initial_weights(self.architecture, self._generators, out=state.weights)
-            self._save()
+            self._save_generators()
         return self._learner(learning, state)
 
     def _learner(self, learning: LearningSettings, state: TrainingState) -> Learner:
-        return LEARNERS[type(learning)](self.architecture, learning, self._generators, state)
+        learner = LEARNERS[type(learning)](self.architecture, learning, self._generators, state)
+        learner.on_minibatch = self._pulse
+        return learner
 
-    def _save(self) -> None:
+    def _save_generators(self) -> None:
         """Have a process that replaces this one continue from the training state, which is complete now."""
         self.store.write({"generators": [rng_state(rng) for rng in self._generators]})
 
@@ -96,7 +104,7 @@ class Models:
         """Continue from a state."""
         self.learner.restore(dict(state))
         self._conversation, self._step, self._is_training = state["run"], state["step"], state["training"]
-        self._save()
+        self._save_generators()
 
     # --- acting and learning
 
@@ -123,6 +131,7 @@ class Models:
             self.learner.record(transition)
         if observation.is_last:
             if self._is_training and not is_repeated:
+                self._pulse.begin()
                 self.learner.finish(observation.observations)
             return None
         return self._logits(message, self.learner.act(observation.observations))
@@ -135,6 +144,7 @@ class Models:
     def learn(self) -> None:
         """Update the models if enough steps are recorded, after their answer is sent: the swarm waits for that."""
         if self._is_training and self.learner.update_is_due:
+            self._pulse.begin()
             os.sched_yield()  # the receiver of the answer may share this core
             self.learner.learn()
 

@@ -441,7 +441,7 @@ PING, SNAPSHOT, STATE = "PING", "LOOK", "SAVESTATE"  # what every component can 
 
 @dataclass(slots=True)
 class Pong(Declared):
-    """A component is alive."""
+    """A component is alive; unasked, in room `control`: its work takes long, and goes on."""
 
     KIND = "STATUS", "PONG"
 

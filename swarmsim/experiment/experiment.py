@@ -14,6 +14,7 @@ from swarmsim.components.control import Control, Interrupted
 from swarmsim.components.main_job import CONTROL, ENVIRONMENT, OBSERVATION, await_all, main_job, n_workers
 from swarmsim.components.results import EvolutionResult, JobResult
 from swarmsim.components.role import Role
+from swarmsim.components.size import check_size
 from swarmsim.components.supervision import Supervision
 from swarmsim.config import Config
 from swarmsim.console import show
@@ -100,6 +101,8 @@ class Experiment:
         self.join = join
         add_module_path(config.modules, (config.env, config.aggregation))
         self.shape, reward_threshold = properties_of(EnvSource.of(config))
+        is_started_here = join is None and config.rounds > 0
+        self._size_warning = check_size(config, self.shape, resume=resume) if is_started_here else None
         load_rule(config.aggregation)  # refuses an unknown rule before anything starts
         self.workers = n_workers(config)
         self.history = History(
@@ -136,6 +139,8 @@ class Experiment:
         with ExitStack() as stack:
             self._open_directory(stack)
             stack.push(_surviving(lambda *_: self.report.close()))
+            if self._size_warning is not None:
+                self.report.noted(self._size_warning)
             self._began = time.monotonic() - self.history.wall_seconds
             stack.callback(self._update_wall_seconds)
             if len(self.history) >= self.config.rounds:

@@ -220,6 +220,7 @@ class Learner(ABC):
         self.training_state = training_state or TrainingState.initial(initial_weights(architecture, generators))
         self.weights = self.training_state.weights  # (P, G); change them in place only
         self.stats = LearningStats()
+        self.on_minibatch: Callable[[], object] = lambda: None  # called after each minibatch of an update
         self.awaits_outcome = False  # whether the last `act` still waits for its `record`
         self._generators = list(generators)
         self._networks = Networks(architecture, self.weights)

@@ -124,6 +124,7 @@ class PPO(Learner):
                 is_measured = number == self.settings.n_batches
                 self._compute_gradient(batch, block, indices[block.models], is_measured=is_measured)
                 self._adam.step(block.models, block.gradient)
+            self.on_minibatch()
 
     def _training_batch(self, next_observations: Floats) -> TrainingBatch | None:
         """Return the replay with advantages and value targets; None if no row is active."""

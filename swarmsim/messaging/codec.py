@@ -59,8 +59,11 @@ def join_parts(text: bytes, arrays: list[bytes], prefix: bytes = b"") -> bytes:
 
 
 def too_long(size: int, limit: int) -> MessageError:
-    """Return the error for a message of `size` bytes."""
-    return MessageError(f"a message of {size:,} bytes cannot be sent: {limit:,} bytes at most; send it in parts")
+    """Return the error for a message of `size` bytes where `limit` are allowed."""
+    megabytes = f" ({size / 1e6:,.0f} MB)" if size >= 1e6 else ""
+    return MessageError(
+        f"a message of {size:,} bytes{megabytes} cannot be sent: {limit:,} bytes at most; send it in parts"
+    )
 
 
 def _encode_json(value: object, arrays: list[bytes]) -> bytes:
