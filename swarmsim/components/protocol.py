@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from dataclasses import fields as dataclass_fields
 from functools import partial
+from math import isfinite
 from typing import Any, Self
 
 import numpy as np
@@ -53,13 +54,13 @@ def _squeeze(array: NDArray[Any]) -> Any:
 
 
 def _by_environment(message: Message, key: str, dtype: type[Scalar], n_envs: int) -> NDArray[Scalar]:
-    """Return a field with one value for each environment, (N,)."""
+    """Return a field with one finite value for each environment, (N,)."""
     value = message.get(key)
-    if n_envs == 1 and type(value) is _PYTHON[dtype]:
+    if n_envs == 1 and type(value) is _PYTHON[dtype] and isfinite(value):
         return np.array((value,), dtype)
     array = numbers(message, key, dtype).reshape(-1)
-    if array.size != n_envs:
-        raise invalid_field(message, key, f"one value for each of {n_envs} environment(s)")
+    if array.size != n_envs or (dtype is np.float32 and not are_finite(array)):
+        raise invalid_field(message, key, f"one finite value for each of {n_envs} environment(s)")
     return array
 
 
@@ -255,13 +256,10 @@ def read_transition(message: Message, n_envs: int, n_inputs: int, distribution: 
     """Return the transition in an observation message."""
     done = _by_environment(message, "DONE", np.bool_, n_envs)
     nowhere = np.zeros(n_envs, np.bool_)
-    rewards = _by_environment(message, "REWARD", np.float32, n_envs)
-    if not are_finite(rewards):
-        raise invalid_field(message, "REWARD", f"one finite number for each of {n_envs} environment(s)")
     truncated = _by_environment(message, "TRUNCATED", np.bool_, n_envs) if "TRUNCATED" in message else nowhere
     return Transition(
         actions=_actions(message, n_envs, distribution),
-        rewards=rewards,
+        rewards=_by_environment(message, "REWARD", np.float32, n_envs),
         terminated=done & ~truncated,
         truncated=truncated,
         final_observations=_rows(message, "FINAL_OBSERVATION", n_inputs) if truncated.any() else None,

@@ -30,7 +30,8 @@ from swarmsim.messaging.endpoint import Address
 from swarmsim.messaging.message import Message
 from swarmsim.plugins import add_module_path, load_rule
 from swarmsim.results.history import History, Round
-from swarmsim.results.run_directory import RunDirectory
+from swarmsim.results.machine import differing_machines, machine
+from swarmsim.results.run_directory import RunDirectory, read_versions
 from swarmsim.views.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, Report, Result
 
 PAUSE_SECONDS, STATES_SECONDS, BUSY_STATES_SECONDS = 1.0, 0.7, 0.3
@@ -216,6 +217,9 @@ class Experiment:
                 for phase, fields in state["results"].items()
             }
             self._states, self._open_request = state["components"], state["task"]
+        difference = differing_machines([read_versions(directory.path), machine()])
+        if difference:
+            self.report.noted(f"the run began on another kind of machine, so its scores may differ here: {difference}")
         directory.rewrite_metrics(self.history)
 
     def _write_checkpoint(self, directory: RunDirectory, states: Mapping[str, Any], *, complete: bool) -> None:

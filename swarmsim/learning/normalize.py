@@ -1,11 +1,11 @@
 """Observation normalisation by a running mean and variance."""
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from swarmsim.learning.learner import require_finite
 from swarmsim.learning.networks import Floats
 
 MAX_DEVIATIONS = 10.0  # the clip of Stable-Baselines3's VecNormalize
@@ -22,12 +22,15 @@ class Normalizer:
 
     def count(self, observations: Floats) -> None:
         """Add `observations` (B, n_inputs) to the mean and variance; raises FloatingPointError if one is not finite."""
-        require_finite(observations, observations=observations)
+        count, mean, squares = self._count, self._mean, self._squares
         for observation in observations.astype(np.float64):
-            self._count += 1
-            distance = observation - self._mean
-            self._mean += distance / self._count
-            self._squares += distance * (observation - self._mean)
+            count += 1
+            distance = observation - mean
+            mean = mean + distance / count
+            squares = squares + distance * (observation - mean)
+        if not isfinite(np.add.reduce(squares)):
+            raise FloatingPointError("the observations to normalise are not finite; their statistics stay as they were")
+        self._count, self._mean, self._squares = count, mean, squares
 
     def normalized(self, observations: Floats) -> Floats:
         """Return `observations` (…, n_inputs) minus the mean, in standard deviations; unchanged before the second."""
