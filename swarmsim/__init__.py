@@ -14,7 +14,8 @@ from swarmsim.errors import (
     WaitTimeout,
 )
 from swarmsim.launcher.swarm import Swarm
-from swarmsim.messaging.client import Client, Trigger
+from swarmsim.messaging.client import Client
+from swarmsim.messaging.handlers import Trigger
 from swarmsim.messaging.message import MESSAGE_TYPE, MODEL_STATUS
 from swarmsim.messaging.server import Server
 

@@ -2,7 +2,6 @@
 
 import io
 import shlex
-import signal
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -11,8 +10,10 @@ from pathlib import Path
 from swarmsim.commands import export, inspect, play, programs, report
 from swarmsim.commands.command import DONE, FAILED, INTERRUPTED, argument, command, settings
 from swarmsim.config import Config, resumed_config
-from swarmsim.errors import ComponentFailed, SettingsError, SwarmError
+from swarmsim.console import fill_missing_streams, show
+from swarmsim.errors import ComponentFailed, SettingsError, SwarmError, explain
 from swarmsim.flags import config_of, flag, given_settings, program
+from swarmsim.launcher.interrupts import interrupt_by, stopping_signals
 from swarmsim.results.history import History
 
 FLAGS = (
@@ -32,6 +33,7 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for, and return the exit status."""
+    fill_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # help and tables have signs that not every terminal's encoding has
@@ -71,25 +73,25 @@ def _run(config: Config, *, resume: bool) -> int:
 
     run = experiment(config, TerminalReport(config.progress, config.verbose), resume=resume)
     status = DONE
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt_by(stopping_signals())
     try:
         run.run()
         if len(run.history) < config.rounds:
-            print("\nswarmsim: stopped", file=sys.stderr)
+            show("\nswarmsim: stopped", sys.stderr)
             status = INTERRUPTED
     except KeyboardInterrupt:
-        print("\nswarmsim: interrupted", file=sys.stderr)
+        show("\nswarmsim: interrupted", sys.stderr)
         status = INTERRUPTED
-    except SwarmError as error:
+    except (SwarmError, OSError) as error:
         if isinstance(error, SettingsError) and run.history.directory is None:
             raise
         if isinstance(error, ComponentFailed) and error.traceback_text:
-            print(error.traceback_text, file=sys.stderr)
-        print(f"swarmsim: {error}", file=sys.stderr)
+            show(error.traceback_text, sys.stderr)
+        show(f"swarmsim: {explain(error)}", sys.stderr)
         status = FAILED
     if run.history.rounds:
-        print(f"\n{run.history}")
-    print("", *last_words(run.history, run.checkpoint, is_done=status == DONE), sep="\n")
+        show(f"\n{run.history}", sys.stdout)
+    show("\n".join(("", *last_words(run.history, run.checkpoint, is_done=status == DONE))), sys.stdout)
     return status
 
 
@@ -100,8 +102,8 @@ def last_words(history: History, checkpoint: Path | None, *, is_done: bool) -> I
         return
     directory = shlex.quote(str(history.directory))
     yield f"results in {history.directory}"
-    if history.rounds:
-        scores = history.directory / "scores.png"
+    scores = history.directory / "scores.png"
+    if scores.exists():
         yield f"pictures: {scores} and others; all on one page: {program()} report {directory}"
     if checkpoint is not None and not is_done:
         yield f"last checkpoint: {checkpoint}"

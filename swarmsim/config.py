@@ -82,9 +82,7 @@ class Config:
     )
     seed: int = setting(0, "seed of all random numbers, ≥ 0", minimum=0)
     out: str | None = setting("auto", "run directory; auto: runs/ENV-DATE-TIME", is_path=True)
-    modules: str | None = setting(
-        None, "folder of your own modules; default: the settings file's folder", is_path=True
-    )
+    modules: str | None = setting(None, "folder of your own modules; default: the settings file's folder", is_path=True)
     start_method: Literal["fork", "spawn"] = setting("fork", "start method of component processes: fork or spawn")
     progress: bool = setting(True, "whether to show progress bars, if stderr is a terminal")
     verbose: bool = setting(False, "print the states of all components on stderr")
@@ -171,7 +169,7 @@ def read_file(path: str | Path) -> dict[str, Any]:
 
 
 def _with_folder(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
-    """Return `values` with an absolute folder of modules; by default it is `base` if they name an object of a module."""
+    """Return `values` with an absolute folder of modules; by default it is `base`, if they name a module."""
     folder = values.get("modules")
     if isinstance(folder, str) or (folder is None and references(values)):
         return {**values, "modules": str((base / user_path(folder or "")).resolve())}

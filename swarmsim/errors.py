@@ -1,5 +1,9 @@
 """All errors that swarmsim raises, and the sentence for an unknown name."""
 
+import errno
+import os
+import resource
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -12,12 +16,28 @@ class SettingsError(SwarmError):
     """A flag, a setting, a file or an environment cannot be used."""
 
 
+class BadValue(SwarmError):
+    """An environment returned a value that cannot be used.
+
+    Attributes:
+        can_be_dropped: whether it is a number that is not finite, so that dropping its episode is enough.
+    """
+
+    def __init__(self, message: str, *, can_be_dropped: bool = False) -> None:
+        super().__init__(message)
+        self.can_be_dropped = can_be_dropped
+
+
 class MessageError(SwarmError):
     """A message cannot be sent or read."""
 
 
 class AddressError(SwarmError):
     """No server serves this address, or another one already does."""
+
+
+class StorageError(SwarmError):
+    """The temporary directory, in which the queues of a host lie, is full or cannot be used."""
 
 
 class LinkClosed(SwarmError):
@@ -50,6 +70,42 @@ class ComponentFailed(SwarmError):
         self.traceback_text = traceback_text
         if traceback_text:
             self.add_note(f"In component {component!r}:\n{traceback_text}")
+
+
+def shortage(error: BaseException | None) -> str:
+    """Return what the machine lacks, and the way out, if that is the cause of `error`; "" if it is not."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _WAYS_OUT:
+            where = "" if error.filename is None else f" ({error.filename})"
+            return f"{os.strerror(error.errno)}{where}: {_WAYS_OUT[error.errno]()}"
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def format_traceback(error: BaseException) -> str:
+    """Return the traceback of what a component raised; "" if its message alone says what its user has to change."""
+    is_plain = isinstance(error, SettingsError | BadValue) or shortage(error)
+    return "" if is_plain else "".join(traceback.format_exception(error))
+
+
+def explain(error: BaseException) -> str:
+    """Return the message of an error, with what the machine lacks if that is its cause."""
+    message, reason = str(error), shortage(error)
+    if not reason or isinstance(error, OSError):
+        return reason or message
+    return message if reason.partition(" (")[0].partition(":")[0] in message else f"{message}: {reason}"
+
+
+_WAYS_OUT = {
+    errno.EMFILE: lambda: (
+        f"a process may have {resource.getrlimit(resource.RLIMIT_NOFILE)[0]} (ulimit -n); "
+        "raise that limit, or use fewer workers"
+    ),
+    errno.ENFILE: lambda: "the machine allows no more; use fewer workers",
+    errno.ENOMEM: lambda: "use fewer workers",
+    errno.ENOSPC: lambda: "make room there, or set TMPDIR to a directory that has more",
+    errno.EDQUOT: lambda: "make room there, or set TMPDIR to a directory that has more",
+}
 
 
 def unknown(kind: str, name: object, allowed: Iterable[str], *, show: int = 12) -> str:

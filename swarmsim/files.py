@@ -2,9 +2,10 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from swarmsim.errors import SettingsError
 
@@ -20,17 +21,18 @@ def writing(target: object) -> Iterator[None]:
         raise SettingsError(f"{target} cannot be written: {error.strerror or error}") from None
 
 
-def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object], *, durable: bool = True) -> None:
     """Replace the file at `path`: it always holds either its old content or all of the new; raises as `writing`.
 
     Args:
+        content: or a function that writes it into the open file, which it may also read.
         durable: whether to wait until the content is on the disk, so that it survives a crash of the machine.
     """
     unfinished = path.with_name(path.name + UNFINISHED)
     with writing(path):
         try:
-            with unfinished.open("wb") as file:
-                file.write(content)
+            with unfinished.open("w+b") as file:
+                file.write(content) if isinstance(content, bytes) else content(file)
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())

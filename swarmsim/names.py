@@ -1,7 +1,8 @@
-"""Names of components: how to sort, group, count and shorten them."""
+"""Names of components and numbers in text: how to sort, group, count and shorten them."""
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 _NUMBERED = re.compile(r"(.*?)(\d+)(?:-(\d+))?", re.DOTALL)
 
@@ -35,6 +36,11 @@ def format_count(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
+def format_score(score: float) -> str:
+    """Return a return or score with one decimal, or four significant digits where it is small or huge."""
+    return f"{score:.1f}" if score == 0 or 10 <= abs(score) < 1e6 else f"{score:.4g}"
+
+
 def shorten(name: str, max_length: int) -> str:
     """Return a name cut to `max_length` characters, at least 1."""
     return name if len(name) <= max_length else f"{name[: max(0, max_length - 1)]}…"
@@ -43,3 +49,8 @@ def shorten(name: str, max_length: int) -> str:
 def _models_in(process: str) -> Iterable[object]:
     match = _NUMBERED.fullmatch(process)
     return [process] if match is None else range(int(match[2]), int(match[3] or match[2]) + 1)
+
+
+def exact(value: Any, bits: int) -> Any:
+    """Return `value`, as text if it is a whole number, such as a seed, that a reader of so many bits would not keep."""
+    return str(value) if isinstance(value, int) and value.bit_length() > bits else value

@@ -64,8 +64,8 @@ def require_importable(objects: Mapping[str, Any]) -> None:
         is_program = module_name != "__main__" or hasattr(module, "__file__")
         if not is_program or _attribute(module, path) is not value:
             raise SettingsError(
-                f"start_method spawn: another process cannot import {reference!r}; it must be a class or function at the "
-                "top of a module; or use start_method fork"
+                f"start_method spawn: another process cannot import {reference!r}; it must be a class or function at "
+                "the top of a module; or use start_method fork"
             )
 
 

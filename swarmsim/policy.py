@@ -3,6 +3,7 @@
 import io
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from swarmsim.components.main_job import architecture_of
-from swarmsim.config import resumed_config
+from swarmsim.config import Config, resumed_config
 from swarmsim.envs import actions
 from swarmsim.envs.make import EnvSource, shape_of
 from swarmsim.errors import SettingsError, unknown
@@ -24,7 +25,8 @@ from swarmsim.learning.decision import decide
 from swarmsim.learning.networks import ACTORS, Activations, Architecture, Floats, Layer, Networks, forward
 from swarmsim.learning.normalize import Normalizer
 from swarmsim.learning.seeding import generator
-from swarmsim.plugins import add_module_path, load_rule
+from swarmsim.plugins import load_rule
+from swarmsim.projects import in_project
 from swarmsim.results.checkpoint import weights_in
 from swarmsim.results.snapshot import FILE, Snapshot, snapshot
 
@@ -220,7 +222,12 @@ def load_policy(path: str | Path, *, seed: int = 0, modules: str | Path | None =
 def policy_of(loaded: Snapshot, *, seed: int = 0, modules: str | Path | None = None) -> SwarmPolicy:
     """Return the policy of one checkpoint; arguments and errors are those of `load_policy`."""
     config = resumed_config(loaded.run, {})
-    add_module_path(config.modules if modules is None else str(modules), (config.env, config.aggregation))
+    folder = config.modules if modules is None else str(modules)
+    with in_project(folder, config.references):
+        return _policy_of(loaded, replace(config, modules=folder), seed)
+
+
+def _policy_of(loaded: Snapshot, config: Config, seed: int) -> SwarmPolicy:
     source = EnvSource.of(config)
     env = source.make()
     env.close()
@@ -258,11 +265,15 @@ def _read(content: bytes, path: Path, seed: int, modules: str | Path | None) -> 
     if number != FORMAT:
         raise SettingsError(f"{path} has format {number}: this version of swarmsim reads only format {FORMAT}")
     rule = str(fields.get("aggregation"))
-    add_module_path(None if modules is None else str(modules), [rule])
-    try:
-        load_rule(rule)
-    except SettingsError as error:
-        raise SettingsError(f"{path}: {error}; load_policy(…, modules=FOLDER) says where it is") from None
+    with in_project(None if modules is None else str(modules), [rule] if ":" in rule else []):
+        try:
+            load_rule(rule)
+        except SettingsError as error:
+            raise SettingsError(f"{path}: {error}; load_policy(…, modules=FOLDER) says where it is") from None
+        return _checked(fields, path, seed)
+
+
+def _checked(fields: Mapping[str, Any], path: Path, seed: int) -> SwarmPolicy:
     try:
         return _decode(fields, seed)
     except Exception as error:  # any missing or mistyped field

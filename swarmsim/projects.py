@@ -48,7 +48,7 @@ class Project:
         return None
 
     def _holds(self, path: str) -> bool:
-        places = os.path.abspath(path), os.path.realpath(path)  # a link may lead into the folder, or out of it
+        places = os.path.abspath(path), os.path.realpath(path)  # noqa: PTH100 - a link may lead into the folder, or out of it
         return not path.startswith(INSTALLED) and any(Path(place).is_relative_to(self.folder) for place in places)
 
     # --- a current project, and one that is set aside
@@ -81,7 +81,7 @@ class Project:
             del sys.modules[name]
         registry = _registry()
         for env_id, spec in self._environments.items():
-            if registry.get(env_id) is spec and _module_of(spec.entry_point).partition(".")[0] in names:
+            if registry.get(env_id) is spec and _module_of(spec).partition(".")[0] in names:
                 del registry[env_id]
         sys.modules.update(self._replaced)
         self._replaced = {}
@@ -89,8 +89,8 @@ class Project:
     def _provided(self) -> set[str]:
         """Return the names of the folder's modules, without those that are left as they are."""
         with suppress(OSError):
-            found = {path.stem for path in self.folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
-            return found - UNTOUCHED
+            paths = list(self.folder.iterdir())
+            return {path.stem for path in paths if path.suffix == ".py" or (path / "__init__.py").exists()} - UNTOUCHED
         return set()
 
     def _is_own(self, name: str) -> bool:
@@ -150,7 +150,7 @@ def use(project: Project | None) -> None:
 
 @contextmanager
 def in_project(folder: str | None, references: Sequence[str]) -> Iterator[None]:
-    """Use the modules in `folder`, by default the current one, if there are references; changed ones are loaded anew."""
+    """Use the modules in `folder` (default: the current one) if there are references; changed ones are loaded anew."""
     before = _current
     if references:
         use(None)
@@ -204,5 +204,8 @@ def _registry() -> dict[str, Any]:
     return getattr(sys.modules.get("gymnasium"), "registry", {})
 
 
-def _module_of(entry_point: object) -> str:
-    return entry_point.partition(":")[0] if isinstance(entry_point, str) else str(getattr(entry_point, "__module__", ""))
+def _module_of(spec: Any) -> str:
+    entry_point = spec.entry_point
+    if isinstance(entry_point, str):
+        return entry_point.partition(":")[0]
+    return str(getattr(entry_point, "__module__", ""))

@@ -23,7 +23,7 @@ LAYERS = [
     ["swarmsim.plugins"],
     ["swarmsim.config"],
     ["swarmsim.learning", "swarmsim.messaging", "swarmsim.results"],
-    ["swarmsim.settings", "swarmsim.files", "swarmsim.names"],
+    ["swarmsim.settings", "swarmsim.files", "swarmsim.names", "swarmsim.console"],
     ["swarmsim.errors"],
 ]
 FORBIDDEN = {

@@ -1,6 +1,5 @@
 """What all commands share: from argument strings to an action and its exit status."""
 
-import os
 import re
 import sys
 from argparse import Namespace
@@ -8,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from swarmsim.console import show, silence
 from swarmsim.errors import SettingsError
 from swarmsim.flags import Parser
 from swarmsim.settings import user_path
@@ -29,12 +29,12 @@ class Command:
         try:
             return self.action(self.make_parser().parsed(arguments)) or DONE
         except SettingsError as error:
-            print(f"swarmsim: {error}", file=sys.stderr)
+            show(f"swarmsim: {error}", sys.stderr)
             return WRONG_USAGE
         except KeyboardInterrupt:  # before or after the run itself
             return INTERRUPTED
         except BrokenPipeError:  # the reader of stdout has gone, as in `python run.py | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            silence(sys.stdout)
             return FAILED
 
 

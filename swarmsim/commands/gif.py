@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from swarmsim.errors import SettingsError
@@ -26,9 +27,17 @@ class Gif:
         self._n_seen = 0
 
     def add(self, frame: Any) -> None:
-        """Add a frame (height, width, 3) of bytes."""
+        """Add a frame of bytes: (height, width, 3), with a fourth channel, or (height, width) in grey.
+
+        Frames of another size than the first are scaled to it.
+
+        Raises:
+            ValueError: it is no such picture.
+        """
         if self._n_seen % self.stride == 0:
-            self.frames.append(Image.fromarray(np.asarray(frame, np.uint8)).quantize())
+            image = Image.fromarray(_as_bytes(frame)).convert("RGB")
+            size = self.frames[0].size if self.frames else image.size
+            self.frames.append((image if image.size == size else image.resize(size)).quantize())
         self._n_seen += 1
         if len(self.frames) > MOST_FRAMES:
             self._thin_out()
@@ -45,3 +54,16 @@ class Gif:
         first, *others = self.frames
         first.save(content, "GIF", save_all=True, append_images=others, duration=round(milliseconds), loop=0)
         write_atomically(self.path, content.getvalue())
+
+
+def _as_bytes(frame: Any) -> NDArray[np.uint8]:
+    try:
+        picture = np.asarray(frame)
+    except ValueError:  # lists of different lengths
+        picture = np.asarray(None)
+    kind, shape = picture.dtype.kind, picture.shape
+    is_picture = len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))
+    if kind not in "iu" or not is_picture or not picture.size or picture.min() < 0 or picture.max() > 255:
+        what = f"{picture.dtype} of the shape {shape}" if kind in "biuf" else type(frame).__name__
+        raise ValueError(f"draws {what}; a picture is uint8 of the shape (height, width, 3), from 0 to 255")
+    return picture.astype(np.uint8, copy=False)

@@ -12,7 +12,7 @@ from swarmsim.commands.command import RUN, argument, command
 from swarmsim.config import Config, resumed_config
 from swarmsim.errors import SettingsError
 from swarmsim.projects import in_project
-from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, moment_of, read_checkpoint, weights_in
+from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, moment_of, read_finite_checkpoint, weights_in
 from swarmsim.results.run_directory import CHECKPOINT, read_versions
 from swarmsim.results.snapshot import Snapshot, snapshot
 
@@ -56,7 +56,7 @@ def _checkpoints(run: Path) -> Iterator[str]:
     for path in Checkpoints(run / CHECKPOINT, keep=1).paths():
         number, complete = moment_of(path) or (0, False)
         try:
-            read_checkpoint(path)
+            read_finite_checkpoint(path)
             soundness = "sound"
         except CheckpointDamaged as damage:
             soundness = str(damage).removeprefix(f"{path} ")

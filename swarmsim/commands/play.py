@@ -4,14 +4,15 @@ import os
 import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swarmsim.commands.command import RUN, argument, command
 from swarmsim.commands.export import MEMBER_ARGUMENT, RUN_ARGUMENT, warn_of_damage
 from swarmsim.config import Config, resumed_config
-from swarmsim.errors import SettingsError
+from swarmsim.errors import BadValue, SettingsError
 from swarmsim.flags import whole_number
 from swarmsim.projects import in_project
 from swarmsim.results.snapshot import Snapshot, snapshot
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import gymnasium
 
     from swarmsim.commands.gif import Gif
+    from swarmsim.envs.episodes import Border
     from swarmsim.policy import SwarmPolicy
 
 SCREENS = "DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"  # a window can be opened if any of them is set
@@ -71,15 +73,27 @@ def _play_in_project(
     policy = policy if given.member is None else policy.member(given.member)
     policy.set_seed(seed)
     with _rendering(config, gif) as (env, render):
-        returns = []
+        returns: list[float] = []
+        player = Player(policy, env, _border(config), deterministic=not given.stochastic, render=render)
         for episode_seed in evaluation_seeds(found, config, seed, n_episodes):
-            score, length = play_episode(policy, env, episode_seed, deterministic=not given.stochastic, render=render)
+            score, length = player.play(len(returns), episode_seed)
             returns.append(score)
             print(f"episode {len(returns)}  return {score:g}  {length:,} steps", flush=True)
         print(f"mean return {sum(returns) / n_episodes:g}")
         if gif is not None:
-            gif.write(env.metadata.get("render_fps") or FRAMES_PER_SECOND)
+            gif.write(_frames_per_second(env))
             print(f"picture in {gif.path}")
+
+
+def _border(config: Config) -> "Border":
+    from swarmsim.envs.episodes import Border
+
+    return Border(config.env, "evaluation", config.on_bad_value, warns_of_length=config.max_episode_steps is None)
+
+
+def _frames_per_second(env: "gymnasium.Env[Any, Any]") -> float:
+    given = env.metadata.get("render_fps")
+    return given if isinstance(given, int | float) and given > 0 else FRAMES_PER_SECOND
 
 
 def evaluation_seeds(found: Snapshot, config: Config, seed: int, n_episodes: int) -> Iterator[int]:
@@ -90,19 +104,42 @@ def evaluation_seeds(found: Snapshot, config: Config, seed: int, n_episodes: int
     return (episode_seed(seed, "evaluate", n_trained, number) for number in range(n_episodes))
 
 
-def play_episode(
-    policy: "SwarmPolicy", env: "gymnasium.Env[Any, Any]", seed: int, *, deterministic: bool, render: Render
-) -> tuple[float, int]:
-    """Play one episode, and return its return and length; `render` is called after each reset and step."""
-    observation, _ = env.reset(seed=seed)
-    render()
-    score, length, ended = 0.0, 0, False
-    while not ended:
-        action, _ = policy.predict(observation, deterministic=deterministic)
-        observation, reward, terminated, truncated, _ = env.step(action)
-        render()
-        score, length, ended = score + float(reward), length + 1, terminated or truncated
-    return score, length
+@dataclass(frozen=True)
+class Player:
+    """Plays episodes; `render` is called after each reset and step."""
+
+    policy: "SwarmPolicy"
+    env: "gymnasium.Env[Any, Any]"
+    border: "Border"
+    deterministic: bool
+    render: Render
+
+    def play(self, number: int, seed: int) -> tuple[float, int]:
+        """Play one episode, and return its return and length.
+
+        Raises:
+            BadValue: the environment returned what cannot be used, and the episode is not dropped for it.
+        """
+        from swarmsim.envs.border import Checked
+        from swarmsim.envs.episodes import LONG_EPISODE
+
+        env = Checked(self.env)
+        score, length, ended = 0.0, -1, False
+        while not ended:
+            try:
+                if length < 0:
+                    observation, reward, terminated, truncated = env.reset(seed), 0.0, False, False
+                else:
+                    action, _ = self.policy.predict(observation, deterministic=self.deterministic)
+                    observation, reward, terminated, truncated = env.step(action)
+            except BadValue as error:
+                self.border.handle(error, number, length + 1)
+                break
+            self.render()
+            score, length, ended = score + reward, length + 1, terminated or truncated
+            if length == LONG_EPISODE and self.border.warns_of_length:
+                self.border.warn_of_length(number)
+        return score, max(length, 0)
 
 
 @contextmanager
@@ -110,34 +147,41 @@ def _rendering(config: Config, gif: "Gif | None") -> Iterator[tuple["gymnasium.E
     """Yield an environment that renders, and what adds its frames to the GIF; raises SettingsError if none can."""
     from gymnasium.error import DependencyNotInstalled
 
+    from swarmsim.envs.close import close_all
+    from swarmsim.envs.sentences import one_sentence
+
     os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
     if gif is not None:
         os.environ["SDL_VIDEODRIVER"] = "dummy"  # pygame needs a screen even if it only draws pictures
     try:
-        with closing(_make_env(config, PICTURES if gif else WINDOW)) as env:
+        env = _make_env(config, PICTURES if gif else WINDOW)
+        try:
             yield env, (lambda: gif.add(env.render())) if gif else (lambda: None)
+        finally:
+            close_all([env], config.env)
+    except BadValue as error:
+        raise SettingsError(str(error)) from None
     except DependencyNotInstalled as error:
         reason = str(error).strip().partition("\n")[0]
         raise SettingsError(f"{config.env} cannot be drawn: {reason}; pip install -e .[play] brings pygame") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if not type(error).__module__.startswith("pygame"):
-            raise
+            with one_sentence(config.env):
+                raise
         raise SettingsError(f"no window can be opened: {error}; --gif FILE needs none") from None
 
 
 def _make_env(config: Config, mode: str) -> "gymnasium.Env[Any, Any]":
     """Return an environment with this render mode, whose observations are as `SwarmPolicy.predict` needs them."""
-    from gymnasium import spaces
-    from gymnasium.wrappers import FlattenObservation
-
-    from swarmsim.envs.make import EnvSource
+    from swarmsim.envs.close import close_all
+    from swarmsim.envs.make import EnvSource, made, make_flat_env
 
     source = EnvSource.of(config)
-    with closing(source.make()) as silent:
-        modes = silent.metadata.get("render_modes", [])
+    silent = made(source)
+    modes = silent.metadata.get("render_modes") or []
+    close_all([silent], config.env)
     if PICTURES not in modes and mode not in modes:
         raise SettingsError(
             f"{config.env} draws no pictures: its render modes are {', '.join(map(str, modes)) or 'none'}"
         )
-    env = source.make(render_mode=mode)
-    return env if isinstance(env.observation_space, spaces.Box) else FlattenObservation(env)
+    return make_flat_env(source, render_mode=mode)

@@ -1,18 +1,17 @@
 """`swarmsim serve` and `swarmsim component`: run one part of a swarm as a separate program, on any machine."""
 
 import argparse
-import signal
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from swarmsim.commands.command import DONE, FAILED, INTERRUPTED, argument, command, settings
 from swarmsim.config import Config
-from swarmsim.errors import SettingsError, SwarmError, unknown
+from swarmsim.console import show
+from swarmsim.errors import SettingsError, SwarmError, explain, format_traceback, unknown
 from swarmsim.flags import config_of, given_settings
 from swarmsim.launcher.child_main import use_one_thread
-from swarmsim.launcher.interrupts import SIGNALS
+from swarmsim.launcher.interrupts import interrupt_by, stopping_signals
 from swarmsim.messaging.endpoint import Address
 from swarmsim.messaging.process_context import PROCESS
 from swarmsim.messaging.server import Server
@@ -46,7 +45,7 @@ def serve(given: argparse.Namespace) -> int:
         server = Server(*_address(given), secret=_secret(given), insecure=given.insecure)
     except SwarmError as error:
         raise SettingsError(str(error)) from None
-    print("swarmsim: serves {}:{}; Ctrl+C stops it".format(*server.address), flush=True)
+    show("swarmsim: serves {}:{}; Ctrl+C stops it".format(*server.address), sys.stdout)
     return _until_interrupted(server.start, "server")
 
 
@@ -90,28 +89,26 @@ def _run_control(config: Config, address: Address, secret: str | None) -> None:
         experiment.run()
     finally:
         if experiment.history.rounds:
-            print(f"\n{experiment.history}")
+            show(f"\n{experiment.history}", sys.stdout)
 
 
 def _until_interrupted(main: Callable[[], object], name: str) -> int:
     """Run `main`, call this process's closers however it ends, and return the exit status."""
-    for number in SIGNALS:  # also those that are ignored, as shells arrange for background jobs
-        signal.signal(number, signal.default_int_handler)
+    interrupt_by(stopping_signals())  # also if Ctrl+C is ignored, as shells arrange for background jobs
     try:
         main()
     except KeyboardInterrupt:
-        print(f"\nswarmsim: {name} was interrupted", file=sys.stderr)
+        show(f"\nswarmsim: {name} was interrupted", sys.stderr)
         return INTERRUPTED
     except SwarmError as error:
-        print(f"swarmsim: {name}: {error}", file=sys.stderr)
+        show(f"swarmsim: {name}: {error}", sys.stderr)
         return FAILED
     except Exception as error:
-        traceback.print_exc()
-        print(f"swarmsim: component {name!r} failed: {type(error).__name__}: {error}", file=sys.stderr)
+        show(format_traceback(error), sys.stderr, end="")
+        show(f"swarmsim: component {name!r} failed: {type(error).__name__}: {explain(error)}", sys.stderr)
         return FAILED
     finally:
-        for close in PROCESS.closers().values():
-            close()
+        PROCESS.close_all()
     return DONE
 
 

@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 
 from swarmsim.components.fields import LONGEST_NAME, component_ids, genome, invalid_field, strings
 from swarmsim.errors import MessageRefused, SettingsError, unknown
-from swarmsim.messaging.client import Client, Trigger
+from swarmsim.messaging.client import Client
+from swarmsim.messaging.handlers import Trigger
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
+from swarmsim.names import exact
 from swarmsim.settings import checked
 
 Settings = TypeVar("Settings")
 Weights = Mapping[str, NDArray[np.float32]]
 
+WIRE_BITS = 63  # of a whole number in a message
 _COMMAND, _LOG = MESSAGE_TYPE.COMMAND, MESSAGE_TYPE.LOG
 
 
@@ -156,7 +159,7 @@ class AdminHandlers:
         for name in chosen:
             if name not in settings:
                 raise SettingsError(f"SETTINGS: {unknown('setting', name, settings)}")
-        return _reply(_LOG.SETTINGS.id, names, SETTINGS={name: settings[name] for name in chosen})
+        return _reply(_LOG.SETTINGS.id, names, SETTINGS={name: exact(settings[name], WIRE_BITS) for name in chosen})
 
     def _load_settings(self, message: Message, names: list[str]) -> Message:
         values = message["SETTINGS"]

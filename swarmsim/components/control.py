@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from swarmsim.components.fields import component_order
 from swarmsim.components.membership import SET, acknowledges
 from swarmsim.components.observer import Observer
+from swarmsim.components.parts import STATE_PART, StateReader
 from swarmsim.components.protocol import (
     PING,
     SNAPSHOT,
@@ -32,11 +33,13 @@ from swarmsim.components.supervision import Supervision
 from swarmsim.errors import MessageRefused, Stalled, WaitTimeout
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
+from swarmsim.messaging.process_context import running_time
 from swarmsim.messaging.rooms import COMMAND_ROOM
 
 Progress = Callable[[list[float], int], None]  # returns of episodes ended since the last call, steps so far
 
 POLL_SECONDS, EVOLVE_SECONDS = 0.05, 1.0
+BOUNDED_BY = "the setting timeout bounds this"
 
 _CUSTOM, _CUSTOM_COMMAND = MESSAGE_TYPE.DATA.CUSTOM.id, MESSAGE_TYPE.COMMAND.CUSTOM.id
 
@@ -48,9 +51,10 @@ class Interrupted(Exception):
 class Control:
     """Drives a swarm, by a client that joins the control room.
 
-    A wait without any message ends after `timeout` seconds. Halfway through it, control asks all components for a
-    heartbeat; those that send none until its end are declared dead to `supervision`. After a component was restarted,
-    control repeats its request with the same ROOT_ID: components that know it continue, others begin.
+    A wait without any message ends after `timeout` seconds in which this process ran. Halfway through it, control asks
+    all components for a heartbeat; those that send none until its end are declared dead to `supervision`. After a
+    component was restarted, control repeats its request with the same ROOT_ID: components that know it continue, others
+    begin.
 
     Raises (every method that sends a request):
         WaitTimeout: the component that was waited for sent nothing for that long.
@@ -128,26 +132,33 @@ class Control:
         return False
 
     def states(self, timeout: float | None = None) -> dict[str, Any]:
-        """Return the state of every component by its name; only of those that answer within `timeout`, if given."""
-        return self._ask_all(STATE, "STATE", timeout)
+        """Return the state of every component by its name; only of those that answer within `timeout`, if given.
+
+        Its arrays may be views of files that are already removed: they last as long as somebody holds them. A part of a
+        large state that arrives begins the timeout anew.
+        """
+        return self._ask_all(STATE, StateReader(self.client).read, timeout)
 
     def request_snapshots(self) -> None:
         """Have every component send a snapshot to the observer."""
-        self._ask_all(SNAPSHOT, "TAKEN", None)
+        self._ask_all(SNAPSHOT, lambda message: message.get("TAKEN"), None)
 
-    def _ask_all(self, command: str, key: str, timeout: float | None) -> dict[str, Any]:
-        """Return the field `key` of each component's answer to a command."""
+    def _ask_all(self, command: str, read: Callable[[Message], Any], timeout: float | None) -> dict[str, Any]:
+        """Return what `read` reads in each component's answer to a command; it returns None for other messages."""
         self._show_itself()
         answers: dict[str, Any] = {}
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else running_time() + timeout
         ignored = () if timeout is None else (WaitTimeout,)
         self._send_request(self._message(COMMAND_ROOM, _CUSTOM_COMMAND, CMD=command))
         with suppress(*ignored):
             while missing := [name for name in self.supervision.names if name not in answers]:
-                left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+                left = None if deadline is None else max(deadline - running_time(), 0.0)
                 message = self._answer(f"the state of {', '.join(missing[:5])}", bound=left)
-                if key in message:
-                    answers[message["SENT_BY"]] = message[key]
+                if timeout is not None and STATE_PART in message:
+                    deadline = time.monotonic() + timeout
+                with self._ignoring_invalid():
+                    if (answer := read(message)) is not None:
+                        answers[message["SENT_BY"]] = answer
         return {name: answers[name] for name in self.supervision.names if name in answers}
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
@@ -191,19 +202,19 @@ class Control:
             stops_after: seconds of waiting from which on the observer can have control stop.
             can_pause: whether the observer can have the environment pause meanwhile.
         """
-        began = time.monotonic()
+        began = running_time()
         limit = self.timeout if bound is None else bound
         alive: set[str] | None = None  # components that answered the heartbeat, once they were asked
         while True:
-            silence = time.monotonic() - began
+            silence = running_time() - began
             if silence >= stops_after and self.observer.wants_stop():
                 raise Interrupted
             if can_pause and self.observer.wants_pause():
                 self._hold()
-                began, alive = time.monotonic(), None
+                began, alive = running_time(), None
             elif bound is None and self.supervision.heal():
                 self.client.send(self._request)
-                began, alive = time.monotonic(), None
+                began, alive = running_time(), None
             elif bound is None and alive is None and silence > limit / 2:
                 self.client.send({"TYPE": _CUSTOM_COMMAND, "TO_ROOM": COMMAND_ROOM, "CMD": PING})
                 alive = set()
@@ -212,7 +223,9 @@ class Control:
             message = self._next()
             if message.get("ROOT_ID") == self._request["ROOT_ID"]:
                 return message
-            if alive is not None and Pong.is_in(message):
+            if bound is None and "TO_ROOM" in message and Pong.is_in(message):  # a pulse
+                began, alive = time.monotonic(), None
+            elif alive is not None and Pong.is_in(message):
                 alive.add(message.get("SENT_BY", ""))
 
     def _hold(self) -> None:
@@ -263,6 +276,7 @@ class Control:
         reason = f"waited {seconds:g} s for a word from {awaited}"
         if not silent:
             unread = ", ".join(self.client.unread_members())
-            raise WaitTimeout(reason + (f"; messages lie unread with {unread}" if unread else ""))
-        reason = f"it gave no sign of life in {seconds / 2:g} s, when the launcher {reason}"
+            unread = f"; messages lie unread with {unread}" if unread else ""
+            raise WaitTimeout(f"{reason} ({BOUNDED_BY}){unread}")
+        reason = f"it gave no sign of life in {seconds / 2:g} s, when the launcher {reason} ({BOUNDED_BY})"
         self.supervision.declare_dead(silent, reason)

@@ -1,14 +1,14 @@
 """Environment: plays the episodes that control asks for, with the actions that the swarm decides on."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Literal
 
 from swarmsim.components.admin import changed
 from swarmsim.components.fields import has_value, text
-from swarmsim.components.job import Job
+from swarmsim.components.job import Job, restarted
 from swarmsim.components.membership import SET, MemberKind, acknowledges
 from swarmsim.components.persistence import StateStore
 from swarmsim.components.protocol import (
@@ -23,8 +23,9 @@ from swarmsim.components.protocol import (
 )
 from swarmsim.components.requests import RequestQueue
 from swarmsim.components.results import JobResult
-from swarmsim.envs.episodes import Episodes
-from swarmsim.envs.make import EnvSource, make_env, shape_of_spaces
+from swarmsim.envs.episodes import Border, Episodes
+from swarmsim.envs.make import EnvSource, shape_of_spaces
+from swarmsim.envs.pool import EnvPool, Sharing
 from swarmsim.learning.learner import Transition
 from swarmsim.learning.networks import Floats
 from swarmsim.learning.normalize import Normalizer
@@ -56,7 +57,8 @@ class AdjustableSettings:
 class Environment:
     """Plays one job at a time; jobs that are requested meanwhile follow it.
 
-    Training and evaluation have environments and episode seeds of their own, so neither changes the other.
+    Training and evaluation have episode seeds of their own, and environments too unless they share them, so neither
+    changes the other.
     A process that replaces this one continues with the episodes that had ended at the last save; it plays those
     that were running again from their start.
 
@@ -70,6 +72,11 @@ class Environment:
         control_room: where the end of a job is reported.
         normalize_observations: whether observations are sent in standard deviations from their mean, both as seen in
             training so far.
+        eval_env, on_bad_value: as the settings of these names.
+
+    Raises:
+        SettingsError: its environments cannot be made.
+        BadValue: one of them returned what cannot be used.
     """
 
     client: Client = field(kw_only=False)
@@ -83,19 +90,30 @@ class Environment:
     aggregations: MemberKind
     control_room: str
     normalize_observations: bool = False
+    eval_env: Sharing = "auto"
+    on_bad_value: Literal["fail", "drop"] = "fail"
 
     def __post_init__(self) -> None:
-        self._envs = {mode: [make_env(self.source) for _ in range(self.n_envs)] for mode in ("train", "evaluate")}
-        self._shape = shape_of_spaces(self._envs["train"][0])
+        self._envs = EnvPool(self.source, self.n_envs, self.eval_env)
+        self._shape = shape_of_spaces(self._envs.training[0])
         self._normalizer = Normalizer(self._shape.n_inputs) if self.normalize_observations else None
         self._n_trained = 0
         self._requests = RequestQueue()
         self._phase = Phase.IDLE
         self._job: Job | None = None  # unless IDLE
         self._pause_request: Message = {}  # while PAUSING
+        may_be_endless = self.source.max_episode_steps is None
+        self._borders = [
+            Border(self.source.id, mode, self.on_bad_value, self.client.log_rejected, may_be_endless)
+            for mode in ("training", "evaluation")
+        ]
         saved = self.store.read()
         if saved is not None:
-            self._resume_from(saved, replay=False)
+            try:
+                self.restore(replacement_state(self.store))
+            except BaseException:
+                self.close()
+                raise
             self.store.write(self.state())  # with the number of this attempt, in case that it is not the last
 
     # --- its state
@@ -112,9 +130,6 @@ class Environment:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from a state, once control repeats the request of its job."""
-        self._resume_from(state, replay=True)
-
-    def _resume_from(self, state: Mapping[str, Any], *, replay: bool) -> None:
         self._n_trained = state["n_trained"]
         self._requests.restore(state["asked"], state["done"].get("ROOT_ID"), state["done"])
         if self._normalizer is not None and state["normalizer"] is not None:
@@ -122,17 +137,17 @@ class Environment:
         job = state["run"]
         if job is None:
             return
-        mode = "evaluate" if job["asked"].get("DETERMINISTIC") else "train"
-        episodes = Episodes(self._envs[mode], ())
-        if not episodes.restore(job["episodes"], replay=replay):
+        episodes = self._episodes((), job["first_episode"], is_evaluation=bool(job["asked"].get("DETERMINISTIC")))
+        if not episodes.restore(job["episodes"]):
             problem = "playing an episode's actions again led to other observations: the run continues, but not exactly"
             self.client.log_rejected("does not keep to its seeds", problem)
         self._job = Job(job["asked"], episodes, job["step"], job["seconds"], job["attempt"], job["first_episode"])
-        self._job.pause(job["untold"] if replay else None)
+        self._job.pause(job["untold"])
         self._phase = Phase.PAUSED
-        if not replay:
-            self._job.attempt += 1
-            self._job.step = 0
+
+    def close(self) -> None:
+        """Close its environments."""
+        self._envs.close()
 
     def settings(self) -> dict[str, Any]:
         """Return its settings as they are now."""
@@ -180,6 +195,8 @@ class Environment:
             return
         active = job.episodes.active.copy()
         result = job.episodes.step(action.actions)
+        if result.dropped is not None:
+            active &= ~result.dropped
         job.step += 1
         self._normalizer_update(job)
         final_observations = result.final_observations  # of ended episodes, so there are seldom any
@@ -239,7 +256,8 @@ class Environment:
         assert request is not None
         self._await_the_swarm()
         mode, first_episode = "evaluate" if request.deterministic else "train", self._n_trained
-        episodes = Episodes(self._envs[mode], self._episode_seeds(mode, request.n_episodes))
+        seeds = self._episode_seeds(mode, request.n_episodes)
+        episodes = self._episodes(seeds, first_episode, is_evaluation=request.deterministic)
         self._job = Job(message, episodes, first_episode=first_episode)
         self._phase = Phase.PLAYING
         self._normalizer_update(self._job)
@@ -250,6 +268,11 @@ class Environment:
         self.models.wait(self.client, self.n_models, self.timeout)
         self.aggregations.wait(self.client, 1, self.timeout)
         self.n_models = 1  # from now on, models that are lost for good are not waited for
+
+    def _episodes(self, seeds: Sequence[int], first_episode: int, *, is_evaluation: bool) -> Episodes:
+        border = self._borders[is_evaluation]
+        border.first_episode = 0 if is_evaluation else first_episode
+        return Episodes(self._envs.evaluation if is_evaluation else self._envs.training, seeds, border)
 
     def _episode_seeds(self, mode: str, n_episodes: int) -> list[int]:
         """Return the seeds of a job's episodes: training numbers its episodes from the run's start.
@@ -318,6 +341,14 @@ class Environment:
 
     def _send(self, conversation: object, **fields: object) -> None:
         self.client.send({"TYPE": MESSAGE_TYPE.DATA.CUSTOM.id, "ROOT_ID": conversation, **fields})
+
+
+def replacement_state(store: StateStore) -> dict[str, Any]:
+    """Return the state from which a process would continue that replaces one which saved its state in `store`."""
+    saved = store.read()
+    if saved is None:
+        return {"n_trained": 0, "asked": [], "done": {}, "run": None, "normalizer": None}
+    return {**saved, "run": None if saved["run"] is None else restarted(saved["run"])}
 
 
 def episode_seed(seed: int, mode: str, *number: int) -> int:

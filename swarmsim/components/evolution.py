@@ -10,6 +10,7 @@ from swarmsim.components.admin import changed
 from swarmsim.components.evolution_round import EvolutionRound
 from swarmsim.components.fields import Fields, component_order, has_value, strings, text
 from swarmsim.components.membership import MemberKind
+from swarmsim.components.parts import in_groups
 from swarmsim.components.persistence import StateStore
 from swarmsim.components.protocol import (
     Contribution,
@@ -20,6 +21,7 @@ from swarmsim.components.protocol import (
     SetDone,
     SetRequest,
 )
+from swarmsim.components.pulse import Pulse
 from swarmsim.components.requests import RequestQueue
 from swarmsim.components.results import EvolutionResult
 from swarmsim.learning.genetic import adapt_sigma, next_generation
@@ -57,6 +59,7 @@ class Evolution:
     control_room: str
 
     def __post_init__(self) -> None:
+        self._pulse = Pulse(self.client, self.control_room, self.timeout)
         self.sigma = self.genetic.mutation_sigma
         self.rng = generator(self.seed, "evolution")
         self._offspring: frozenset[str] = frozenset()
@@ -115,6 +118,7 @@ class Evolution:
             evolution_round.add_contribution(report)
         elif (done := SetDone.read(message)) is not None:
             evolution_round.confirmed.update(done.names)
+        self._pulse()
         self._proceed(evolution_round)
 
     def handle_disconnect(self, message: Message) -> None:
@@ -150,6 +154,7 @@ class Evolution:
         request = self._requests.next() if self._round is None else None
         if request is None:
             return
+        self._pulse.begin()
         self.models.wait(self.client, 1, self.timeout)
         rooms = self.client.rooms()
         n_aggregations = len(self.aggregations.components(rooms))
@@ -180,11 +185,18 @@ class Evolution:
             layers=self._layers(evolution_round),
             sigma=self.sigma * (2 if is_too_alike else 1),
         )
+        self._pulse()
         evolution_round.generation = generation
         self._offspring = frozenset(name for name, new in zip(names, generation.is_offspring, strict=True) if new)
         new_moments = {} if moments is None else dict(zip(names, generation.moments, strict=True))
-        request = SetRequest(dict(zip(names, generation.genomes, strict=True)), new_moments)
-        self._send(evolution_round, request.fields(), TO_ROOM=self.evolution_room)
+        genomes = dict(zip(names, generation.genomes, strict=True))
+        arrays_of_one = [genomes[names[0]], *list(new_moments.values())[:1]]
+        for some in in_groups(len(names), sum(array.nbytes for array in arrays_of_one)):
+            request = SetRequest(
+                *({n: vectors[n] for n in names[some] if n in vectors} for vectors in (genomes, new_moments))
+            )
+            self._send(evolution_round, request.fields(), TO_ROOM=self.evolution_room)
+            self._pulse()
 
     def _layers(self, evolution_round: EvolutionRound) -> tuple[Layer, ...]:
         """Return where the layers' genes lie; they are not known of models of another size, as others may bring."""

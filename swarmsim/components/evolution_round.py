@@ -25,7 +25,7 @@ class EvolutionRound:
     n_aggregations: int
     departed: set[str] = field(default_factory=set)
     genomes: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    moments: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    moments: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     advantages: dict[str, float] = field(default_factory=dict)
     returns: dict[str, float] = field(default_factory=dict)
     contribution: dict[str, float] = field(default_factory=dict)
@@ -83,7 +83,7 @@ class EvolutionRound:
         """Adam's moments of all models, (P, 2, G); None unless all of them have sent theirs."""
         if not all(name in self.moments for name in self.names):
             return None
-        return np.stack([self.moments[name] for name in self.names]).astype(np.float32)
+        return np.stack([self.moments[name] for name in self.names])
 
     def fitness(self, kind: Fitness) -> NDArray[np.float64]:
         """Return the fitness (P,) of the models; models without a known one get the median.

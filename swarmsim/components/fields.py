@@ -19,6 +19,7 @@ LONGEST_NAME = 1000
 
 # For each type of an array: the numpy kinds it accepts, and what an error calls its values.
 _ACCEPTED = {
+    np.uint8: ("u", "bytes"),
     np.bool_: ("b", "true or false"),
     np.int64: ("iu", "whole numbers"),
     np.float32: ("iuf", "numbers"),
@@ -122,8 +123,8 @@ def number_by_name(message: Message, key: str, *, default: Mapping[str, float] |
 
 
 def are_finite(array: NDArray[Any]) -> bool:
-    """Return whether all numbers of an array are finite; their sum is, at the sizes that occur here."""
-    return isfinite(np.add.reduce(array, axis=None))
+    """Return whether all numbers of an array are finite; looks at each only if their sum is not."""
+    return isfinite(np.add.reduce(array, axis=None)) or bool(np.isfinite(array).all())
 
 
 def genome(message: Message, key: str, vector: object, length: int) -> NDArray[np.float32]:

@@ -1,6 +1,7 @@
 """A job: the episodes that one request of control asked for, and how far they are played."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,3 +68,21 @@ class Job:
         transition, self.transition = self.transition or {}, None
         self.resumed_at = time.monotonic()
         return transition
+
+
+def restarted(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `state` of a job whose process has ended as its replacement plays it: running episodes begin anew."""
+    episodes = state["episodes"]
+    running = [None if each is None else [each[0], []] for each in episodes["running"]]
+    anew = {each[0] for each in running if each is not None}
+    of_ended = {
+        key: [type(value)() if number in anew else value for number, value in enumerate(episodes[key])]
+        for key in ("returns", "lengths")
+    }
+    return {
+        **state,
+        "attempt": state["attempt"] + 1,
+        "step": 0,
+        "untold": None,
+        "episodes": {**episodes, **of_ended, "running": running, "observations": None},
+    }

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import pairwise
 
 from swarmsim.components.aggregation import Aggregation
-from swarmsim.components.environment import Environment
+from swarmsim.components.environment import Environment, replacement_state
 from swarmsim.components.evolution import Evolution
 from swarmsim.components.membership import SET, MemberKind
 from swarmsim.components.model import Models
@@ -73,7 +73,15 @@ def _models(config: Config, shape: Shape, names: list[str]) -> Role:
     architecture = architecture_of(config, shape)
     return Role(
         process_name(names),
-        partial(Models, components=names, architecture=architecture, learning=config.learning, seed=config.seed),
+        partial(
+            Models,
+            components=names,
+            architecture=architecture,
+            learning=config.learning,
+            seed=config.seed,
+            timeout=config.timeout,
+            control_room=CONTROL,
+        ),
         listens=(
             On(OBSERVATION, Models.observe, answer_in=LOGITS, direct=True, afterwards=Models.learn),
             On(EVOLUTION, Models.exchange),
@@ -125,6 +133,8 @@ def _environment(config: Config, _: Shape) -> Role:
             aggregations=AGGREGATIONS,
             control_room=CONTROL,
             normalize_observations=config.normalize_observations,
+            eval_env=config.eval_env,
+            on_bad_value=config.on_bad_value,
         ),
         listens=(
             On(ACTION, Environment.act),
@@ -132,6 +142,7 @@ def _environment(config: Config, _: Shape) -> Role:
             On(CONTROL, Environment.pause),
             On(COMMAND_ROOM, Environment.handle_join, type=_COMMAND.JOINROOM),
         ),
+        replacement_state=replacement_state,
     )
 
 

@@ -6,6 +6,7 @@ in, so one room alone does not show who listens there.
 
 from dataclasses import dataclass
 
+from swarmsim.errors import WaitTimeout
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.rooms import Member, Rooms
 
@@ -37,7 +38,10 @@ class MemberKind:
         Raises:
             WaitTimeout: some are still missing after `timeout` seconds.
         """
-        client.await_components(self.room, number, timeout, but_not_in=self.but_not_in)
+        try:
+            client.await_components(self.room, number, timeout, but_not_in=self.but_not_in)
+        except WaitTimeout as error:
+            raise WaitTimeout(f"{error}; the setting timeout bounds this") from None
 
 
 def acknowledges(member: Member, command: str) -> bool:

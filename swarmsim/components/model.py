@@ -1,15 +1,15 @@
 """Models: the models of one process act on observations, learn from transitions, and exchange genomes."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from swarmsim.components.admin import changed
 from swarmsim.components.fields import Fields, are_finite, reply_address
+from swarmsim.components.parts import by_rows, send_answer
 from swarmsim.components.persistence import StateStore
 from swarmsim.components.protocol import (
     Genomes,
@@ -21,23 +21,19 @@ from swarmsim.components.protocol import (
     read_transition,
     repeated_fields,
 )
+from swarmsim.components.pulse import Pulse
 from swarmsim.components.requests import RequestQueue
 from swarmsim.learning.a2c import A2C
 from swarmsim.learning.hyperparameters import A2CSettings, LearningSettings, PPOSettings
 from swarmsim.learning.learner import Learner, TrainingState
-from swarmsim.learning.networks import Architecture, Floats
+from swarmsim.learning.networks import Architecture, Floats, initial_weights
 from swarmsim.learning.ppo import PPO
-from swarmsim.learning.seeding import generator
+from swarmsim.learning.seeding import generator, restore_rng, rng_state
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import Message
 
 SIZES = "hidden", "n_steps", "replay_size", "batch_size"  # they decide shapes of arrays, so they are fixed
 LEARNERS: Mapping[type[LearningSettings], type[Learner]] = {A2CSettings: A2C, PPOSettings: PPO}
-
-
-def _in_files(store: StateStore, state: TrainingState) -> TrainingState:
-    """Return the same state in files that outlive the process, or the state that an earlier process left there."""
-    return TrainingState(**{name: store.array(name, array) for name, array in vars(state).items()})
 
 
 class Models:
@@ -49,6 +45,8 @@ class Models:
         components: the names of the models, one row of weights each.
         learning: the hyperparameters, whose type decides the learner.
         seed: of the run; a model's initial weights depend on it and on the model's name alone.
+        timeout: seconds that control waits for a message.
+        control_room: where a long update says that it goes on.
     """
 
     def __init__(
@@ -60,19 +58,42 @@ class Models:
         architecture: Architecture,
         learning: LearningSettings,
         seed: int,
+        timeout: float,
+        control_room: str,
     ) -> None:
+        self.client = client
+        self.store = store
         self.components = list(components)
         self.architecture = architecture
         self.seed = seed
-        self.learner = self._learner(learning, partial(_in_files, store))
+        self._pulse = Pulse(client, control_room, timeout)
+        self.learner = self._begin(learning)
         self._conversation: object = None
         self._step = -1
         self._is_training = True  # not while an evolution has their genomes
         self._genomes_given = RequestQueue()
 
-    def _learner(self, learning: LearningSettings, place: Callable[[TrainingState], TrainingState]) -> Learner:
-        generators = [generator(self.seed, "weights", name) for name in self.components]
-        return LEARNERS[type(learning)](self.architecture, learning, generators, place)
+    def _begin(self, learning: LearningSettings) -> Learner:
+        """Return a learner that continues from what an earlier process saved, or begins, unless a state is given."""
+        self._generators = [generator(self.seed, "weights", name) for name in self.components]
+        state = TrainingState.zeros(len(self.components), self.architecture.n_weights, self.store.array)
+        saved_state = self.store.read()
+        if saved_state is not None:
+            for rng, saved in zip(self._generators, saved_state["generators"], strict=True):
+                restore_rng(rng, saved)
+        elif self.store.given_state is None:
+            initial_weights(self.architecture, self._generators, out=state.weights)
+            self._save_generators()
+        return self._learner(learning, state)
+
+    def _learner(self, learning: LearningSettings, state: TrainingState) -> Learner:
+        learner = LEARNERS[type(learning)](self.architecture, learning, self._generators, state)
+        learner.on_minibatch = self._pulse
+        return learner
+
+    def _save_generators(self) -> None:
+        """Have a process that replaces this one continue from the training state, which is complete now."""
+        self.store.write({"generators": [rng_state(rng) for rng in self._generators]})
 
     def state(self) -> dict[str, Any]:
         """Return all that these models are."""
@@ -83,6 +104,7 @@ class Models:
         """Continue from a state."""
         self.learner.restore(dict(state))
         self._conversation, self._step, self._is_training = state["run"], state["step"], state["training"]
+        self._save_generators()
 
     # --- acting and learning
 
@@ -109,6 +131,7 @@ class Models:
             self.learner.record(transition)
         if observation.is_last:
             if self._is_training and not is_repeated:
+                self._pulse.begin()
                 self.learner.finish(observation.observations)
             return None
         return self._logits(message, self.learner.act(observation.observations))
@@ -121,6 +144,7 @@ class Models:
     def learn(self) -> None:
         """Update the models if enough steps are recorded, after their answer is sent: the swarm waits for that."""
         if self._is_training and self.learner.update_is_due:
+            self._pulse.begin()
             os.sched_yield()  # the receiver of the answer may share this core
             self.learner.learn()
 
@@ -134,7 +158,10 @@ class Models:
         if GetRequest.read(message) is not None:
             address = reply_address(message)
             self._is_training = False
-            return {**self._genomes_given.answer(message, lambda: self._genomes().fields()), **address}
+            *others, last = by_rows(self._genomes_given.answer(message, lambda: self._genomes().fields()))
+            for part in others:
+                send_answer(self.client, message, {**part, **address})
+            return {**last, **address}
         new = SetRequest.read(message, self.components, self.architecture.n_weights)
         if new is None:
             return None
@@ -148,7 +175,7 @@ class Models:
             training_state.first_moment[row], training_state.second_moment[row] = moments
         training_state.cumulative_advantage[:] = 0
         self._is_training = True
-        return {**SetDone(self.components).fields(), **address} if "TO" in address else None
+        return {**SetDone(list(new.weights)).fields(), **address} if "TO" in address else None
 
     def _genomes(self) -> Genomes:
         state = self.learner.training_state
@@ -186,5 +213,5 @@ class Models:
         """
         learning = changed(self.learner.settings, values, fixed=(*SIZES, "seed"))
         state, training_state = self.learner.state(), self.learner.training_state
-        self.learner = self._learner(learning, lambda _: training_state)
+        self.learner = self._learner(learning, training_state)
         self.learner.restore(state)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from dataclasses import fields as dataclass_fields
 from functools import partial
+from math import isfinite
 from typing import Any, Self
 
 import numpy as np
@@ -53,21 +54,21 @@ def _squeeze(array: NDArray[Any]) -> Any:
 
 
 def _by_environment(message: Message, key: str, dtype: type[Scalar], n_envs: int) -> NDArray[Scalar]:
-    """Return a field with one value for each environment, (N,)."""
+    """Return a field with one finite value for each environment, (N,)."""
     value = message.get(key)
-    if n_envs == 1 and type(value) is _PYTHON[dtype]:
+    if n_envs == 1 and type(value) is _PYTHON[dtype] and isfinite(value):
         return np.array((value,), dtype)
     array = numbers(message, key, dtype).reshape(-1)
-    if array.size != n_envs:
-        raise invalid_field(message, key, f"one value for each of {n_envs} environment(s)")
+    if array.size != n_envs or (dtype is np.float32 and not are_finite(array)):
+        raise invalid_field(message, key, f"one finite value for each of {n_envs} environment(s)")
     return array
 
 
 def _rows(message: Message, key: str, width: int) -> Floats:
-    """Return a field with one vector of `width` numbers for each environment, (N, width)."""
+    """Return a field with one vector of `width` finite numbers for each environment, (N, width)."""
     array = numbers(message, key, np.float32)
-    if array.size == 0 or array.size % width:
-        raise invalid_field(message, key, f"one vector of {width} numbers for each environment")
+    if array.size == 0 or array.size % width or not are_finite(array):
+        raise invalid_field(message, key, f"one vector of {width} finite numbers for each environment")
     return array.reshape(-1, width)
 
 
@@ -88,7 +89,7 @@ def _actions(message: Message, n_envs: int, distribution: Distribution) -> NDArr
         return _choices(message, n_envs, distribution.n)
     (width,) = distribution.action_shape
     vectors = _rows(message, "ACTION", width)
-    if len(vectors) != n_envs or not are_finite(vectors):
+    if len(vectors) != n_envs:
         raise invalid_field(message, "ACTION", f"{width} finite number(s) for each of {n_envs} environment(s)")
     return vectors
 
@@ -156,8 +157,8 @@ class JobDone:
         if "RETURNS" not in message:
             return cls(JobResult([score], [], seconds))
         returns, lengths = numbers(message, "RETURNS", np.float64), numbers(message, "LENGTHS", np.int64)
-        if returns.ndim != 1 or returns.size == 0 or returns.shape != lengths.shape:
-            raise invalid_field(message, "RETURNS", "a return and a length for each episode")
+        if returns.ndim != 1 or returns.size == 0 or returns.shape != lengths.shape or not are_finite(returns):
+            raise invalid_field(message, "RETURNS", "a finite return and a length for each episode")
         episodes = numbers(message, "EPISODES", np.int64).tolist() if "EPISODES" in message else []
         return cls(JobResult(returns.tolist(), lengths.tolist(), seconds), episodes)
 
@@ -244,8 +245,10 @@ def transition_fields(transition: Transition) -> Fields:
     if transition.final_observations is not None and transition.truncated.any():
         shown["TRUNCATED"] = transition.truncated
         shown["FINAL_OBSERVATION"] = transition.final_observations
+    if len(transition.rewards) > 1 or not transition.active[0]:
+        shown["ACTED"] = transition.active
     if len(transition.rewards) > 1:
-        return shown | {"ACTED": transition.active}
+        return shown
     return {key: value[0].tolist() if value.ndim == 1 else value[0] for key, value in shown.items()}
 
 
@@ -345,7 +348,7 @@ class Genomes:
 
     names: Sequence[str]
     weights: Floats  # (k, G)
-    moments: NDArray[Any] | None = None  # (k, 2, G)
+    moments: Floats | None = None  # (k, 2, G)
     advantages: NDArray[np.float64] | None = None  # (k,)
 
     @classmethod
@@ -359,7 +362,8 @@ class Genomes:
         if weights.size != len(names) * length or not length or not are_finite(weights):
             expected = f"one genome of finite numbers for each of {len(names)} component(s)"
             raise invalid_field(message, "WEIGHTS", expected)
-        moments, advantages = (_by_name(message, key, len(names)) for key in ("MOMENTS", "ADVANTAGE"))
+        moments = _by_name(message, "MOMENTS", len(names), np.float32)
+        advantages = _by_name(message, "ADVANTAGE", len(names), np.float64)
         return cls(names, weights.reshape(len(names), -1), moments, advantages)
 
     def fields(self) -> Fields:
@@ -368,11 +372,11 @@ class Genomes:
         return {"WEIGHTS": self.weights, **present, "COMPONENT_ID": self.names}
 
 
-def _by_name(message: Message, key: str, n_names: int) -> NDArray[np.float64] | None:
+def _by_name(message: Message, key: str, n_names: int, dtype: type[Scalar]) -> NDArray[Scalar] | None:
     """Return a field that holds numbers for each component the message speaks for, (k, …); None if it is missing."""
     if key not in message:
         return None
-    values = numbers(message, key, np.float64)
+    values = numbers(message, key, dtype)
     if values.shape[:1] != (n_names,) or not are_finite(values):
         raise invalid_field(message, key, f"finite numbers for each of {n_names} component(s)")
     return values
@@ -435,7 +439,7 @@ PING, SNAPSHOT, STATE = "PING", "LOOK", "SAVESTATE"  # what every component can 
 
 @dataclass(slots=True)
 class Pong(Declared):
-    """A component is alive."""
+    """A component is alive; unasked, in room `control`: its work takes long, and goes on."""
 
     KIND = "STATUS", "PONG"
 

@@ -1,7 +1,9 @@
 """Makes Gymnasium environments with vectors as observations, and choices or vectors as actions."""
 
+import inspect
+import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -9,17 +11,22 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.wrappers import FlattenObservation, TransformAction
-from numpy.typing import NDArray
+from gymnasium.wrappers import TimeLimit, TransformAction
 
 from swarmsim.config import Config
 from swarmsim.envs.actions import to_model_space
-from swarmsim.errors import SettingsError, unknown
+from swarmsim.envs.border import Environment
+from swarmsim.envs.close import close_all
+from swarmsim.envs.flat import Flat
+from swarmsim.envs.sentences import one_sentence, unknown_env
+from swarmsim.errors import SettingsError
 from swarmsim.learning.distributions import Categorical, Distribution, Gaussian
 from swarmsim.plugins import is_given, load_object
 from swarmsim.projects import project_at, use
 
-Environment = gymnasium.Env[NDArray[np.float32], Any]
+Env = gymnasium.Env[Any, Any]
+
+logger = logging.getLogger("swarmsim")
 
 
 @dataclass(frozen=True)
@@ -101,34 +108,56 @@ def make_env(source: str | EnvSource) -> Environment:
         SettingsError: there is no such environment, it cannot be made here, or its spaces are not supported.
     """
     source = env_source(source)
-    env = source.make()
+    return _converted(source, made(source), lambda env: _convert_actions(_flat(env)))
+
+
+def make_flat_env(source: EnvSource, **arguments: Any) -> gymnasium.Env[Any, Any]:
+    """Return the environment, made with more `arguments`, with flat observations and its own actions.
+
+    Raises:
+        SettingsError: as `make_env`.
+    """
+    return _converted(source, made(source, **arguments), _flat)
+
+
+def made(source: EnvSource, **arguments: Any) -> gymnasium.Env[Any, Any]:
+    """Return the environment with its own spaces, which keeps to `max_episode_steps` whatever its wrappers do.
+
+    Raises:
+        SettingsError: it cannot be made here.
+    """
+    with one_sentence(source.id, "cannot be made: "):
+        env = source.make(**arguments)
+        return env if source.max_episode_steps is None else TimeLimit(env, source.max_episode_steps)
+
+
+def _converted(source: EnvSource, env: Env, convert: Callable[[Env], Env]) -> Env:
+    """Return `convert(env)`; if its spaces are not supported, the environment is closed."""
     try:
-        return _convert_actions(_flatten_observations(env))
-    except ValueError as error:
-        env.close()
-        raise SettingsError(f"environment {source.id!r} {error}") from None
+        with one_sentence(source.id):
+            return convert(env)
+    except SettingsError:
+        close_all([env], source.id)
+        raise
 
 
-def raw_env(env_id: str, /, **arguments: Any) -> gymnasium.Env[Any, Any]:
+def raw_env(env_id: str, /, **arguments: Any) -> Env:
     """Return the unchanged environment, made with `arguments`; raises SettingsError if that is impossible here."""
     try:
-        return gymnasium.make(_plugin_spec(env_id) or env_id, **arguments)
+        with one_sentence(env_id, "cannot be made: "):
+            return gymnasium.make(_plugin_spec(env_id) or env_id, **arguments)
     except gymnasium.error.UnregisteredEnv:
-        raise SettingsError(unknown("environment", env_id, gymnasium.registry, show=0)) from None
+        raise SettingsError(unknown_env(env_id)) from None
     except ModuleNotFoundError as error:
         raise SettingsError(f"environment {env_id!r}: {error}") from None
-    except (gymnasium.error.Error, ImportError) as error:
-        first_line = str(error).strip().partition("\n")[0]
-        raise SettingsError(f"environment {env_id!r} cannot be made: {first_line}") from None
 
 
-def _flatten_observations(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+def _flat(env: Env) -> Env:
     space = env.observation_space
-    if isinstance(space, spaces.Box) and len(space.shape) == 1:
-        return env
-    if not space.is_np_flattenable:
-        raise ValueError(f"has the observation space {space}; supported: spaces whose elements all have the same size")
-    return FlattenObservation(env)
+    env = env if isinstance(space, spaces.Box) and len(space.shape) == 1 else Flat(env)
+    if env.observation_space.shape == (0,):
+        raise ValueError(f"has the observation space {space}, which holds no number")
+    return env
 
 
 def _convert_actions(env: gymnasium.Env[Any, Any]) -> Environment:
@@ -164,18 +193,48 @@ def _checked_maker(env_id: str, maker: Callable[..., object]) -> Callable[..., g
     return make
 
 
-def shape_of(source: str | EnvSource) -> Shape:
-    """Return the shape of an environment; raises as `make_env`."""
+def properties_of(source: str | EnvSource) -> tuple[Shape, float | None]:
+    """Return the shape of an environment, and the score at which it counts as solved, if Gymnasium knows one.
+
+    It is made once and closed again: of some simulators, only one can run.
+
+    Raises:
+        SettingsError: as `make_env`, or it cannot be seeded.
+    """
+    source = env_source(source)
     env = make_env(source)
-    env.close()
-    return shape_of_spaces(env)
+    try:
+        with one_sentence(source.id):
+            for layer in _layers(env):
+                _check_reset(layer)
+                if isinstance(layer, Flat) and layer.left_out:
+                    parts = ", ".join(map(repr, layer.left_out))
+                    logger.warning("environment %r: the text in %s is left out of its observations", source.id, parts)
+            spec = env.unwrapped.spec
+            return shape_of_spaces(env), None if spec is None else spec.reward_threshold
+    finally:
+        close_all([env], source.id)
 
 
-def reward_threshold(source: str | EnvSource) -> float | None:
-    """Return the score at which the environment counts as solved, if Gymnasium knows one; raises as `make_env`."""
-    env = env_source(source).make()
-    env.close()
-    return None if env.spec is None else env.spec.reward_threshold
+def _layers(env: Env) -> Iterator[Env]:
+    """Yield the wrappers of an environment, the outermost first, and itself."""
+    while isinstance(env, gymnasium.Wrapper):
+        yield env
+        env = env.env
+    yield env
+
+
+def _check_reset(env: Env) -> None:
+    try:
+        inspect.signature(env.reset).bind(seed=0)
+    except TypeError:
+        owner = type(env).__name__
+        raise ValueError(f"cannot be seeded: {owner} needs 'def reset(self, *, seed=None, options=None)'") from None
+
+
+def shape_of(source: str | EnvSource) -> Shape:
+    """Return the shape of an environment; raises as `properties_of`."""
+    return properties_of(source)[0]
 
 
 def shape_of_spaces(env: Environment) -> Shape:

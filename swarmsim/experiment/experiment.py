@@ -1,8 +1,9 @@
 """The main job: each round trains, evaluates, evolves and evaluates again; the History holds the results."""
 
+import sys
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from swarmsim.components.control import Control, Interrupted
 from swarmsim.components.main_job import CONTROL, ENVIRONMENT, OBSERVATION, await_all, main_job, n_workers
 from swarmsim.components.results import EvolutionResult, JobResult
 from swarmsim.components.role import Role
+from swarmsim.components.size import check_size
 from swarmsim.components.supervision import Supervision
 from swarmsim.config import Config
-from swarmsim.envs.make import EnvSource, Shape, reward_threshold, shape_of
-from swarmsim.errors import ComponentFailed, SettingsError, SwarmError
+from swarmsim.console import show
+from swarmsim.envs.make import EnvSource, properties_of
+from swarmsim.errors import ComponentFailed, SettingsError, SwarmError, explain, shortage
 from swarmsim.experiment.monitor import Monitor
 from swarmsim.launcher.interrupts import deferred_interrupts
+from swarmsim.launcher.process import check_may_start_processes
 from swarmsim.launcher.supervisor import OnHealed, RestartPolicy, Supervisor
 from swarmsim.launcher.swarm import Swarm
 from swarmsim.messaging.client import Client
@@ -27,10 +31,11 @@ from swarmsim.messaging.message import Message
 from swarmsim.plugins import load_rule
 from swarmsim.projects import in_project
 from swarmsim.results.history import History, Round
-from swarmsim.results.run_directory import RunDirectory
+from swarmsim.results.machine import differing_machines, machine
+from swarmsim.results.run_directory import RunDirectory, read_versions
 from swarmsim.views.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, Report, Result
 
-PAUSE_SECONDS, STATES_SECONDS = 1.0, 0.7
+PAUSE_SECONDS, STATES_SECONDS, BUSY_STATES_SECONDS = 1.0, 0.7, 0.3
 
 
 def start_main_job(
@@ -39,12 +44,14 @@ def start_main_job(
     """Start `roles`, and control in this process, until `stack` ends; `on_healed` gets each failure that was healed."""
     if config.link == "inprocess":
         stack.enter_context(threadpool_limits(1))
-    swarm = stack.enter_context(Swarm(None, link=config.link, start_method=config.start_method))
+    swarm = Swarm(None, link=config.link, start_method=config.start_method, start_timeout=config.start_timeout)
+    stack.enter_context(swarm)
     address = swarm.serve()
     client = stack.enter_context(Client("control", *address))
     roles = list(roles)
     for role in roles:
-        swarm.add_role(role, address)
+        n_environments = 2 * config.envs if role.name == ENVIRONMENT else 0  # for training and for evaluations
+        swarm.add_role(role, address, config.start_timeout * (1 + n_environments))
     supervision = Supervision(list(swarm.components))
     if config.link != "inprocess":
         models = [role.name for role in roles if role.is_expendable]
@@ -88,14 +95,17 @@ class Experiment:
     ) -> None:
         if config.components:
             raise SettingsError("components: only Swarm(config_file) runs scripts; the main job has its own components")
+        if join is None and config.link != "inprocess":
+            check_may_start_processes()
         self.config = config
         self.report = report or Report()
         self.resume = resume
         self.join = join
         with in_project(config.modules, config.references):
-            self.shape: Shape = shape_of(EnvSource.of(config))
+            self.shape, reward_threshold = properties_of(EnvSource.of(config))
             load_rule(config.aggregation)  # refuses an unknown rule before anything starts
-            threshold = reward_threshold(EnvSource.of(config))
+        is_started_here = join is None and config.rounds > 0
+        self._size_warning = check_size(config, self.shape, resume=resume) if is_started_here else None
         self.workers = n_workers(config)
         self.history = History(
             settings={
@@ -105,7 +115,7 @@ class Experiment:
                 "workers": self.workers,
                 "link": config.link,
                 "preset": config.preset,
-                "reward_threshold": threshold,
+                "reward_threshold": reward_threshold,
             }
         )
         self.checkpoint: Path | None = None
@@ -130,13 +140,17 @@ class Experiment:
             return self.history
         with in_project(self.config.modules, self.config.references), ExitStack() as stack:
             self._open_directory(stack)
-            stack.callback(self.report.close)
+            stack.push(_surviving(lambda *_: self.report.close()))
+            if self._size_warning is not None:
+                self.report.noted(self._size_warning)
             self._began = time.monotonic() - self.history.wall_seconds
             stack.callback(self._update_wall_seconds)
             if len(self.history) >= self.config.rounds:
                 self.report.noted(f"{len(self.history)} rounds are done already, and rounds is {self.config.rounds}")
                 return self.history
-            roles, control = self._roles_and_control(stack)
+            swarm = ExitStack()
+            stack.push(_surviving(swarm.__exit__))
+            roles, control = self._roles_and_control(swarm)
             self.report.began(self.history, self.config.rounds)
             with deferred_interrupts() as was_interrupted:
                 started = {} if self._swarm is None else self._swarm.components
@@ -148,7 +162,7 @@ class Experiment:
                     self._save_unfinished_round(control, roles)
                     if was_interrupted():
                         raise KeyboardInterrupt from None
-                except SwarmError as error:
+                except (SwarmError, OSError) as error:
                     if isinstance(error, ComponentFailed):
                         self._record_failure(error, None)
                     if control.supervision.failure is not None or not isinstance(error, ComponentFailed):
@@ -188,7 +202,7 @@ class Experiment:
         if self.resume:
             self._restore(directory)
         self.history.directory = directory.path
-        stack.callback(lambda: directory.close(self.history, _write_pictures))
+        stack.push(_surviving(lambda *_: directory.close(self.history, _write_pictures)))
 
     def _restore(self, directory: RunDirectory) -> None:
         newest = directory.checkpoints.read_newest(
@@ -204,6 +218,9 @@ class Experiment:
                 for phase, fields in state["results"].items()
             }
             self._states, self._open_request = state["components"], state["task"]
+        difference = differing_machines([read_versions(directory.path), machine()])
+        if difference:
+            self.report.noted(f"the run began on another kind of machine, so its scores may differ here: {difference}")
         directory.rewrite_metrics(self.history)
 
     def _write_checkpoint(self, directory: RunDirectory, states: Mapping[str, Any], *, complete: bool) -> None:
@@ -218,7 +235,7 @@ class Experiment:
         self.checkpoint = directory.checkpoints.write(number, state, complete=complete)
 
     def _save_unfinished_round(self, control: Control, roles: Iterable[Role]) -> None:
-        """Write a checkpoint within a round; a component that does not answer soon is saved in its last saved state."""
+        """Write a checkpoint within a round; a component that does not answer soon ends in its last saved state."""
         if self._directory is None:
             if self.join is not None:
                 control.pause(PAUSE_SECONDS)  # its components keep running, and would continue the job
@@ -226,14 +243,19 @@ class Experiment:
         self._open_request = control.open_request
         try:
             # if the environment does not pause, its last saved state is used, as if its process had died
-            is_paused = control.supervision.failure is None and control.pause(PAUSE_SECONDS)
-            states = control.states(STATES_SECONDS)
+            is_paused, states = False, {}
+            with suppress(OSError):  # the temporary directory is full; what is saved in it can still be read
+                is_paused = control.supervision.failure is None and control.pause(PAUSE_SECONDS)
+                states = control.states(STATES_SECONDS if is_paused else BUSY_STATES_SECONDS)
+            if self._swarm is not None:
+                silent = [name for name in self._swarm.components if name not in states]
+                self._swarm.stop(silent, patience=0.0)  # so that none changes while it is written
             for role in roles:
                 if role.name not in states or (role.name == ENVIRONMENT and not is_paused):
                     states[role.name] = role.last_saved_state(control.client.address)
             self._write_checkpoint(self._directory, states, complete=False)
-        except SwarmError as error:
-            self.report.noted(f"no checkpoint of the unfinished round could be written: {error}")
+        except (SwarmError, OSError) as error:
+            self.report.noted(f"no checkpoint of the unfinished round could be written: {explain(error)}")
 
     def _record_failure(self, failure: ComponentFailed, remedy: str | None) -> None:
         self.history.failures.append(
@@ -305,6 +327,21 @@ class Experiment:
             diversity=evolution.diversity,
             evolution=evolution.counts(),
         )
+
+
+def _surviving(close: Callable[..., object]) -> Callable[..., None]:
+    """Return `close` for the end of a run, which it does not decide: its failure is a line on stderr."""
+
+    def close_or_report(*failure: Any) -> None:
+        try:
+            close(*failure)
+        except Exception as error:
+            if shortage(error) and any(failure):
+                return  # that is why the run failed
+            name = "" if isinstance(error, SwarmError) else f"{type(error).__name__}: "
+            show(f"swarmsim: after the run: {name}{explain(error)}", sys.stderr)
+
+    return close_or_report
 
 
 def _write_pictures(history: History, folder: Path) -> None:

@@ -10,12 +10,12 @@ from swarmsim.experiment.experiment import Experiment
 from swarmsim.plugins import give, name_objects, require_importable
 from swarmsim.results.history import History
 from swarmsim.results.run_directory import references
-from swarmsim.views.report import Report, Reports
+from swarmsim.views.report import Decorations, Report, Reports
 
 
 def experiment(config: Config, report: Report, *, resume: bool = False) -> Experiment:
     """Return an Experiment with `report` and the views in the settings; raises SettingsError if any cannot be used."""
-    return Experiment(config, Reports([report, *_views(config)]), resume=resume)
+    return Experiment(config, Reports([report, Decorations(list(_views(config)))]), resume=resume)
 
 
 def _views(config: Config) -> Iterator[Report]:

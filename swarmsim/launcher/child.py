@@ -1,28 +1,23 @@
 """`Child`: a component as its launcher sees it, in the launcher's own process or in a separate one."""
 
 import contextlib
+import errno
 import json
-import multiprocessing
 import os
+import resource
 import signal
-import time
-import traceback
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkContext, SpawnContext
-from multiprocessing.process import BaseProcess
+from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from typing import Literal
 
-from swarmsim.errors import ComponentFailed, WaitTimeout
+from swarmsim.config import Config
+from swarmsim.errors import ComponentFailed, WaitTimeout, explain, format_traceback
 from swarmsim.launcher.child_main import Script, run_component, run_external_script
+from swarmsim.launcher.process import Main, StartMethod, WatchedProcess, format_exit
 from swarmsim.messaging.links import served_link
 from swarmsim.messaging.process_context import PROCESS
 
-START_SECONDS, KILL_SECONDS = 60.0, 5.0
-
-StartMethod = Literal["fork", "spawn"]
 State = Literal["new", "starting", "ready", "left", "failed", "stopped"]
 
 
@@ -79,7 +74,7 @@ class Child(ABC):
 
     @abstractmethod
     def ask_to_stop(self, deadline: float) -> None:
-        """Ask it to stop, and wait for its end until `deadline` (as `time.monotonic`)."""
+        """Ask it to stop, and wait for its end until `deadline` (as `running_time`)."""
 
     @abstractmethod
     def terminate(self, deadline: float) -> None:
@@ -93,6 +88,8 @@ class Child(ABC):
 class LocalChild(Child):
     """A component in the launcher's process; its handlers are called while the launcher waits for a message."""
 
+    _closers: Mapping[Hashable, Callable[[], None]] = {}
+
     def start(self) -> None:
         before = PROCESS.closers()
         try:
@@ -100,7 +97,7 @@ class LocalChild(Child):
         except (ComponentFailed, KeyboardInterrupt):
             raise
         except BaseException as error:
-            raise self.fail(type(error).__name__, str(error), traceback.format_exc()) from error
+            raise self.fail(type(error).__name__, explain(error), format_traceback(error)) from error
         finally:
             closers = PROCESS.closers()
             self._closers = {key: closers[key] for key in closers.keys() - before.keys()}
@@ -125,58 +122,59 @@ class LocalChild(Child):
 
 
 class ChildProcess(Child):
-    """A component in a separate process."""
+    """A component in a separate process.
 
-    def __init__(self, name: str, target: Script | Callable[[], None], delay: float, start_method: StartMethod) -> None:
+    Args:
+        start_timeout: seconds in which it has to start.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        target: Script | Callable[[], None],
+        delay: float = 0.0,
+        start_method: StartMethod = "fork",
+        start_timeout: float = Config.start_timeout,
+    ) -> None:
         super().__init__(name, target, delay)
-        self._context: ForkContext | SpawnContext = (
-            multiprocessing.get_context("fork") if start_method == "fork" else multiprocessing.get_context("spawn")
-        )
-        self._is_script = isinstance(target, Script)
-        self._is_external = isinstance(target, Script) and target.is_external
+        self.start_timeout = start_timeout
+        self.process: WatchedProcess | None = None
+        self._start_method: StartMethod = start_method
         self._watched: tuple[int, ...] = ()
 
     def start(self) -> None:
-        self.failure, self._watched = None, ()
-        self._reports, reports = self._context.Pipe(duplex=False)
-        stop_pipe, self._stop_pipe = self._context.Pipe(duplex=False)
-        for pipe in (self._reports, self._stop_pipe):
-            PROCESS.release_after_fork(pipe, pipe.close)
-        self.process = self._make_process(reports, stop_pipe)
-        with warnings.catch_warnings():
-            # the only threads are those of numpy's matrix library, which ends them itself before a fork
-            warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-            try:
-                self.process.start()
-            except OSError as error:
-                raise self.fail("OSError", f"its process cannot be made: {error.strerror}") from None
-            finally:
-                for pipe in (reports, stop_pipe):
-                    pipe.close()
+        self.failure = None
+        try:
+            self.process = process = WatchedProcess(self._main(), self.name, self._start_method)
+        except OSError as error:
+            raise self.fail("OSError", f"its process cannot be made: {_refusal(error)}") from None
         self.state = "starting"
-        self._watched = self._reports.fileno(), self.process.sentinel
+        self._watched = process.reports.fileno(), process.end
         for source, handler in zip(self._watched, (self._read_reports, self._handle_end), strict=True):
             PROCESS.add_reader(source, handler)
+        awaited = f"component {self.name!r} to wait for messages"
         try:
-            PROCESS.wait(
-                START_SECONDS, f"component {self.name!r} to wait for messages", until=lambda: self.state != "starting"
-            )
+            PROCESS.wait(self.start_timeout, awaited, until=lambda: self.state != "starting")
         except WaitTimeout as error:
-            raise self.fail("WaitTimeout", str(error)) from None
+            raise self.fail("WaitTimeout", f"{error}; the setting start_timeout bounds this") from None
 
-    def _make_process(self, reports: Connection, stop_pipe: Connection) -> BaseProcess:
-        run: Callable[..., None] = run_external_script if self._is_external else run_component
-        target = self.target if self._is_external else self.main
-        common = target, reports, stop_pipe, served_link()
-        arguments = common if self._is_external else (*common, self._is_script)
-        return self._context.Process(target=run, args=arguments, name=f"swarmsim-{self.name}")
+    def _main(self) -> Main:
+        if isinstance(self.target, Script) and self.target.is_external:
+            return partial(run_external_script, self.target, served_link())
+        return partial(run_component, self.main, served_link(), isinstance(self.target, Script))
+
+    @property
+    def _running(self) -> WatchedProcess:
+        assert self.process is not None
+        return self.process
 
     def _read_reports(self) -> None:
+        reports = self._running.reports
         try:
-            while self._reports.poll():
-                self._handle_report(**json.loads(self._reports.recv_bytes()))
-        except EOFError:
-            PROCESS.remove_reader(self._reports.fileno())
+            while reports.poll():
+                self._handle_report(**json.loads(reports.recv_bytes()))
+        except (EOFError, OSError):  # the process has ended, perhaps within a report
+            PROCESS.remove_reader(reports.fileno())
 
     def _handle_report(self, event: str, **failure: str) -> None:
         if event == "failed":
@@ -201,59 +199,58 @@ class ChildProcess(Child):
 
     def _handle_end(self) -> None:
         """Report an unexpected end of the process, in every wait until the component is stopped."""
+        process = self._running
         if self.failure is None:
             self._read_reports()
         if self.state == "left":
-            PROCESS.remove_reader(self.process.sentinel)
-            self.process.join(KILL_SECONDS)
-            return
-        if self.failure is None:
-            self.process.join(KILL_SECONDS)
+            PROCESS.remove_reader(process.end)
+            process.exit_code()
+        elif self.failure is None:
             when = "before it waited for a message" if self.state == "starting" else "without leaving the swarm"
-            self._handle_failure("ProcessEnded", f"its process {_format_exit(self.process.exitcode)} {when}")
+            self._handle_failure("ProcessEnded", f"its process {format_exit(process.exit_code())} {when}")
         elif self.on_failure is None:
             raise self.failure
 
     @property
     def process_id(self) -> int | None:
-        return None if self.state in ("new", "stopped") else self.process.pid
+        return None if self.process is None else self.process.pid
 
     def kill(self, error_type: str, message: str) -> None:
-        self.process.kill()
+        self._running.kill()
         if self.failure is None:
             self._handle_failure(error_type, message)
 
     def ask_to_stop(self, deadline: float) -> None:
-        self._unwatch()
-        PROCESS.forget_resource(self._stop_pipe)
-        self._stop_pipe.close()
-        self._wait_until(deadline)
+        if self.process is not None:
+            self._unwatch()
+            self.process.ask_to_stop()
+            self._wait_until(deadline)
 
     def _wait_until(self, deadline: float) -> None:
-        if self._watched and self.state != "failed":
-            self.process.join(max(deadline - time.monotonic(), 0.0))
+        if self.state != "failed":
+            self._running.wait(deadline)
 
     def terminate(self, deadline: float) -> None:
-        self._wait_until(deadline)
-        if self.process.is_alive():
+        if self.process is not None:
+            self._wait_until(deadline)
             self.process.terminate()
 
     def end(self, deadline: float) -> None:
-        pid = self.process.pid
-        self.process.join(max(deadline - time.monotonic(), 0.0))
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join(KILL_SECONDS)
-        if self._is_external and pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
-        PROCESS.forget_resource(self._reports)
-        self._reports.close()
-        self.process.close()
+        process, self.process = self.process, None
+        if process is not None:
+            process.wait(deadline)
+            pid = process.pid
+            process.close()
+            if isinstance(self.target, Script) and self.target.is_external and pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
         self.state = "stopped"
 
 
-def _format_exit(exit_code: int | None) -> str:
-    if exit_code is not None and exit_code < 0:
-        return f"was killed by {signal.Signals(-exit_code).name}"
-    return f"ended with status {exit_code}"
+def _refusal(error: OSError) -> str:
+    """Return why a process could not be made."""
+    if error.errno != errno.EAGAIN:
+        return explain(error)
+    limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    limited = "" if limit == resource.RLIM_INFINITY else f" a user may have {limit} (ulimit -u);"
+    return f"{error.strerror}: the machine or its container allows no more processes;{limited} use fewer workers"

@@ -10,7 +10,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -19,7 +18,7 @@ from typing import Any, cast
 
 from threadpoolctl import threadpool_limits
 
-from swarmsim.errors import StopRequested
+from swarmsim.errors import StopRequested, explain, format_traceback
 from swarmsim.messaging.links import Link, serve_on
 from swarmsim.messaging.process_context import PROCESS
 
@@ -68,16 +67,16 @@ class Script:
 
 
 def run_component(
-    target: Callable[[], None], reports: Connection, stop_pipe: Connection, link: Link, outlives_launcher: bool = True
+    target: Callable[[], None], link: Link, outlives_launcher: bool, reports: Connection, stop_pipe: Connection
 ) -> None:
     """Run `target` as a component in a process forked or spawned for it; exit with status 1 if it fails.
 
     Args:
-        reports: pipe to the launcher.
-        stop_pipe: pipe whose other end the launcher closes when it wants this component to stop, or ends.
         link: the link that a `Server` of the component serves on.
         outlives_launcher: whether it may clean up after the launcher has ended; if not, it is killed together with the
             launcher, even if it is stuck or stopped.
+        reports: pipe to the launcher.
+        stop_pipe: pipe whose other end the launcher closes when it wants this component to stop, or ends.
     """
     if not outlives_launcher:
         _die_with_the_launcher(stop_pipe)
@@ -94,24 +93,17 @@ def run_component(
     except StopRequested:
         pass
     except BaseException as error:
-        _send_report(
-            reports,
-            event="failed",
-            error_type=type(error).__name__,
-            message=str(error)[:LONGEST_MESSAGE],
-            traceback_text="".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:],
-        )
-        sys.stdout.flush()
+        _send_failure(reports, error)
+        if sys.stdout is not None:
+            sys.stdout.flush()
         os._exit(1)
     PROCESS.remove_reader(stop_pipe.fileno())  # closing must not be interrupted by the request to stop
-    for close in PROCESS.closers().values():
-        close()
+    PROCESS.close_all()
 
 
-def run_external_script(script: Script, reports: Connection, stop_pipe: Connection, link: Link) -> None:
+def run_external_script(script: Script, link: Link, reports: Connection, stop_pipe: Connection) -> None:
     """Run a script as another program in one process group with this process, and exit with its status."""
     os.setpgid(0, 0)
-    PROCESS.begin_child(lambda: None)
     _leave_signals_to_the_launcher()
     package_root = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
@@ -122,7 +114,7 @@ def run_external_script(script: Script, reports: Connection, stop_pipe: Connecti
             env={**os.environ, "PYTHONPATH": path},
         )
     except OSError as error:
-        _send_report(reports, event="failed", error_type=type(error).__name__, message=str(error), traceback_text="")
+        _send_failure(reports, error)
         os._exit(1)
     os._exit(process.wait() & 0xFF)
 
@@ -136,8 +128,10 @@ def _die_with_the_launcher(stop_pipe: Connection) -> None:
 
 
 def _leave_signals_to_the_launcher() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole process group
+    for number in (signal.SIGINT, signal.SIGHUP):  # Ctrl+C and a hang-up reach the whole process group
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the launcher terminates a component that does not stop
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a launcher may ignore it, but here children's statuses are read
 
 
 def _run_until_exit(target: Callable[[], None]) -> None:
@@ -150,6 +144,16 @@ def _run_until_exit(target: Callable[[], None]) -> None:
 
 def _raise_stop_requested() -> None:
     raise StopRequested("the launcher asked this component to stop")
+
+
+def _send_failure(reports: Connection, error: BaseException) -> None:
+    _send_report(
+        reports,
+        event="failed",
+        error_type=type(error).__name__,
+        message=explain(error)[:LONGEST_MESSAGE],
+        traceback_text=format_traceback(error)[-LONGEST_TRACEBACK:],
+    )
 
 
 def _send_report(reports: Connection, **report: Any) -> None:
@@ -167,5 +171,7 @@ def use_one_thread() -> None:
 def main() -> None:
     """Run an external script in its process; the arguments are those of `Script.command`."""
     name, path, reports, stop_pipe, link = sys.argv[1:]
-    script = Script(name, Path(path))
-    run_component(script.run, Connection(int(reports)), Connection(int(stop_pipe), writable=False), cast(Link, link))
+    for pipe in (reports, stop_pipe):
+        os.set_inheritable(int(pipe), False)
+    pipes = Connection(int(reports)), Connection(int(stop_pipe), writable=False)
+    run_component(Script(name, Path(path)).run, cast(Link, link), True, *pipes)

@@ -1,11 +1,23 @@
-"""Ctrl+C and SIGTERM: the first asks a run to stop where it can be resumed, the second stops it at once."""
+"""Ctrl+C, SIGTERM and a hang-up: the first asks a run to stop where it can be resumed, the second stops it at once."""
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-SIGNALS = signal.SIGINT, signal.SIGTERM
+
+def stopping_signals() -> list[signal.Signals]:
+    """Return the signals that stop a run: not a hang-up that is ignored, as nohup does, nor one that a host handles."""
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    if handlers[signal.SIGHUP] is signal.SIG_IGN:
+        del handlers[signal.SIGHUP]
+    return [each for each, handler in handlers.items() if handler is not None]  # None: it is not Python's to restore
+
+
+def interrupt_by(signals: Iterable[signal.Signals]) -> None:
+    """Raise KeyboardInterrupt at each of these signals from now on."""
+    for each in signals:
+        signal.signal(each, signal.default_int_handler)
 
 
 @contextmanager
@@ -19,15 +31,15 @@ def deferred_interrupts() -> Iterator[Callable[[], bool]]:
     def defer(*_: object) -> None:
         nonlocal was_interrupted
         was_interrupted = True
-        for each in SIGNALS:
-            signal.signal(each, signal.default_int_handler)
+        interrupt_by(set(signals) - {signal.SIGHUP})  # a hang-up comes twice: from the kernel, and from the shell
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    previous = [signal.signal(each, defer) for each in SIGNALS]
+    signals = stopping_signals()
+    previous = [signal.signal(each, defer) for each in signals]
     try:
         yield lambda: was_interrupted
     finally:
-        for each, handler in zip(SIGNALS, previous, strict=True):
+        for each, handler in zip(signals, previous, strict=True):
             signal.signal(each, handler)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from swarmsim.components.supervision import Supervision
-from swarmsim.errors import ComponentFailed
+from swarmsim.errors import BadValue, ComponentFailed
 from swarmsim.launcher.child import Child
 from swarmsim.launcher.swarm import Swarm
 from swarmsim.messaging.client import Client
@@ -54,9 +54,13 @@ class Supervisor(Supervision):
         was_restarted = False
         while self._failed:
             component = self._failed.popleft()
-            if component.process_id is not None:
-                self.client.remove_member(component.process_id)
             assert component.failure is not None
+            try:
+                if component.process_id is not None:
+                    self.client.remove_member(component.process_id)
+            except OSError:  # the machine lacks what the component lacked
+                self.failure = component.failure
+                raise component.failure from None
             was_restarted |= self._restart_or_drop(component.name, component.failure)
         return was_restarted
 
@@ -66,7 +70,8 @@ class Supervisor(Supervision):
 
     def _restart_or_drop(self, name: str, failure: ComponentFailed) -> bool:
         """Restart a failed component (True) or continue without it (False); raises a failure if neither is possible."""
-        while self.policy.restart == "on-failure" and self._restarts[name] < self.policy.max_restarts:
+        is_curable = failure.error_type != BadValue.__name__  # a replacement would get the same value, or hide it
+        while is_curable and self.policy.restart == "on-failure" and self._restarts[name] < self.policy.max_restarts:
             self._restarts[name] += 1
             try:
                 self.swarm.start(name)

@@ -2,8 +2,8 @@
 
 import atexit
 import contextlib
-import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -11,11 +11,12 @@ from typing import Self
 from swarmsim.components.role import Role
 from swarmsim.config import DEFAULT_FILE, Config, ScriptSettings, make_config, read_file
 from swarmsim.errors import SettingsError, WaitTimeout, unknown
-from swarmsim.launcher.child import Child, ChildProcess, LocalChild, StartMethod
+from swarmsim.launcher.child import Child, ChildProcess, LocalChild
 from swarmsim.launcher.child_main import Script
+from swarmsim.launcher.process import StartMethod
 from swarmsim.messaging.endpoint import Address
 from swarmsim.messaging.links import AddressServer, Link, serve_any, serving_on
-from swarmsim.messaging.process_context import PROCESS
+from swarmsim.messaging.process_context import PROCESS, running_time
 from swarmsim.messaging.queues.directory import AddressLock, remove_stale_addresses
 from swarmsim.messaging.sockets.connection import listen
 from swarmsim.messaging.sockets.handshake import check_exposure, shared_secret
@@ -34,6 +35,7 @@ class Swarm:
             by TCP; `inprocess` runs all components in this process.
         start_method: how processes are made: `fork` is fast, and safe because a launcher has no threads; `spawn` is for
             components that do not support forking.
+        start_timeout: seconds that a component may take until it waits for messages.
 
     Attributes:
         components: the components by name, in the order in which they were added.
@@ -48,8 +50,10 @@ class Swarm:
         *,
         link: Link = "queues",
         start_method: StartMethod = "fork",
+        start_timeout: float = Config.start_timeout,
     ) -> None:
         self.link = link
+        self.start_timeout = start_timeout
         self.start_method: StartMethod = start_method
         self.components: dict[str, Child] = {}
         self._started: list[Child] = []
@@ -104,11 +108,13 @@ class Swarm:
         interpreter = None if python == ScriptSettings().python_cmd and prefix is None else f"{prefix or ''}{python}"
         self._add(name, Script(name, path, interpreter, command), delay or 0.0)
 
-    def add_role(self, role: Role, address: Address) -> None:
+    def add_role(self, role: Role, address: Address, start_timeout: float | None = None) -> None:
         """Add a role of the main job, which joins the swarm at `address`; raises as `add`."""
-        self._add(role.name, partial(role.run, address), 0.0)
+        self._add(role.name, partial(role.run, address), 0.0, start_timeout)
 
-    def _add(self, name: str, target: Script | Callable[[], None], delay: float) -> None:
+    def _add(
+        self, name: str, target: Script | Callable[[], None], delay: float, start_timeout: float | None = None
+    ) -> None:
         if name in self.components:
             raise SettingsError(f"this swarm already has a component {name!r}")
         if self.link == "inprocess":
@@ -116,7 +122,8 @@ class Swarm:
                 raise SettingsError(f"component {name!r}: link inprocess has one Python and one terminal")
             self.components[name] = LocalChild(name, target, delay)
         else:
-            self.components[name] = ChildProcess(name, target, delay, self.start_method)
+            bound = self.start_timeout if start_timeout is None else start_timeout
+            self.components[name] = ChildProcess(name, target, delay, self.start_method, bound)
 
     def _select(self, names: str | Iterable[str] | None) -> list[Child]:
         if names is None:
@@ -152,14 +159,26 @@ class Swarm:
     def _serve_by_tcp(self, server: str) -> AddressLock:
         """Start a server process, and return the lock of its address on this host."""
         check_exposure(server, shared_secret(None), insecure=False)
-        listener = listen((server, 0))
-        with listener:
+        with listen((server, 0)) as listener, ExitStack() as on_failure:
             address = server, listener.getsockname()[1]
             claim = AddressLock(address)
-            self._hub = ChildProcess("hub", partial(serve_launched, listener, address), 0.0, self.start_method)
-            atexit.register(self.stop)
+            on_failure.callback(claim.close)
+            main = partial(serve_launched, listener, address)
+            self._hub = ChildProcess("hub", main, 0.0, self.start_method, self.start_timeout)
+            self._stop_at_exit()
             self._hub.start()
+            on_failure.pop_all()
         return claim
+
+    def _stop_at_exit(self) -> None:
+        """Stop all when this program ends, but not when a process ends that was forked from it."""
+        if not self._started:
+            atexit.register(self.stop)
+            PROCESS.release_after_fork(self, self._forget_components)
+
+    def _forget_components(self) -> None:
+        atexit.unregister(self.stop)
+        self._started, self._hub, self._served = [], None, None
 
     def start(self, names: str | Iterable[str] | None = None) -> None:
         """Start components, by default all; each is ready for messages before the next one starts.
@@ -173,8 +192,7 @@ class Swarm:
                 if names is None:
                     continue
                 raise SettingsError(f"component {component.name!r} is already running")
-            if not self._started:
-                atexit.register(self.stop)
+            self._stop_at_exit()
             if component in self._started:
                 self._end([component])
             self._started.append(component)
@@ -201,15 +219,16 @@ class Swarm:
             served.close()
         if not self._started:
             atexit.unregister(self.stop)
+            PROCESS.forget_resource(self)
 
     def _end(self, components: list[Child], patience: float | None = None) -> None:
-        deadline = time.monotonic() + (STOP_SECONDS if patience is None else patience)
+        deadline = running_time() + (STOP_SECONDS if patience is None else patience)
         for component in reversed(components):
             component.ask_to_stop(deadline)
-        deadline = max(deadline, time.monotonic() + LAST_SECONDS)
+        deadline = max(deadline, running_time() + LAST_SECONDS)
         for component in reversed(components):
             component.terminate(deadline)
-        deadline = time.monotonic() + TERMINATE_SECONDS
+        deadline = running_time() + TERMINATE_SECONDS
         for component in reversed(components):
             component.end(deadline)
             if component in self._started:

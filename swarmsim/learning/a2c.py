@@ -2,7 +2,8 @@
 
 Mnih et al. 2016, "Asynchronous Methods for Deep Reinforcement Learning" (arXiv 1602.01783), section 4, in its
 synchronous form; the arithmetic is that of Stable-Baselines3's `A2C` with Adam. All models learn from the same
-transitions; each has its own critic, and so its own returns and advantages.
+transitions; each has its own critic, and so its own returns and advantages. Rewards so small or large that a critic
+could not learn their values, which begin near 1, are divided by their root mean square.
 """
 
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 from swarmsim.learning.advantages import gae
 from swarmsim.learning.distributions import Distribution
 from swarmsim.learning.hyperparameters import A2CSettings
-from swarmsim.learning.learner import Learner, Losses, Transition, clip
+from swarmsim.learning.learner import Learner, Losses, Transition, clip, require_finite
 from swarmsim.learning.networks import ACTORS, CRITICS, Activations, Architecture, Floats, Networks, backward, forward
 
 UPDATES_PER_MEASUREMENT = 16  # updates are small, and measuring the losses costs a part of one
+PLAIN_REWARDS = 1e-2, 1e2  # root mean squares of rewards that are learned from as they are
 RECORDED = "actions", "rewards", "dones", "active"  # a rollout's arrays besides the activations
 
 
@@ -52,6 +54,13 @@ class Rollout:
         np.logical_or(transition.terminated, transition.truncated, out=self.dones[self.length])
         self.active[self.length] = transition.active
         self.length += 1
+
+    def end_before(self, dropped: NDArray[np.bool_], discounted: Floats) -> None:
+        """End episodes of the `dropped` (N,) environments at the last step, before states of `discounted` values."""
+        last = self.length - 1
+        if last >= 0 and (now := dropped & ~self.dones[last]).any():
+            self.bootstraps[last] = self.bootstraps.get(last, np.float32(0)) + discounted * now
+            self.dones[last] |= now
 
     def clear(self) -> None:
         self.length = 0
@@ -117,7 +126,9 @@ class A2C(Learner):
         if transition.final_observations is not None:
             cut_off = transition.truncated & ~transition.terminated
             final_values = self.evaluate(transition.final_observations).values[:, :, 0]
-            self._rollout.bootstraps[self.rollout_length] = np.float32(self.settings.gamma) * final_values * cut_off
+            discounted = np.float32(self.settings.gamma) * final_values
+            self._rollout.bootstraps[self.rollout_length] = discounted * cut_off
+            self._rollout.end_before(cut_off & ~transition.active, discounted)
         self._rollout.add(transition)
         self.awaits_outcome = False
 
@@ -163,7 +174,7 @@ class A2C(Learner):
         n_active = np.count_nonzero(active)
         if n_active == 0:
             return None
-        rewards = rollout.rewards[:n_steps]
+        rewards = self._scaled(rollout.rewards[:n_steps], rollout.active[:n_steps])
         if rollout.bootstraps:
             rewards = np.repeat(rewards[None], n_models, axis=0)
             for t, bootstraps in rollout.bootstraps.items():
@@ -172,9 +183,20 @@ class A2C(Learner):
         last_values = rollout.next_step.values[:, :, 0]
         gamma, gae_lambda = self.settings.gamma, self.settings.gae_lambda
         advantages, returns = gae(rewards, values, rollout.dones[:n_steps], last_values, gamma, gae_lambda)
+        require_finite(returns, observations=rollout.first_steps(n_steps + 1).outputs[0], rewards=rewards)
         actions = rollout.actions[:n_steps].reshape(n_steps * rollout.n_envs, *rollout.actions.shape[2:])
         row_weights = active.astype(np.float32) / np.float32(n_active)
         return Batch(actions, row_weights, advantages.reshape(n_models, -1), returns.reshape(n_models, -1))
+
+    def _scaled(self, rewards: Floats, active: NDArray[np.bool_]) -> Floats:
+        """Count the `active` ones of `rewards` (T, N) and return them all in a unit that critics can learn.
+
+        The unit ignores zeros, since rewards that are rare are not small.
+        """
+        self._count_rewards(rewards[active & (rewards != 0)])
+        low, high = PLAIN_REWARDS
+        unit = self._reward_rms()
+        return rewards if low <= unit <= high else rewards / np.float32(unit)
 
     def break_off(self) -> None:
         """Drop the steps that no update has used yet: the values of the states after them are not known."""

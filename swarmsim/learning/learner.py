@@ -2,12 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from math import sqrt
+from dataclasses import dataclass, replace
+from math import isfinite, sqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from swarmsim.learning.hyperparameters import LearningSettings
 from swarmsim.learning.networks import (
@@ -24,7 +24,10 @@ from swarmsim.learning.networks import (
 BETA1, BETA2 = 0.9, 0.999
 CLIP_EPS = 1e-6
 MODELS_PER_BLOCK = 128  # few enough for their arrays to stay in a core's cache, enough to make a numpy call worthwhile
+DIVERGED = "its learning has diverged, to numbers that are not finite; a smaller learning_rate may help"
 STAT_NAMES = "policy_loss", "value_loss", "entropy", "gradient_norm"
+
+MakeArray = Callable[[str, tuple[int, ...], DTypeLike], NDArray[Any]]
 
 # Checkpoints of earlier versions use these names, and stay readable.
 _CHECKPOINT_NAMES = {
@@ -43,7 +46,8 @@ class Transition:
     terminated: NDArray[np.bool_]  # (N,), the episode ended by the task's own rule
     truncated: NDArray[np.bool_]  # (N,), the episode was cut off, so the value of its last state still counts
     final_observations: Floats | None  # (N, n_inputs), used in the rows of ended episodes; None if none was truncated
-    active: NDArray[np.bool_]  # (N,), False where an environment had no episode left to play
+    # (N,), False where an environment had no episode left to play; truncated there, the episode had ended a step before
+    active: NDArray[np.bool_]
     log_probs: NDArray[np.floating[Any]] | None = None  # (N,), of the actions under the swarm's distribution, if known
 
 
@@ -55,16 +59,31 @@ class TrainingState:
     first_moment: Floats  # (P, G)
     second_moment: Floats  # (P, G)
     n_updates: NDArray[np.int64]  # (1,), of Adam
-    reward_count_and_squares: NDArray[np.float64]  # (2,), the number of rewards so far, and the sum of their squares
+    reward_count_and_squares: NDArray[np.float64]  # (2,), the number of rewards, and the sum of their squares
     largest_advantage_std: NDArray[np.float32]  # (P,), the largest standard deviation of a model's advantages so far
     cumulative_advantage: NDArray[np.float64]  # (P,), the sum of a model's normalised, importance-weighted advantages
 
     @classmethod
     def initial(cls, weights: Floats) -> "TrainingState":
         """Return the state of models with these `weights` before their first update."""
-        n = len(weights)
-        moments = np.zeros_like(weights), np.zeros_like(weights)
-        return cls(weights, *moments, np.zeros(1, np.int64), np.zeros(2), np.zeros(n, np.float32), np.zeros(n))
+        state = cls.zeros(*weights.shape)
+        return replace(state, weights=weights)
+
+    @classmethod
+    def zeros(
+        cls, n_models: int, n_weights: int, make: MakeArray = lambda _, *form: np.zeros(*form)
+    ) -> "TrainingState":
+        """Return the state of P models whose arrays `make` makes of a name, a shape and a dtype."""
+        weights, each = (n_models, n_weights), (n_models,)
+        return cls(
+            weights=make("weights", weights, np.float32),
+            first_moment=make("first_moment", weights, np.float32),
+            second_moment=make("second_moment", weights, np.float32),
+            n_updates=make("n_updates", (1,), np.int64),
+            reward_count_and_squares=make("reward_count_and_squares", (2,), np.float64),
+            largest_advantage_std=make("largest_advantage_std", each, np.float32),
+            cumulative_advantage=make("cumulative_advantage", each, np.float64),
+        )
 
     def checkpoint_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays by their names in a checkpoint; views, not copies."""
@@ -90,9 +109,26 @@ def blocks(architecture: Architecture, weights: Floats) -> Iterator[Block]:
         yield Block(models, Networks(architecture, weights[models]), gradient, Networks(architecture, gradient))
 
 
+def require_finite(result: NDArray[Any] | np.float64, **inputs: NDArray[Any]) -> None:
+    """Raise a FloatingPointError unless `result` is finite; it names the one of its `inputs` that is not, if any."""
+    if isfinite(np.add.reduce(result, axis=None)) or np.isfinite(result).all():
+        return
+    for name, array in inputs.items():
+        if not np.isfinite(array).all():
+            raise FloatingPointError(f"the {name} to learn from are not finite; nothing was learned from them")
+    raise FloatingPointError(DIVERGED)
+
+
 def clip(gradient: Floats, max_norm: float) -> None:
-    """Scale each row of `gradient` (P, G) down to the norm `max_norm` if it is longer (Pascanu et al. 2013, alg. 1)."""
+    """Scale each row of `gradient` (P, G) down to the norm `max_norm` if it is longer (Pascanu et al. 2013, alg. 1).
+
+    Raises:
+        FloatingPointError: the gradient is not finite, so an update with it would spoil the weights.
+    """
     norms = np.sqrt(np.einsum("pg,pg->p", gradient, gradient))
+    if not isfinite(np.add.reduce(norms)):
+        norms = np.linalg.norm(gradient.astype(np.float64), axis=1)  # whose squares do not overflow
+        require_finite(norms)
     gradient *= np.minimum(np.float32(1), np.float32(max_norm) / (norms + np.float32(CLIP_EPS)))[:, None]
 
 
@@ -166,8 +202,8 @@ class Learner(ABC):
 
     Args:
         generators: one for each model; they draw its initial weights, and later its minibatches.
-        store: receives the initial training state and returns the one to use, for example in shared memory, where
-            it may hold what an earlier process has learned.
+        training_state: of these models, to be changed in place, for example in files; by default they begin, and their
+            weights are drawn.
     """
 
     has_cumulative_advantage = False  # whether the training state counts it
@@ -177,13 +213,14 @@ class Learner(ABC):
         architecture: Architecture,
         settings: LearningSettings,
         generators: Sequence[np.random.Generator],
-        store: Callable[[TrainingState], TrainingState] = lambda initial: initial,
+        training_state: TrainingState | None = None,
     ) -> None:
         self.architecture = architecture
         self.settings = settings
-        self.training_state = store(TrainingState.initial(initial_weights(architecture, generators)))
+        self.training_state = training_state or TrainingState.initial(initial_weights(architecture, generators))
         self.weights = self.training_state.weights  # (P, G); change them in place only
         self.stats = LearningStats()
+        self.on_minibatch: Callable[[], object] = lambda: None  # called after each minibatch of an update
         self.awaits_outcome = False  # whether the last `act` still waits for its `record`
         self._generators = list(generators)
         self._networks = Networks(architecture, self.weights)
@@ -191,6 +228,18 @@ class Learner(ABC):
         self._adam = Adam(self.training_state, settings.learning_rate, settings.adam_eps)
         self._evaluated = self._activations(n_rows=1)
         self._make_room(n_envs=1)
+
+    def _count_rewards(self, rewards: Floats) -> None:
+        """Add `rewards` to those so far; raises FloatingPointError if one of them is not finite."""
+        squares = np.square(rewards, dtype=np.float64).sum()
+        require_finite(squares, rewards=rewards)
+        count_and_squares = self.training_state.reward_count_and_squares
+        count_and_squares += rewards.size, squares
+
+    def _reward_rms(self) -> float:
+        """Return the root mean square of the rewards that were counted; 1 as long as all are 0."""
+        number, squares = self.training_state.reward_count_and_squares.tolist()
+        return (squares / number) ** 0.5 if squares else 1.0
 
     def _activations(self, n_rows: int) -> Activations:
         return Activations.empty(self.architecture, len(self.weights), n_rows)
@@ -205,8 +254,11 @@ class Learner(ABC):
         return self._evaluated
 
     def state(self) -> dict[str, Any]:
-        """Return a copy of all that the models are, from which `restore` makes others continue as these would."""
-        return {name: array.copy() for name, array in self.training_state.checkpoint_arrays().items()}
+        """Return all that the models are, from which `restore` makes others continue as these would.
+
+        Its arrays change with the models: they are views, since those of images are too large to be copied often.
+        """
+        return self.training_state.checkpoint_arrays()
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a `state` of models of the same shape."""

@@ -80,9 +80,15 @@ def _layers(n_inputs: int, hidden: Sequence[int], n_outputs: int, gain: float, s
     yield Layer(n_inputs, n_outputs, gain, start)
 
 
-def initial_weights(architecture: Architecture, generators: Sequence[np.random.Generator]) -> Floats:
-    """Return weights (P, G), one model per generator: orthogonal (Saxe et al. 2013, arXiv 1312.6120), biases 0."""
-    weights = np.zeros((len(generators), architecture.n_weights), np.float32)
+def initial_weights(
+    architecture: Architecture, generators: Sequence[np.random.Generator], out: Floats | None = None
+) -> Floats:
+    """Return weights (P, G), one model per generator: orthogonal (Saxe et al. 2013, arXiv 1312.6120), biases 0.
+
+    Args:
+        out: zeros to write them into.
+    """
+    weights = np.zeros((len(generators), architecture.n_weights), np.float32) if out is None else out
     for layer in architecture.layers:
         for matrix, rng in zip(layer.matrices(weights), generators, strict=True):
             matrix[:-1] = layer.gain * _orthogonal(layer.n_inputs, layer.n_outputs, rng)

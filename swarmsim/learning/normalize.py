@@ -1,6 +1,7 @@
 """Observation normalisation by a running mean and variance."""
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,16 @@ class Normalizer:
         self._squares = np.zeros(n_inputs)  # the sum of squared distances from the mean
 
     def count(self, observations: Floats) -> None:
-        """Add `observations` (B, n_inputs) to the mean and variance."""
+        """Add `observations` (B, n_inputs) to the mean and variance; raises FloatingPointError if one is not finite."""
+        count, mean, squares = self._count, self._mean, self._squares
         for observation in observations.astype(np.float64):
-            self._count += 1
-            distance = observation - self._mean
-            self._mean += distance / self._count
-            self._squares += distance * (observation - self._mean)
+            count += 1
+            distance = observation - mean
+            mean = mean + distance / count
+            squares = squares + distance * (observation - mean)
+        if not isfinite(np.add.reduce(squares)):
+            raise FloatingPointError("the observations to normalise are not finite; their statistics stay as they were")
+        self._count, self._mean, self._squares = count, mean, squares
 
     def normalized(self, observations: Floats) -> Floats:
         """Return `observations` (…, n_inputs) minus the mean, in standard deviations; unchanged before the second."""

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from swarmsim.learning.advantages import vtrace
 from swarmsim.learning.distributions import Distribution
 from swarmsim.learning.hyperparameters import PPOSettings
-from swarmsim.learning.learner import Block, Learner, Losses, Transition, clip
+from swarmsim.learning.learner import Block, Learner, Losses, Transition, clip, require_finite
 from swarmsim.learning.networks import ACTORS, CRITICS, Activations, Floats, Networks, backward, forward
 from swarmsim.learning.replay import Replay
 from swarmsim.learning.seeding import restore_rng, rng_state
 
 UNIT_REWARDS_VALUE = 10.0  # the value of one RMS reward in every step for ever, as the critics see it: easy to learn
 MIN_DISCOUNTING = 1e-3  # stands in for 1 − γ where γ is nearer to 1
-MIN_RMS = 1e-4  # of rewards, so that the reward scale stays finite
+MAX_SCALE = float(np.finfo(np.float32).max)  # of rewards
 DUAL_CLIP = 3.0  # the ratio beyond which a bad action has no gradient: narrow densities set no other bound
 MAX_LOG_RATIO = 20.0  # keeps importance weights finite
 ROWS_PER_PASS = 512  # of the replay, evaluated at once: few enough for a core's cache, and for memory
@@ -91,10 +91,8 @@ class PPO(Learner):
 
     def record(self, transition: Transition) -> None:
         self.learn()
+        self._count_rewards(transition.rewards[transition.active])
         self._replay.add(self._acted.outputs[0], transition)
-        rewards = transition.rewards[transition.active].astype(np.float64)
-        count_and_squares = self.training_state.reward_count_and_squares
-        count_and_squares += rewards.size, np.square(rewards).sum()
         self.awaits_outcome = False
 
     @property
@@ -126,6 +124,7 @@ class PPO(Learner):
                 is_measured = number == self.settings.n_batches
                 self._compute_gradient(batch, block, indices[block.models], is_measured=is_measured)
                 self._adam.step(block.models, block.gradient)
+            self.on_minibatch()
 
     def _training_batch(self, next_observations: Floats) -> TrainingBatch | None:
         """Return the replay with advantages and value targets; None if no row is active."""
@@ -163,6 +162,7 @@ class PPO(Learner):
             self.settings.gae_lambda,
             self.settings.rho_clip,
         )
+        require_finite(value_targets, observations=observations, rewards=steps.rewards)
         advantages = self._normalized(advantages.reshape(-1, n_rows), active)
         new = active[active >= (n_steps - self._replay.n_new) * n_envs]
         cumulative = self.training_state.cumulative_advantage
@@ -194,9 +194,8 @@ class PPO(Learner):
         """
         if not self.settings.normalize_rewards:
             return 1.0
-        number, squares = self.training_state.reward_count_and_squares.tolist()
-        rms = max((squares / number) ** 0.5, MIN_RMS) if number else 1.0
-        return UNIT_REWARDS_VALUE * max(1 - self.settings.gamma, MIN_DISCOUNTING) / rms
+        scale = UNIT_REWARDS_VALUE * max(1 - self.settings.gamma, MIN_DISCOUNTING) / self._reward_rms()
+        return min(scale, MAX_SCALE)
 
     def _normalized(self, advantages: Floats, rows: NDArray[np.int64]) -> Floats:
         """Return `advantages` (P, B) with mean 0 and standard deviation 1 over the active `rows`.
@@ -205,6 +204,7 @@ class PPO(Learner):
         """
         used = np.take(advantages, rows, axis=1)  # contiguous for each model, so that its sums depend on no other
         stds, largest_stds = used.std(axis=1), self.training_state.largest_advantage_std
+        require_finite(stds)
         np.maximum(largest_stds, stds, out=largest_stds)
         divisors = np.maximum(stds, np.float32(self.settings.min_advantage_std) * largest_stds) + np.float32(1e-8)
         return (advantages - used.mean(axis=1, keepdims=True)) / divisors[:, None]

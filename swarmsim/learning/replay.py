@@ -76,6 +76,8 @@ class Replay:
         new.terminated[0] = transition.terminated
         new.ends[0] = transition.terminated | transition.truncated
         new.active[0] = transition.active
+        if self._end > self._start:  # the observation after the last step is known, so it needs no final one
+            self._buffer.ends[self._end - 1] |= transition.truncated & ~transition.active
         self._end += 1
         self.n_new += 1
         if self._end - self._start > self._capacity:
@@ -94,8 +96,7 @@ class Replay:
 
     def state(self) -> dict[str, Any]:
         finals = [[step, rows] for step, rows in self.final_observations.items()]
-        arrays = {name: array.copy() for name, array in vars(self.steps).items()}
-        return {"n_envs": self.n_envs, "n_new": self.n_new, "final_observations": finals, **arrays}
+        return {"n_envs": self.n_envs, "n_new": self.n_new, "final_observations": finals, **vars(self.steps)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.n_new = state["n_new"]

@@ -1,87 +1,35 @@
-"""`Client` connects a component to a swarm. `Trigger` selects the messages that a handler is called for."""
+"""`Client` connects a component to a swarm."""
 
 import contextlib
-import inspect
+import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import Any, Self
 
-from swarmsim.errors import LinkClosed, MessageError, WaitTimeout
+from swarmsim.errors import LinkClosed, MessageError, SwarmError, WaitTimeout
+from swarmsim.messaging.handlers import EventHandler, Handler, Trigger, as_tuple, function_name, select_objects
 from swarmsim.messaging.links import connect
-from swarmsim.messaging.message import MESSAGE_TYPE, Message, MessageType, root_id, validate
-from swarmsim.messaging.process_context import PROCESS
+from swarmsim.messaging.message import MESSAGE_TYPE, Message, MessageType, validate
+from swarmsim.messaging.process_context import PROCESS, running_time
 from swarmsim.messaging.rooms import COMMAND_ROOM, Member, Rooms
 from swarmsim.messaging.sockets.wire import Wire
 
 RECEIVE_TIMEOUT = 3600.0
+ROOMS_SECONDS = 0.01  # between two looks at the rooms while another thread receives
 MAX_TRACKED = 256  # types, rooms and senders that are cached or counted: a hostile sender can invent any number
 DIRECT_MESSAGES = ""  # the key under which messages without a room are counted
-
-Handler = Callable[..., Message | None]
-
-
-class Trigger:
-    """Selects the messages that a handler is called for.
-
-    Args:
-        types: one message type or several.
-        rooms: one room or several. None selects every room; () selects no room, only direct messages.
-        directmessage: whether direct messages (without a room) are selected too.
-    """
-
-    def __init__(
-        self,
-        types: MessageType | Iterable[MessageType],
-        rooms: str | Iterable[str] | None = None,
-        directmessage: bool = True,
-    ) -> None:
-        self.types = (types,) if isinstance(types, MessageType) else tuple(types)
-        self.rooms = None if rooms is None else _as_tuple(rooms)
-        self.directmessage = directmessage
-        self._type_ids = frozenset(message_type.id for message_type in self.types)
-
-    def is_triggered(self, message: Mapping[str, Any]) -> bool:
-        """Return whether the trigger selects `message`."""
-        if message.get("TYPE") not in self._type_ids:
-            return False
-        room = message.get("TO_ROOM")
-        if room is None:
-            return self.directmessage
-        return self.rooms is None or room in self.rooms
-
-
-@dataclass(frozen=True)
-class EventHandler:
-    """A user's function, the trigger for it, the objects that it needs, and where its replies go."""
-
-    handler: Handler
-    trigger: Trigger
-    objects: Mapping[str, Any]
-    response_type: MessageType | None
-    response_addresses: list[dict[str, str]]
-
-    def replies(self, message: Message) -> list[Message]:
-        """Call the handler, and return its reply once for each address; no reply if it returns None."""
-        response = self.handler(message, **self.objects)
-        if response is None:
-            return []
-        if not isinstance(response, dict):
-            raise MessageError(f"a handler returns a dict or None, not {type(response).__name__}")
-        if self.response_type is not None:
-            response["TYPE"] = self.response_type.id
-        for key, value in (("MODEL_STATUS", message.get("MODEL_STATUS")), ("ROOT_ID", root_id(message))):
-            if value is not None:
-                response.setdefault(key, value)
-        return [{**response, **address} for address in self.response_addresses] or [response]
 
 
 class Client:
     """Connects a component to the swarm at an address, and registers it there on creation.
 
     The client finds the link by the address: inside this process, by this host's queues, or else by TCP.
+
+    Any thread may send, change or read the rooms, add handlers, and close. One thread at a time receives: `listen`,
+    `receive`. Handlers run in the thread that listens; one that closes its client ends `listen`, and its reply is not
+    sent.
 
     Args:
         name: the component's name; several components may have the same name.
@@ -124,6 +72,7 @@ class Client:
         self._deferred: deque[Message] = deque()
         self._received: Counter[tuple[str, str]] = Counter()
         self._message_numbers = count()
+        self._receiving = threading.RLock()  # held by the thread that receives
         self._endpoint = connect(self.address, name, Wire(format, header_length), secret)
         try:
             self._command(MESSAGE_TYPE.COMMAND.REGISTER, NAME=name, **(announce or {}))
@@ -172,9 +121,9 @@ class Client:
         Raises:
             WaitTimeout: components are still missing after `timeout` seconds.
         """
-        deadline = time.monotonic() + timeout
+        deadline = running_time() + timeout
         while len(present := self.components_in(room, but_not_in=but_not_in)) < number:
-            if not self._defer_next(deadline - time.monotonic()):
+            if not self._defer_next(deadline - running_time()):
                 raise WaitTimeout(
                     f"{self.name!r} waited {timeout:g} s for {number} component(s) in room {room!r}; "
                     f"present: {', '.join(present) or 'none'}"
@@ -182,15 +131,23 @@ class Client:
 
     def _defer_next(self, seconds: float) -> bool:
         """Defer the next message; return False if none arrives within `seconds`."""
-        with contextlib.suppress(WaitTimeout):
-            if seconds > 0:
-                self._deferred.append(self._count(self._endpoint.receive(seconds)))
-                return True
-        return False
+        if seconds <= 0:
+            return False
+        if not self._receiving.acquire(False):  # another thread receives what arrives meanwhile
+            time.sleep(min(seconds, ROOMS_SECONDS))
+            return True
+        try:
+            self._deferred.append(self._count(self._endpoint.receive(seconds)))
+            return True
+        except WaitTimeout:
+            return False
+        finally:
+            self._end_receiving()
 
     def unread_members(self) -> list[str]:
         """Return the names of the other members that have unread messages; in a stalled swarm, these stall it."""
-        return self._endpoint.unread_members()
+        with self._endpoint.sending:
+            return self._endpoint.unread_members()
 
     def remove_member(self, process_id: int) -> None:
         """Remove all clients of a process that ended without disconnecting, and send DISCONNECT for each of them.
@@ -198,7 +155,8 @@ class Client:
         Raises:
             LinkClosed: the swarm has stopped.
         """
-        self._endpoint.remove_member(process_id)
+        with self._endpoint.sending:
+            self._endpoint.remove_member(process_id)
 
     # --- messages
 
@@ -209,6 +167,7 @@ class Client:
             MessageError: the message is invalid, or its room or component is unknown.
             LinkClosed: the swarm has stopped.
             WaitTimeout: a receiver's queue stayed full.
+            StorageError: on this host's queues, the temporary directory is full or cannot be used.
         """
         if not isinstance(message, dict):
             validate(message)
@@ -219,7 +178,8 @@ class Client:
             return
         message = {"ID": f"{self._endpoint.id}.{next(self._message_numbers)}", "SENT_BY": self.name, **message}
         validate(message)
-        self._endpoint.send(message)
+        with self._endpoint.sending:
+            self._endpoint.send(message)
 
     def _command(self, command: MessageType, **fields: Any) -> None:
         self.send({"TYPE": command.id, "TO_ROOM": COMMAND_ROOM, **fields})
@@ -231,11 +191,25 @@ class Client:
             WaitTimeout: no message arrived within `timeout` seconds; Stalled if none can arrive any more.
             LinkClosed: the swarm stopped, or this client is closed.
             ComponentFailed: in a launcher, one of its components failed.
+            MessageError: another thread receives at this moment.
         """
-        if self._deferred:
-            return self._deferred.popleft()
-        PROCESS.report_ready()
-        return self._count(self._endpoint.receive(timeout))
+        if not self._receiving.acquire(False):
+            raise self._receiving_error()
+        try:
+            if self._deferred and not self._endpoint.closed:
+                return self._deferred.popleft()
+            PROCESS.report_ready()
+            return self._count(self._endpoint.receive(timeout))
+        finally:
+            self._end_receiving()
+
+    def _receiving_error(self) -> MessageError:
+        return MessageError(f"{self.name!r} receives in another thread already: one thread at a time can receive")
+
+    def _end_receiving(self) -> None:
+        self._receiving.release()
+        if self._endpoint.closed:
+            self._release_endpoint()
 
     def add_eventHandler(  # noqa: N802  (the protocol's own spelling, which users' scripts call)
         self,
@@ -248,46 +222,67 @@ class Client:
         """Call `handler` for each message that `trigger` selects, and join the trigger's rooms.
 
         The dict that the handler returns is sent as `responseType` to `responseRooms` and `responseComponent`;
-        without these, to its own TO_ROOM or TO. Handlers run in the order in which they were added.
+        without these, to its own TO_ROOM or TO. Handlers run in the order in which they were added, each with a copy of
+        the message, whose keys it may change. A handler may return the message that it got: the reply has the ID and
+        the sender of a reply, and goes to the room of that message, or to its sender if it was a direct one.
 
         Raises:
             MessageError: the trigger is missing, or the handler needs an object that this client does not have.
         """
         if trigger is None:
-            raise MessageError(f"the handler {_function_name(handler)} needs a trigger")
-        addresses = [{"TO_ROOM": room} for room in (() if responseRooms is None else _as_tuple(responseRooms))]
+            raise MessageError(f"the handler {function_name(handler)} needs a trigger")
+        addresses = [{"TO_ROOM": room} for room in (() if responseRooms is None else as_tuple(responseRooms))]
         if responseComponent is not None:
             addresses.append({"TO": responseComponent})
-        objects = _select_objects(handler, self._objects)
+        objects = select_objects(handler, self._objects)
         for room in trigger.rooms or ():
             self.join_room(room)
         self._handlers.append(EventHandler(handler, trigger, objects, responseType, addresses))
-        self._handlers_by_address.clear()
+        self._handlers_by_address = {}  # a new one, since another thread may be filling it
 
     def listen(self) -> None:
-        """Call the handlers for each message that arrives, until this component is asked to stop."""
-        PROCESS.report_ready()
-        while self._deferred:
+        """Call the handlers for each message that arrives, until this component is asked to stop, or closed.
+
+        Raises:
+            LinkClosed: the swarm stopped.
+            MessageError: another thread receives at this moment, or a reply is invalid.
+        """
+        if not self._receiving.acquire(False):
+            raise self._receiving_error()
+        try:
+            PROCESS.report_ready()
+            self._handle_deferred()
+            self._endpoint.listen(self._receive_message)
+        finally:
+            self._end_receiving()
+
+    def _receive_message(self, message: Message) -> None:
+        self._handle(self._count(message))
+        if self._deferred:
+            self._handle_deferred()
+
+    def _handle_deferred(self) -> None:
+        """Handle the messages that arrived while a handler waited, and those that arrive while one of theirs waits."""
+        while self._deferred and not self._endpoint.closed:
             self._handle(self._deferred.popleft())
-        self._endpoint.listen(lambda message: self._handle(self._count(message)))
 
     def _handle(self, message: Message) -> None:
         for event_handler in self._handlers_for(message):
             for reply in event_handler.replies(message):
-                if self._has_receiver(reply, message):
+                if not self._endpoint.closed and self._has_receiver(reply, message):
                     self.send(reply)
-        while self._deferred:
-            self._handle(self._deferred.popleft())
+            if self._endpoint.closed:
+                return
 
     def _handlers_for(self, message: Message) -> list[EventHandler]:
         """Return the handlers of a message, cached by type and room."""
-        key = message["TYPE"], message.get("TO_ROOM")
-        handlers = self._handlers_by_address.get(key)
+        key, cached = (message["TYPE"], message.get("TO_ROOM")), self._handlers_by_address
+        handlers = cached.get(key)
         if handlers is None:
-            if len(self._handlers_by_address) >= MAX_TRACKED:
-                self._handlers_by_address.clear()
+            if len(cached) >= MAX_TRACKED:
+                cached.clear()
             handlers = [handler for handler in self._handlers if handler.trigger.is_triggered(message)]
-            self._handlers_by_address[key] = handlers
+            cached[key] = handlers
         return handlers
 
     def _has_receiver(self, reply: Message, request: Message) -> bool:
@@ -317,37 +312,29 @@ class Client:
     # --- leaving
 
     def close(self) -> None:
-        """Send DISCONNECT and leave the swarm; a second call does nothing."""
-        if self._endpoint.closed:
-            return
-        with contextlib.suppress(LinkClosed):  # the swarm has stopped
-            self._command(MESSAGE_TYPE.COMMAND.DISCONNECT, COMPONENTS=list(self._me().components))
-        self._endpoint.close()
-        PROCESS.unregister_closer(self)
+        """Send DISCONNECT and leave the swarm, which ends `listen` in any thread; a second call does nothing."""
+        with self._endpoint.sending:
+            if self._endpoint.closed:
+                return
+            try:
+                with contextlib.suppress(SwarmError):  # it leaves, whether others hear of it or not
+                    self._command(MESSAGE_TYPE.COMMAND.DISCONNECT, COMPONENTS=list(self._me().components))
+            finally:
+                self._endpoint.leave()
+                self._release_endpoint()
+                PROCESS.unregister_closer(self)
+
+    def _release_endpoint(self) -> None:
+        """Release the link of a closed client, unless another thread still receives by it, which does so afterwards."""
+        if self._receiving.acquire(False):
+            try:
+                with self._endpoint.sending:
+                    self._endpoint.close()
+            finally:
+                self._receiving.release()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _as_tuple(names: str | Iterable[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
-
-
-def _function_name(handler: Handler) -> str:
-    return f"{getattr(handler, '__qualname__', handler)}()"
-
-
-def _select_objects(handler: Handler, objects: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the objects named by the parameters of `handler` after the first, which is the message."""
-    parameters = list(inspect.signature(handler).parameters.values())[1:]
-    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    for parameter in named:
-        if parameter.name not in objects and parameter.default is parameter.empty:
-            raise MessageError(
-                f"the handler {_function_name(handler)} takes {parameter.name!r}, which its Client was not given: "
-                f"Client(…, {parameter.name}=…)"
-            )
-    return {p.name: objects[p.name] for p in named if p.name in objects}

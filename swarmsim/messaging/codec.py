@@ -52,10 +52,18 @@ def encode_parts(message: Message) -> tuple[bytes, list[bytes]]:
 
 def join_parts(text: bytes, arrays: list[bytes], prefix: bytes = b"") -> bytes:
     """Return `prefix` and the body of these parts; raises as `encode`."""
-    body = b"".join((prefix, _HEAD.pack(len(text), len(arrays)), text, *arrays))
-    if len(body) > MAX_MESSAGE_BYTES:
-        raise MessageError(f"a message of {len(body):,} bytes cannot be sent: {MAX_MESSAGE_BYTES:,} bytes at most")
-    return body
+    size = len(prefix) + _HEAD.size + len(text) + sum(map(len, arrays))
+    if size > MAX_MESSAGE_BYTES:
+        raise too_long(size, MAX_MESSAGE_BYTES)
+    return b"".join((prefix, _HEAD.pack(len(text), len(arrays)), text, *arrays))
+
+
+def too_long(size: int, limit: int) -> MessageError:
+    """Return the error for a message of `size` bytes where `limit` are allowed."""
+    megabytes = f" ({size / 1e6:,.0f} MB)" if size >= 1e6 else ""
+    return MessageError(
+        f"a message of {size:,} bytes{megabytes} cannot be sent: {limit:,} bytes at most; send it in parts"
+    )
 
 
 def _encode_json(value: object, arrays: list[bytes]) -> bytes:

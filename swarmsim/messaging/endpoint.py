@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import math
+import os
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -24,11 +26,20 @@ def format_address(address: Address) -> str:
 
 
 class Endpoint(ABC):
-    """A client's end of a link; `id` is the client's member id in the swarm."""
+    """A client's end of a link.
+
+    Attributes:
+        id: the client's member id in the swarm.
+        sending: held by the thread that sends, changes the membership, asks the server, or leaves.
+        closed: whether the client has left; nothing is sent or received any more.
+    """
 
     id: str
     rejections: "RejectionLog"
     closed: bool = False
+
+    def __init__(self) -> None:
+        self.sending = threading.RLock()
 
     @abstractmethod
     def rooms(self) -> Rooms:
@@ -58,12 +69,50 @@ class Endpoint(ABC):
     def listen(self, handle: Callable[[Message], None]) -> None:
         """Call `handle` for each message until this component is asked to stop."""
         with contextlib.suppress(StopRequested):
-            while True:
-                handle(self.receive(math.inf))
+            while not self.closed:
+                try:
+                    message = self.receive(math.inf)
+                except LinkClosed:
+                    if self.closed:  # by another thread, while this one waited
+                        return
+                    raise
+                handle(message)
+
+    def leave(self) -> None:
+        """Count as closed, so that a wait of another thread for a message ends at once."""
+        self.closed = True
 
     @abstractmethod
     def close(self) -> None:
         """Release all resources without sending anything; a second call does nothing."""
+
+
+class Wakeup:
+    """A descriptor by which one thread ends another one's wait for input, which it has read or which will not come.
+
+    Attributes:
+        is_awaited: whether a thread waits, or is about to; it looks for input once more after it has set this.
+    """
+
+    def __init__(self) -> None:
+        self.is_awaited = False
+        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def set(self) -> None:
+        """End the wait of another thread, if one waits."""
+        if self.is_awaited:
+            os.eventfd_write(self._descriptor, 1)
+
+    def clear(self) -> None:
+        """Be ready for the next wait."""
+        os.eventfd_read(self._descriptor)
+
+    def close(self) -> None:
+        self.is_awaited = False
+        os.close(self._descriptor)
 
 
 class RejectionLog:
@@ -106,6 +155,7 @@ class HostEndpoint(Endpoint):
     """An endpoint that knows the rooms, and delivers each message directly to its receivers."""
 
     def __init__(self, member_id: str) -> None:
+        super().__init__()
         self.id = member_id
         self._routes: dict[tuple[str | None, str | None], tuple[str, ...]] = {}
         self._routes_of: Rooms | None = None
@@ -126,6 +176,7 @@ class HostEndpoint(Endpoint):
         """Return the receivers of `message`, cached by address until the membership changes."""
         if table is not self._routes_of:
             self._routes, self._routes_of = {}, table
+            self.forget_departed(table)
         address = message.get("TO_ROOM"), message.get("TO")
         if address not in self._routes:
             self._routes[address] = receivers(table, message, self.id)
@@ -136,6 +187,9 @@ class HostEndpoint(Endpoint):
         to = receivers(table, log, self.id)
         if to:
             self.deliver(table, log, to, encode(log))
+
+    def forget_departed(self, table: Rooms) -> None:
+        """Release what a sender has for members that are no longer in `table`."""
 
     @abstractmethod
     def closed_error(self) -> LinkClosed:

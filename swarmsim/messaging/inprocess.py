@@ -4,13 +4,13 @@ Handlers of listening components run while another component waits for a message
 any more fails at once.
 """
 
+import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
 
-from swarmsim.errors import AddressError, ComponentFailed, LinkClosed, Stalled, WaitTimeout
+from swarmsim.errors import AddressError, ComponentFailed, LinkClosed, Stalled, WaitTimeout, explain, format_traceback
 from swarmsim.messaging.endpoint import Address, HostEndpoint, RejectionLog, decode_valid, format_address
 from swarmsim.messaging.message import Message
 from swarmsim.messaging.rooms import Rooms
@@ -27,6 +27,7 @@ class InprocessHub:
         if address in _HUBS:
             raise AddressError(f"{format_address(address)} is already served in this process")
         self.address = address
+        self.sending = threading.RLock()
         self.rooms = Rooms()
         self.endpoints: dict[str, InprocessEndpoint] = {}
         self.in_transit: deque[tuple[str, bytes]] = deque()
@@ -58,9 +59,11 @@ class InprocessEndpoint(HostEndpoint):
         super().__init__(f"in-{next(hub.endpoint_numbers)}")
         self._name = name
         self._hub = hub
+        self.sending = hub.sending
         self.rejections = RejectionLog(name)
         self._inbox: deque[Message] = deque()
         self._handle: Callable[[Message], None] | None = None
+        self._is_handling = False
         hub.endpoints[self.id] = self
 
     def rooms(self) -> Rooms:
@@ -78,9 +81,9 @@ class InprocessEndpoint(HostEndpoint):
 
     def receive(self, timeout: float) -> Message:
         deadline = time.monotonic() + timeout
-        while not self._inbox:
-            if self.closed:
-                raise self.closed_error()
+        while not self.closed:
+            if self._inbox:
+                return self._inbox.popleft()
             if not self._hub.in_transit:
                 raise Stalled(f"{self._name!r} waits for a message, and no component here has one left to send")
             if time.monotonic() > deadline:
@@ -88,12 +91,12 @@ class InprocessEndpoint(HostEndpoint):
             receiver, body = self._hub.in_transit.popleft()
             if receiver in self._hub.endpoints:
                 self._hub.endpoints[receiver]._receive_body(body)
-        return self._inbox.popleft()
+        raise self.closed_error()
 
     def unread_members(self) -> list[str]:
         table = self._hub.rooms
         return sorted(
-            {table.members[key].name for key, _ in self._hub.in_transit if key in table.members} - {self._name}
+            {table.members[key].name for key, _ in list(self._hub.in_transit) if key in table.members} - {self._name}
         )
 
     def remove_member(self, process_id: int) -> None:
@@ -103,24 +106,29 @@ class InprocessEndpoint(HostEndpoint):
         message = decode_valid(body, self.rejections)
         if message is None:
             return
-        if self._handle is None:
-            self._inbox.append(message)
-        else:
-            self._call(self._handle, message)
+        self._inbox.append(message)
+        if not self._is_handling:  # else its handler waits for a message, and may want this one
+            self._handle_inbox()
 
-    def _call(self, handle: Callable[[Message], None], message: Message) -> None:
+    def _handle_inbox(self) -> None:
+        """Call the handler of a listening component for all its messages."""
+        if self._handle is None:
+            return
+        self._is_handling = True
         try:
-            handle(message)
+            while self._inbox and not self.closed:
+                self._handle(self._inbox.popleft())
         except (ComponentFailed, KeyboardInterrupt):
             raise
         except BaseException as error:
-            raise ComponentFailed(self._name, type(error).__name__, str(error), traceback.format_exc()) from error
+            raise ComponentFailed(self._name, type(error).__name__, explain(error), format_traceback(error)) from error
+        finally:
+            self._is_handling = False
 
     def listen(self, handle: Callable[[Message], None]) -> None:
         """Call `handle` for each message from now on, and return at once: other components run in this process too."""
         self._handle = handle
-        while self._inbox:
-            self._call(handle, self._inbox.popleft())
+        self._handle_inbox()
 
     def close(self) -> None:
         self.closed = True

@@ -91,6 +91,9 @@ def connect(address: Address, name: str, wire: Wire, secret: str | None = None) 
 
 
 def private_directory(address: Address) -> Path | None:
-    """Return the directory that a swarm on this host has until it stops, or None; raises as `directory_of`."""
-    directory = directory_of(address)
-    return directory if find_hub(address) is None and (directory / "state").is_dir() else None
+    """Return the directory that a swarm on this host has until it stops, or None; raises as `is_served_here`."""
+    if find_hub(address) is None:
+        with suppress(FileNotFoundError):
+            directory = directory_of(address)
+            return directory if (directory / "state").is_dir() else None
+    return None

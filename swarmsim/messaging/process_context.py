@@ -5,29 +5,65 @@ Both are events on file descriptors that each wait of the process includes.
 """
 
 import contextlib
+import math
 import os
 import select
 import selectors
 import time
 from collections.abc import Callable, Hashable
+from functools import cached_property
 
-from swarmsim.errors import WaitTimeout
+from swarmsim.errors import SwarmError, WaitTimeout
 
 # Busy-wait before sleeping: waking up costs more than most waits within a step last.
 SPIN_SECONDS = 0.0005
 
-# Longest single sleep: a signal that arrives just before the system call does not interrupt it.
-SLEEP_SECONDS = 1.0
+# Longest single sleep: a signal that arrives just before the system call does not interrupt it. A wait with a bound
+# sleeps shorter, because it has to read the clock often.
+SLEEP_SECONDS, BOUNDED_SLEEP_SECONDS = 1.0, 0.05
+
+
+class RunningTime:
+    """A clock of the seconds in which this process ran: it stands still while the process is stopped or gets no core.
+
+    Of the time between two readings, at most `LONGEST_STEP` seconds count. Bounds of waits are measured by it, since
+    they are bounds on the silence of others: Ctrl+Z stops them too, together with all that they would have answered.
+    """
+
+    LONGEST_STEP = 0.1
+
+    def __init__(self) -> None:
+        self._read_at = time.monotonic()
+        self._seconds = 0.0
+
+    def __call__(self) -> float:
+        now = time.monotonic()
+        passed = now - self._read_at
+        self._read_at = now
+        self._seconds += min(passed, self.LONGEST_STEP)
+        return self._seconds
+
+
+running_time = RunningTime()
+
+
+def sleep_of(seconds: float) -> float:
+    """Return how long a wait of at most `seconds` may sleep until it reads the clock again."""
+    return SLEEP_SECONDS if seconds == math.inf else min(seconds, BOUNDED_SLEEP_SECONDS)
 
 
 class ProcessContext:
     """The state of this process that a fork must reset."""
 
     def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
         self._resources: dict[Hashable, Callable[[], None]] = {}
         self._closers: dict[Hashable, Callable[[], None]] = {}
         self._on_ready: Callable[[], None] | None = None
+        self.is_component = False  # whether a launcher made this process for a component
+
+    @cached_property
+    def _selector(self) -> selectors.EpollSelector:  # made late: it must not take the place of a missing stderr
+        return selectors.EpollSelector()
 
     def fileno(self) -> int:
         """Return a descriptor that is readable while an event is pending."""
@@ -48,16 +84,19 @@ class ProcessContext:
 
     def wait(self, timeout: float, waited_for: str, until: Callable[[], bool] = lambda: False) -> None:
         """Wait until `until()` is true, checked after each event; raises WaitTimeout after `timeout` seconds."""
-        deadline = time.monotonic() + timeout
+        deadline = running_time() + timeout
         while not until():
-            left = deadline - time.monotonic()
+            left = deadline - running_time()
             if left <= 0:
                 raise WaitTimeout(f"waited {timeout:g} s for {waited_for}")
-            for key, _ in self._selector.select(min(left, SLEEP_SECONDS)):
+            for key, _ in self._selector.select(sleep_of(left)):
                 key.data()
 
     def release_after_fork(self, resource: Hashable, release: Callable[[], None]) -> None:
-        """Call `release` in each process forked from this one, since `resource` belongs to this process only."""
+        """Call `release` in each process forked from this one, also by a user, since `resource` belongs to this one.
+
+        A pipe or a lock that a forked process held open would outlive this one, and tell the others that it lives.
+        """
         self._resources[resource] = release
 
     def forget_resource(self, resource: Hashable) -> None:
@@ -74,14 +113,25 @@ class ProcessContext:
         """Return the functions to call when this component ends, by resource."""
         return dict(self._closers)
 
-    def begin_child(self, on_ready: Callable[[], None]) -> None:
-        """Release the launcher's resources in a process forked from it; `report_ready` calls `on_ready` once."""
-        self._selector.close()
+    def close_all(self) -> None:
+        """Leave as a component; what cannot be said any more is left unsaid."""
+        for close in self.closers().values():
+            with contextlib.suppress(OSError, SwarmError):
+                close()
+
+    def forked(self) -> None:
+        """Begin anew in a process that was forked from the one that this state describes."""
+        if selector := self.__dict__.pop("_selector", None):
+            selector.close()
         for release in self._resources.values():
-            release()
-        self._resources, self._closers = {}, {}
-        self._selector = selectors.DefaultSelector()
+            with contextlib.suppress(OSError):
+                release()
+        self._resources, self._closers, self._on_ready = {}, {}, None
+
+    def begin_child(self, on_ready: Callable[[], None]) -> None:
+        """Begin as a component: `report_ready` calls `on_ready` once."""
         self._on_ready = on_ready
+        self.is_component = True
 
     def report_ready(self) -> None:
         """Tell the launcher that this process waits for messages; only the first call does."""
@@ -91,6 +141,7 @@ class ProcessContext:
 
 
 PROCESS = ProcessContext()
+os.register_at_fork(after_in_child=PROCESS.forked)
 
 
 def poll_with_spin(poll: select.poll, seconds: float) -> list[tuple[int, int]]:
@@ -98,7 +149,9 @@ def poll_with_spin(poll: select.poll, seconds: float) -> list[tuple[int, int]]:
     end = time.monotonic() + SPIN_SECONDS
     while not (ready := poll.poll(0)) and time.monotonic() < end:
         os.sched_yield()
-    end = time.monotonic() + seconds
-    while not ready and (left := end - time.monotonic()) > 0:
-        ready = poll.poll(1000 * min(left, SLEEP_SECONDS))
+    if ready:
+        return ready
+    end = running_time() + seconds
+    while not ready and (left := end - running_time()) > 0:
+        ready = poll.poll(1000 * sleep_of(left))
     return ready

@@ -6,14 +6,16 @@ path in the state: `components/models0-9/weights`. The member `state` is everyth
 SHA-256 of all bytes before it.
 """
 
-import io
 import json
+import mmap
+import os
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import numpy as np
@@ -27,6 +29,7 @@ FORMAT = 1
 State = dict[str, Any]
 
 _STATE = "state"
+_MAY_BE_UNKNOWN = "log_probs"  # of a replay: not a number where unknown
 _ARRAY = "@array"
 _SEAL = b"swarmsim checkpoint %04d, SHA-256 "
 _DIGEST_SIZE = 2 * sha256().digest_size
@@ -37,7 +40,7 @@ _NAME = re.compile(r"round-(\d{4,})(-begun)?\.npz")
 
 
 class CheckpointDamaged(SettingsError):
-    """A file is no checkpoint, or has changed since it was written."""
+    """A file is no checkpoint, has changed since it was written, or holds numbers that are not finite."""
 
 
 def write_checkpoint(path: Path, state: State) -> None:
@@ -50,22 +53,43 @@ def write_checkpoint(path: Path, state: State) -> None:
         SettingsError: the file cannot be written.
         TypeError: the state holds a value of another type.
     """
-    write_atomically(path, _encode(state))
+    arrays: dict[str, NDArray] = {}
+    text = json.dumps(_move_arrays_out(state, (), arrays)).encode()
+    write_atomically(path, partial(_write, {_STATE: np.frombuffer(text, np.uint8), **arrays}))
 
 
 def read_checkpoint(path: Path) -> State:
     """Return a checkpoint's state, executing no code in it; raises CheckpointDamaged if it is none, or has changed."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            damage = _find_damage(_mapped(file))
+            if damage is not None:
+                raise CheckpointDamaged(f"{path} {damage}")
+            return _decode(file)
+    except CheckpointDamaged:
+        raise
     except OSError as error:
-        raise CheckpointDamaged(f"{path} cannot be read: {error.strerror}") from None
-    damage = _find_damage(content)
-    if damage is not None:
-        raise CheckpointDamaged(f"{path} {damage}")
-    try:
-        return _decode(content)
+        raise CheckpointDamaged(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # numpy and zipfile raise almost anything for a foreign file
         raise CheckpointDamaged(f"{path} is no checkpoint: {error}") from None
+
+
+def read_finite_checkpoint(path: Path) -> State:
+    """Return a checkpoint's state; raises as `read_checkpoint`, and CheckpointDamaged if a number is not finite."""
+    state = read_checkpoint(path)
+    place = find_not_finite(state)
+    if place is not None:
+        raise CheckpointDamaged(f"{path} cannot be continued: {place} is not finite")
+    return state
+
+
+def find_not_finite(value: object, place: tuple[str, ...] = ()) -> str | None:
+    """Return where a state, or the `value` at `place` in it, has an array that is not finite; None without any."""
+    if isinstance(value, np.ndarray):
+        is_checked = value.dtype.kind in "fc" and place[-1:] != (_MAY_BE_UNKNOWN,)
+        return "/".join(place) if is_checked and not np.isfinite(value).all() else None
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    return next((found for key, item in items if (found := find_not_finite(item, (*place, str(key))))), None)
 
 
 def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
@@ -93,15 +117,18 @@ class Checkpoints:
         self.keep = keep
 
     def write(self, round_number: int, state: State, complete: bool) -> Path:
-        """Write a checkpoint taken after a `complete` round, or within it, and remove superfluous ones.
+        """Write a checkpoint taken after a `complete` round, or within it, then remove superfluous ones.
 
         Later checkpoints are superfluous too, because the run has continued from an earlier one.
 
         Raises:
-            SettingsError: it cannot be written; the older ones are still there.
+            SettingsError: it cannot be written, or holds numbers that are not finite; the older ones are still there.
             TypeError: as `write_checkpoint`.
         """
         path = self.folder / f"round-{round_number:04d}{'' if complete else '-begun'}.npz"
+        place = find_not_finite(state)
+        if place is not None:
+            raise SettingsError(f"{path} is not written: {place} is not finite")
         write_checkpoint(path, state)
         paths = self.paths()
         end = paths.index(path) + 1
@@ -120,7 +147,7 @@ class Checkpoints:
         paths = self.paths()
         for path in reversed(paths):
             try:
-                return path, read_checkpoint(path)
+                return path, read_finite_checkpoint(path)
             except CheckpointDamaged as damage:
                 on_damaged(damage)
         if paths:
@@ -139,17 +166,28 @@ def moment_of(path: Path) -> tuple[int, bool] | None:
     return None if name is None else (int(name[1]), name[2] is None)
 
 
-def _encode(state: State) -> bytes:
-    arrays: dict[str, NDArray] = {}
-    text = json.dumps(_move_arrays_out(state, (), arrays)).encode()
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for name, array in {_STATE: np.frombuffer(text, np.uint8), **arrays}.items():
+def _write(arrays: Mapping[str, NDArray], file: BinaryIO) -> None:
+    """Write the archive and its seal into an empty file, without another copy of the arrays in memory."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
         archive.comment = bytes(_END_SIZE)
-    sealed = content.getvalue()[:-_END_SIZE] + _SEAL % FORMAT
-    return sealed + sha256(sealed).hexdigest().encode()
+    file.seek(-_END_SIZE, os.SEEK_END)
+    file.write(_SEAL % FORMAT)
+    digest = _digest(_mapped(file))
+    file.write(digest)
+
+
+def _mapped(file: BinaryIO) -> mmap.mmap | bytes:
+    """Return what a file holds, without reading it into memory at once."""
+    file.flush()
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if os.fstat(file.fileno()).st_size else b""
+
+
+def _digest(content: mmap.mmap | bytes) -> bytes:
+    """Return the checksum of a whole file, which ends in room for it."""
+    return sha256(memoryview(content)[:-_DIGEST_SIZE]).hexdigest().encode()
 
 
 def _move_arrays_out(value: object, place: tuple[str, ...], arrays: dict[str, NDArray]) -> object:
@@ -178,22 +216,22 @@ def _escape_key(key: str) -> str:
     return f"{_ARRAY}{key}" if key.startswith(_ARRAY) else key
 
 
-def _find_damage(content: bytes) -> str | None:
+def _find_damage(content: mmap.mmap | bytes) -> str | None:
     """Return why this is no file that `write_checkpoint` wrote, as the end of a sentence; None if it is one."""
     if not _ARCHIVE.startswith(content[: len(_ARCHIVE)]):
         return "is no checkpoint"
     end = _END.fullmatch(content, max(0, len(content) - _END_SIZE))
     if end is None:
         return "is cut short, or no checkpoint: its checksum is missing"
-    if sha256(memoryview(content)[:-_DIGEST_SIZE]).hexdigest().encode() != end[2]:
+    if _digest(content) != end[2]:
         return "is damaged: its checksum does not fit"
     if int(end[1]) > FORMAT:
         return f"is of format {int(end[1])}: this version of swarmsim knows none after {FORMAT}"
     return None
 
 
-def _decode(content: bytes) -> State:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+def _decode(file: BinaryIO) -> State:
+    with zipfile.ZipFile(file) as archive:
 
         def read_array(name: str) -> NDArray:
             with archive.open(f"{name}.npy") as member:

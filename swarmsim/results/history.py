@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from swarmsim.errors import SettingsError
+from swarmsim.names import format_score
 from swarmsim.results.record import Round, RunRecord
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class History(RunRecord):
         """Return the rounds as a table in plain text."""
         head = f"{'round':>5} {'train':>9} {'eval':>9} {'evolved':>9} {'env steps':>10} {'steps/s':>9}"
         rows = (
-            f"{r.round:>5} {r.train_score:>9.1f} {r.eval_score:>9.1f} {r.eval_score_evolved:>9.1f}"
+            f"{r.round:>5} {format_score(r.train_score):>9} {format_score(r.eval_score):>9}"
+            f" {format_score(r.eval_score_evolved):>9}"
             f" {r.env_steps:>10,} {r.steps_per_second:>9,.0f}"
             for r in self.rounds
         )

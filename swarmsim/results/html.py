@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from swarmsim.names import format_count
+from swarmsim.names import format_count, format_score
 from swarmsim.results.record import RunRecord
 
 MISSING = "–"
@@ -73,8 +73,6 @@ def rounds_table(record: RunRecord, caption: str = "") -> Table:
     return Table("rounds", columns, rows, caption)
 
 
-def format_score(score: float | None) -> str:
-    """Return a score with one decimal, or three significant digits below 10; None is a dash."""
-    if score is None:
-        return MISSING
-    return f"{score:.1f}" if abs(score) >= 10 or score == 0 else f"{score:.3g}"
+def score_cell(score: float | None) -> str:
+    """Return a score as a text; None is a dash."""
+    return MISSING if score is None else format_score(score)

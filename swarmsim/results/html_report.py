@@ -1,16 +1,18 @@
 """A report of one run or several: one HTML file that contains all that it shows, pictures too."""
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from swarmsim.results.html import MISSING, Cell, Table, format_score, render, rounds_table
+from swarmsim.results.html import MISSING, Cell, Table, render, rounds_table, score_cell
+from swarmsim.results.machine import differing_machines
 from swarmsim.results.pictures import Picture, curves, draw_all, png
 from swarmsim.results.record import RunRecord
 from swarmsim.results.run_settings import RunSettings, differing_settings, format_value, group_by_settings, group_labels
 
+MOST_DRAWN = 50  # runs that are drawn one by one: a page with the pictures of hundreds opens in no browser
 HEADLINE_NUMBERS = {
     "final-score": "last score",
     "best-score": "best score",
@@ -37,17 +39,26 @@ ALTS = {
 }
 
 
-def html_report(records: Sequence[RunRecord], settings: Sequence[RunSettings]) -> str:
-    """Return a page that needs no other file, about one run or more, ended or not, and the `settings` of each."""
+def html_report(
+    records: Sequence[RunRecord],
+    settings: Sequence[RunSettings],
+    progress: Callable[[Iterable["ReportedRun"]], Iterable["ReportedRun"]] = iter,
+) -> str:
+    """Return a page that needs no other file, about one run or more, ended or not, and the `settings` of each.
+
+    Args:
+        progress: passes the runs on, one by one, as they are drawn.
+    """
     names = _names(records)
+    is_drawn = len(records) <= MOST_DRAWN
     runs = [
-        ReportedRun(f"run-{number}", *parts)
+        ReportedRun(f"run-{number}", *parts, is_drawn)
         for number, parts in enumerate(zip(names, records, settings, strict=True), 1)
     ]
     several = len(runs) > 1
     title = f"{len(runs)} runs" if several else names[0]
     comparison = _comparison(runs) if several else None
-    return render("report.html", title=title, headings=HEADLINE_NUMBERS, runs=runs, comparison=comparison)
+    return render("report.html", title=title, headings=HEADLINE_NUMBERS, runs=progress(runs), comparison=comparison)
 
 
 def _names(records: Sequence[RunRecord]) -> list[str]:
@@ -68,6 +79,7 @@ class ReportedRun:
     name: str
     record: RunRecord
     settings: RunSettings
+    is_drawn: bool
 
     @property
     def link(self) -> Cell:
@@ -78,8 +90,8 @@ class ReportedRun:
         """The texts of HEADLINE_NUMBERS."""
         record, summary, n_asked = self.record, self.record.summary(), self.settings.values.get("rounds")
         texts = (
-            format_score(summary["final_score"]),
-            format_score(summary["best_score"]),
+            score_cell(summary["final_score"]),
+            score_cell(summary["best_score"]),
             _format_solved(record),
             f"{len(record)}" if n_asked is None else f"{len(record)} of {n_asked}",
             f"{record.env_steps:,}",
@@ -91,7 +103,8 @@ class ReportedRun:
 
     @property
     def images(self) -> Iterator["Image"]:
-        return (Image(kind, picture, ALTS[kind]) for kind, picture in draw_all(self.record).items())
+        pictures = draw_all(self.record) if self.is_drawn else {}
+        return (Image(kind, picture, ALTS[kind]) for kind, picture in pictures.items())
 
     @property
     def rounds(self) -> Table:
@@ -174,6 +187,7 @@ def _comparison(runs: Sequence[ReportedRun]) -> dict[str, Any]:
         "images": _curves(groups),
         "seeds": Table("of-seeds", SEED_COLUMNS, [_seeds_row(group) for group in repeated]),
         "differences": _differences(runs),
+        "machines": differing_machines([run.settings.versions for run in runs]),
     }
 
 
@@ -206,8 +220,8 @@ def _seeds_row(group: _Group) -> Sequence[str]:
         group.env,
         group.label,
         ", ".join(str(record.settings["seed"]) for record in group.records),
-        ", ".join(map(format_score, last)),
-        format_score(median(known) if known else None),
+        ", ".join(map(score_cell, last)),
+        score_cell(median(known) if known else None),
         f"{sum(record.solved_in is not None for record in group.records)} of {len(group.records)}",
     )
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_origin
 
 from swarmsim.names import format_count
 
@@ -44,8 +44,24 @@ class Round:
 
     @classmethod
     def decode(cls, values: Mapping[str, Any]) -> "Round":
-        """Return the round that `encode` returned."""
+        """Return the round that `encode` returned; raises TypeError or LookupError for anything else."""
+        for name, kind in _ROUND_KINDS.items():
+            if not isinstance(values[name], kind) or not all(map(is_number, _items(values[name]))):
+                raise TypeError(f"{name} is of another type")
         return cls(**values)
+
+
+_ROUND_KINDS: dict[str, Any] = {
+    f.name: int | float if f.type is float else get_origin(f.type) or f.type for f in fields(Round)
+}
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
+def _items(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 @dataclass

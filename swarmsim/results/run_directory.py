@@ -7,6 +7,8 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,12 +19,16 @@ from swarmsim.errors import SettingsError
 from swarmsim.files import write_atomically, writing
 from swarmsim.results.checkpoint import Checkpoints
 from swarmsim.results.history import History, Round
+from swarmsim.results.machine import machine
+from swarmsim.results.record import RunRecord, is_number
 from swarmsim.settings import parse_yaml
 
 CONFIG, METRICS, SUMMARY, CHECKPOINT = "config.yaml", "metrics.jsonl", "summary.json", "checkpoint"
 PACKAGES = "numpy", "gymnasium", "swarmsim"
 VERSIONS, FIRST_MODULES = "versions", "first_modules"  # keys of CONFIG besides the settings
-HISTORY_SETTINGS = "seed", "env", "population", "workers", "link", "preset", "reward_threshold"
+HISTORY_SETTINGS = {"seed": int, "env": str, "population": int, "workers": int, "link": str, "preset": str}
+_FAILURE_KEYS = {"round", "phase", "component", "error", "message", "traceback"}
+REWARD_THRESHOLD = "reward_threshold"
 
 
 class RunDirectory:
@@ -56,7 +62,8 @@ class RunDirectory:
                 raise SettingsError(f"out: {path} holds a run already; name another directory")
             (path / CHECKPOINT).mkdir(parents=True, exist_ok=True)
             metrics = (path / METRICS).open("xb")
-        versions = {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+        packages = {name: _version(name) for name in PACKAGES}
+        versions = {"python": platform.python_version(), **packages, **machine()}
         text = yaml.safe_dump({**settings, **_relative_modules(settings, path), VERSIONS: versions}, sort_keys=False)
         try:
             _lock(metrics, path)
@@ -122,10 +129,14 @@ def read_versions(path: str | Path) -> dict[str, Any]:
 def read_history(path: str | Path) -> History:
     """Return the history so far of a run; raises SettingsError if one of its files is missing or damaged."""
     path = Path(path)
-    settings = _config(path)
+    config = _config(path)
     summary = _summary(path / SUMMARY)
+    settings = {key: summary.get(key, config.get(key)) for key in (*HISTORY_SETTINGS, REWARD_THRESHOLD)}
+    for key, kind in HISTORY_SETTINGS.items():
+        if not isinstance(settings[key], kind):
+            raise SettingsError(f"{path / CONFIG} is damaged: it holds no {key}")
     return History(
-        settings={key: summary.get(key, settings.get(key)) for key in HISTORY_SETTINGS},
+        settings=settings,
         directory=path,
         rounds=list(_rounds(path / METRICS)),
         wall_seconds=summary.get("wall_seconds", 0.0),
@@ -155,7 +166,8 @@ def _absolute_modules(settings: Mapping[str, Any], run: Path) -> dict[str, str]:
 def references(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the settings, unchecked, that name an object of a module, as `module:name`."""
     wrappers = settings.get("wrappers")
-    named = (settings.get("env"), settings.get("aggregation"), *(wrappers if isinstance(wrappers, list | tuple) else ()))
+    several = wrappers if isinstance(wrappers, list | tuple) else ()
+    named = (settings.get("env"), settings.get("aggregation"), *several)
     return tuple(name for name in named if isinstance(name, str) and ":" in name)
 
 
@@ -169,7 +181,7 @@ def _rounds(metrics: Path) -> Iterator[Round]:
     for number, line in enumerate(_content(metrics).splitlines(keepends=True), 1):
         try:
             yield Round.decode(json.loads(line))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, LookupError):
             if not line.endswith(b"\n"):
                 return  # the run is still writing it
             raise SettingsError(f"{metrics} is damaged: line {number} is no round") from None
@@ -181,9 +193,12 @@ def _summary(file: Path) -> dict[str, Any]:
         return {}
     try:
         summary = json.loads(_content(file))
-    except ValueError:
-        summary = None
-    if not isinstance(summary, dict):
+        record = RunRecord({}, failures=summary.get("failures", []), messages=summary.get("messages", {}))
+        is_whole = all(failure.keys() >= _FAILURE_KEYS for failure in record.failures)
+        is_whole &= is_number(record.n_messages) and is_number(summary.get("wall_seconds", 0.0))
+    except (ValueError, TypeError, AttributeError):
+        is_whole = False
+    if not is_whole:
         raise SettingsError(f"{file} is damaged: it is no summary of a run")
     return summary
 
@@ -200,7 +215,7 @@ def _config(path: Path) -> dict[str, Any]:
     file = path / CONFIG
     content = _content(file)
     try:
-        settings = parse_yaml(content)
+        settings = deepcopy(_parsed(content))
     except Exception as error:  # yaml raises other errors too if a value does not match its tag
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
         raise SettingsError(f"{file} is damaged: {problem}") from None
@@ -209,11 +224,14 @@ def _config(path: Path) -> dict[str, Any]:
     return settings
 
 
+_parsed = lru_cache(maxsize=1)(parse_yaml)  # several readers of a run read the same file
+
+
 def require_run(path: Path) -> None:
     """Raise a SettingsError if there is no run at `path`."""
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112 - False too where it cannot be looked at
         raise SettingsError(f"{path}: there is no such directory")
-    if not (path / CONFIG).is_file():
+    if not os.path.isfile(path / CONFIG):  # noqa: PTH113
         raise SettingsError(f"{path} is no run directory: one has {CONFIG}, {METRICS} and {CHECKPOINT}/")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swarmsim.errors import SettingsError
-from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, State, read_checkpoint
+from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, State, read_finite_checkpoint
 from swarmsim.results.history import History
 from swarmsim.results.run_directory import CHECKPOINT, CONFIG, require_run
 from swarmsim.settings import user_path
@@ -37,7 +37,7 @@ def snapshot(path: str | Path, on_damaged: Callable[[CheckpointDamaged], None]) 
     """
     path = user_path(path)
     if path.is_file() or (path.suffix == FILE and not path.is_dir()):
-        state = read_checkpoint(path)
+        state = read_finite_checkpoint(path)
         return Snapshot(run_of(path), path, state)
     require_run(path)
     newest = Checkpoints(path / CHECKPOINT, keep=1).read_newest(on_damaged)

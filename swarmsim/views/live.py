@@ -19,13 +19,15 @@ from typing import Any
 import orjson
 
 from swarmsim.components.results import ComponentSnapshot, EvolutionResult
+from swarmsim.console import show
 from swarmsim.errors import AddressError, SwarmError
 from swarmsim.files import write_atomically
-from swarmsim.launcher.child import Child, ChildProcess, StartMethod
-from swarmsim.messaging.process_context import PROCESS
+from swarmsim.launcher.child import Child, ChildProcess
+from swarmsim.launcher.process import StartMethod
+from swarmsim.messaging.process_context import PROCESS, running_time
 from swarmsim.messaging.rooms import RESERVED_ROOMS
 from swarmsim.messaging.sockets.connection import listen
-from swarmsim.names import describe_group, kind_of
+from swarmsim.names import describe_group, exact, kind_of
 from swarmsim.results.history import History, Round
 from swarmsim.views.page import PAUSE, RESUME, STOP, serve_page
 from swarmsim.views.report import ComponentStatus, Report, Result
@@ -33,6 +35,7 @@ from swarmsim.views.report import ComponentStatus, Report, Result
 LOOPBACK = "127.0.0.1"
 SNAPSHOT_SECONDS, WRITE_SECONDS, RATE_SECONDS, STOP_SECONDS = 1.0, 0.25, 0.5, 3.0
 MOST_NOTES = 50
+JAVASCRIPT_BITS = 53
 
 Route = tuple[str, str, str]  # room, sender, receiver
 
@@ -61,7 +64,8 @@ class LiveReport(Report):
 
     def began(self, history: History, n_rounds: int) -> None:
         directory = None if history.directory is None else str(history.directory)
-        self._state |= {"settings": dict(history.settings), "n_rounds": n_rounds, "directory": directory}
+        settings = {name: exact(value, JAVASCRIPT_BITS) for name, value in history.settings.items()}
+        self._state |= {"settings": settings, "n_rounds": n_rounds, "directory": directory}
         self._state["rounds"] = [encode_round(record) for record in history]
         self._folder = Path(tempfile.mkdtemp(prefix="swarmsim-live-"))
         self._has_page = True
@@ -71,7 +75,7 @@ class LiveReport(Report):
         except SwarmError as error:
             self._give_up(str(error))
         else:
-            print(f"live at {self.url}", flush=True)
+            show(f"live at {self.url}", sys.stdout)
 
     def _serve(self, folder: Path) -> None:
         try:
@@ -84,14 +88,14 @@ class LiveReport(Report):
         with listener, sender:
             self.url = f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
             main = partial(serve_page, listener, folder, sender)
-            server = ChildProcess("live page", main, 0.0, self._start_method)
+            server = ChildProcess("live page", main, start_method=self._start_method)
             self._server = server
             server.start()
         server.on_failure = lambda failed: self._give_up(str(failed.failure))
 
     def _give_up(self, reason: str) -> None:
         """Continue the run without the page, also if the page had paused it."""
-        print(f"swarmsim: the run continues without its live page: {reason}", file=sys.stderr, flush=True)
+        show(f"swarmsim: the run continues without its live page: {reason}", sys.stderr)
         self._has_page = self._is_paused = False
 
     # --- what the page shows
@@ -147,7 +151,7 @@ class LiveReport(Report):
         self._state["status"] = "ended"
         self._write(at_once=True)
         if self._server is not None:
-            deadline = time.monotonic() + STOP_SECONDS
+            deadline = running_time() + STOP_SECONDS
             self._server.ask_to_stop(deadline)
             self._server.terminate(deadline)
             self._server.end(deadline)

@@ -1,11 +1,15 @@
 """The interface of everything that shows a run: the run's events, and what a report may want of the run."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec
 
 from swarmsim.components.observer import Observer
 from swarmsim.components.results import EvolutionResult, JobResult
+from swarmsim.console import show
+from swarmsim.errors import SettingsError
 from swarmsim.results.history import History, Round
 
 TRAIN, EVALUATE, EVOLVE, EVALUATE_EVOLVED = "train", "evaluate", "evolve", "evaluate again"
@@ -65,14 +69,14 @@ def _to_each(event: Callable[Concatenate[Report, P], None]) -> Callable[Concaten
 
     def forward(self: "Reports", *args: P.args, **kwargs: P.kwargs) -> None:
         for report in self._reports:
-            getattr(report, event.__name__)(*args, **kwargs)
+            self._call(report, event.__name__, *args, **kwargs)
 
     return forward
 
 
 def _of_any(wish: Callable[[Report], bool]) -> Callable[["Reports"], bool]:
     """Return a method that asks the reports, in their order, until one answers yes."""
-    return lambda self: any(getattr(report, wish.__name__)() for report in self._reports)
+    return lambda self: any(self._call(report, wish.__name__) for report in self._reports)
 
 
 class Reports(Report):
@@ -80,6 +84,9 @@ class Reports(Report):
 
     def __init__(self, reports: Sequence[Report]) -> None:
         self._reports = reports
+
+    def _call(self, report: Report, event: str, *args: Any, **kwargs: Any) -> Any:
+        return getattr(report, event)(*args, **kwargs)
 
     began = _to_each(Report.began)
     components_changed = _to_each(Report.components_changed)
@@ -94,3 +101,24 @@ class Reports(Report):
     wants_snapshot = _of_any(Report.wants_snapshot)
     wants_pause = _of_any(Report.wants_pause)
     wants_stop = _of_any(Report.wants_stop)
+
+
+class Decorations(Reports):
+    """Views of a run, which do not decide how it ends: one that fails is left out from then on, with a line.
+
+    Raises (`began`):
+        SettingsError: a view cannot be shown as its user wants.
+    """
+
+    def _call(self, report: Report, event: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super()._call(report, event, *args, **kwargs)
+        except Exception as error:
+            if isinstance(error, SettingsError) and event == Report.began.__name__:
+                raise
+            self._reports = [other for other in self._reports if other is not report]
+            reason = f"{type(report).__name__}: {type(error).__name__}: {error}"
+            show(f"swarmsim: the run continues without {reason}", sys.stderr)
+            with suppress(Exception):
+                report.close()
+            return False

@@ -10,7 +10,8 @@ from typing import Never
 from tqdm import tqdm
 
 from swarmsim.components.results import ComponentSnapshot, EvolutionResult
-from swarmsim.names import format_count
+from swarmsim.console import is_within_line, show
+from swarmsim.names import format_count, format_score
 from swarmsim.results.history import History, Round
 from swarmsim.views.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, ComponentStatus, Report, Result
 
@@ -26,7 +27,7 @@ class TerminalReport(Report):
     """
 
     def __init__(self, bars: bool = True, verbose: bool = False) -> None:
-        self._bars = bars and sys.stderr.isatty()
+        self._bars = bars and sys.stderr is not None and sys.stderr.isatty()
         tqdm.monitor_interval = 0  # no thread in a process that forks
         tqdm.set_lock(threading.RLock())
         self._rounds: tqdm[Never] | None = None
@@ -63,7 +64,7 @@ class TerminalReport(Report):
     def episodes_ended(self, returns: Sequence[float], n_steps: int) -> None:
         assert self._episodes is not None
         self._returns += returns
-        score = format_score(sum(self._returns) / len(self._returns)) if self._returns else "–"
+        score = short_score(sum(self._returns) / len(self._returns)) if self._returns else "–"
         speed = n_steps / (time.monotonic() - self._began)
         self._episodes.set_postfix_str(f"score {score}, {speed:,.0f} steps/s", refresh=False)
         self._episodes.update(len(returns))
@@ -74,7 +75,7 @@ class TerminalReport(Report):
             self._episodes = None
         if isinstance(result, EvolutionResult):
             return
-        self._add(round_number, f"{PARTS[phase]} {format_score(result.score)}")
+        self._add(round_number, f"{PARTS[phase]} {short_score(result.score)}")
 
     def round_ended(self, record: Round) -> None:
         self._add(record.round, f"{record.steps_per_second:,.0f} steps/s")
@@ -106,27 +107,26 @@ class TerminalReport(Report):
 
     def _add(self, round_number: int, part: str) -> None:
         """Add to the line of a round; it is printed at once unless there are bars."""
-        part = (" | " if self._line else f"round {round_number} ") + part
+        continues = self._line and (self._bars or is_within_line(sys.stdout))  # unless a remark has ended its line
+        part = (" | " if continues else f"round {round_number} ") + part
         self._line += part
         if not self._bars:
             self._print(part)
 
     def _end_line(self) -> None:
-        if self._line:
+        if self._line and (self._bars or is_within_line(sys.stdout)):
             self._print(f"{self._line}\n" if self._bars else "\n")
         self._line = ""
 
     @staticmethod
     def _print(text: str) -> None:
         with tqdm.external_write_mode(file=sys.stdout):
-            print(text, end="", flush=True)
+            show(text, sys.stdout, end="")
 
-    def _print_remark(self, text: str) -> None:
-        """Print a remark on stderr; in a terminal it does not share the line of the round."""
-        if self._line and not self._bars and sys.stdout.isatty():
-            self._print("\n")
+    @staticmethod
+    def _print_remark(text: str) -> None:
         with tqdm.external_write_mode(file=sys.stderr):
-            print(text, file=sys.stderr, flush=True)
+            show(text, sys.stderr)
 
 
 class ComponentTable:
@@ -163,6 +163,6 @@ def describe(status: ComponentStatus) -> str:
     return f"{status.state}{where}" + (f", failed {status.n_failures} ×" if status.n_failures else "")
 
 
-def format_score(score: float) -> str:
-    """Return a score with at most one decimal."""
-    return f"{score:.1f}".removesuffix(".0")
+def short_score(score: float) -> str:
+    """Return a score as a text, whole numbers without a decimal."""
+    return format_score(score).removesuffix(".0")

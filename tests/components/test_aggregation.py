@@ -149,7 +149,7 @@ def test_evaluation_adds_nothing_to_contributions():
         ({"DETERMINISTIC": "yes"}, "DETERMINISTIC from 'model0' is true or false, not 'yes'"),
         ({"STEP": -1}, "STEP from 'model0' is a whole number from 0, not -1"),
         ({"STEP": 1.0}, "a whole number"),
-        ({"ACTIVE": [True, True]}, "ACTIVE from 'model0' is one value for each of 1 environment"),
+        ({"ACTIVE": [True, True]}, "ACTIVE from 'model0' is one finite value for each of 1 environment"),
         ({"ACTIVE": 3}, "true or false"),
         ({"LOGITS": [0.0, 1.0, 2.0]}, "for 1 environment.s. of 2 actions"),
     ],

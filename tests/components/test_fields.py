@@ -58,7 +58,7 @@ def test_whatever_a_field_holds_it_is_read_or_refused(reader):
         ("whole", True, "X from 'ann' is a whole number from 0, not True"),
         ("number", "3", "X from 'ann' is a number, not '3'"),
         ("text", 5, "X from 'ann' is a text, not 5"),
-        ("rows", [1.0, 2.0], "X from 'ann' is one vector of 4 numbers for each environment, not [1.0, 2.0]"),
+        ("rows", [1.0, 2.0], "X from 'ann' is one vector of 4 finite numbers for each environment, not [1.0, 2.0]"),
         ("numbers", np.array([True]), "X from 'ann' is made of numbers, not an array (1,)"),
         ("choices", 3, "ACTION from 'ann' is made of actions from 0 to 2, not 3"),
         ("choices", 2**63, "ACTION from 'ann' is made of actions from 0 to 2, not 9223372036854775808"),

@@ -24,10 +24,14 @@ def test_what_one_keeps_the_next_one_finds(tmp_path):
 
 
 def test_an_array_keeps_what_a_killed_process_wrote_into_it(tmp_path):
-    first = np.arange(6, dtype=np.float32).reshape(2, 3)
+    form = "weights", (2, 3), np.float32
 
     def write():
-        array = StateStore(tmp_path / "models").array("weights", first)
+        store = StateStore(tmp_path / "models")
+        array = store.array(*form)
+        assert not array.any()
+        array[:] = np.arange(6).reshape(2, 3)
+        store.write({})
         array[1] = 7
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -35,15 +39,24 @@ def test_an_array_keeps_what_a_killed_process_wrote_into_it(tmp_path):
     process.start()
     process.join(10)
     assert process.exitcode == -signal.SIGKILL
-    found = StateStore(tmp_path / "models").array("weights", np.zeros_like(first))
+    found = StateStore(tmp_path / "models").array(*form)
     assert np.array_equal(found, [[0, 1, 2], [7, 7, 7]])
     assert type(found) is np.ndarray
 
 
+def test_an_array_that_was_not_completed_begins_anew_from_what_is_given(tmp_path):
+    form = "weights", (2,), np.float32
+    StateStore(tmp_path / "models").array(*form)[:] = 7
+    store = StateStore(tmp_path / "models", {"given": True})
+    assert store.given_state == {"given": True}
+    assert not store.array(*form).any()
+    store.write({})
+    assert StateStore(tmp_path / "models", {"given": True}).given_state is None
+
+
 def test_without_a_place_nothing_is_kept():
     store = StateStore(None)
-    first = np.ones(3)
     store.write({"N": 1})
     assert store.read() is None
-    assert store.array("weights", first) is first
+    assert np.array_equal(store.array("weights", (3,), np.float64), np.zeros(3))
     assert not store.has_saved_state

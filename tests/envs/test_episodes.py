@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from swarmsim.components.job import restarted
 from swarmsim.envs.episodes import Episodes
 from swarmsim.envs.make import Shape, make_env, shape_of
 from swarmsim.errors import SettingsError
@@ -37,7 +38,7 @@ def test_restored_episodes_continue_or_begin_anew(n_envs):
         first.step(action)
     second = Episodes([make_env("CartPole-v1") for _ in range(n_envs)], ())
     state = first.state()
-    assert second.restore(state, replay=True)
+    assert second.restore(state)
     for action in actions[25:]:
         if not first.done:
             assert np.array_equal(first.observations, second.observations)
@@ -47,7 +48,7 @@ def test_restored_episodes_continue_or_begin_anew(n_envs):
     assert (first.returns, first.lengths, first.ended) == (second.returns, second.lengths, second.ended)
 
     anew = Episodes([make_env("CartPole-v1") for _ in range(n_envs)], ())
-    anew.restore(state, replay=False)
+    anew.restore(restarted({"attempt": 0, "episodes": state})["episodes"])
     running = [running[0] for running in state["running"] if running]
     assert all(anew.lengths[number] == 0 for number in running)
     assert [anew.lengths[number] for number in state["ended"]] == [
@@ -60,7 +61,7 @@ def test_an_environment_that_ignores_its_seed_is_noticed():
     episodes.step(np.zeros(1, np.int64))
     state = episodes.state()
     state["running"][0][1].append(0)
-    assert not Episodes([make_env(COUNTING)], ()).restore(state, replay=True)
+    assert not Episodes([make_env(COUNTING)], ()).restore(state)
 
 
 def test_idle_environments_are_not_stepped_and_their_rows_are_zero():

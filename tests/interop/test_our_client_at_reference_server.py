@@ -204,8 +204,7 @@ def test_our_handlers_answer_the_reference(reference_server, reference, ours):
     answerer.add_eventHandler(answer, MESSAGE_TYPE.DATA.TEXT, ["answers"], trigger=trigger)
     asker.send(text("questions", "you", ROOT_ID="root"))
     asker.send(text("questions", "enough"))
-    with pytest.raises(LinkClosed):
-        answerer.listen()
+    answerer.listen()
     answers = []
     while not answers:
         answers = [m for m in [received(asker)] if m["TYPE"].startswith("DATA/")]

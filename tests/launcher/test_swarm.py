@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from swarmsim import MESSAGE_TYPE, Client, ComponentFailed, LinkClosed, SettingsError, Swarm
-from swarmsim.launcher import child as child_module
 from swarmsim.launcher import swarm as swarm_module
 from tests.conftest import ROOT, TIMED, child_processes
 
@@ -306,11 +305,11 @@ NEVER_READY = "import time\nwhile True: time.sleep(1)"
 
 @TIMED
 def test_a_component_that_never_waits_for_a_message_is_told_after_a_bound(forked, script, monkeypatch):
-    monkeypatch.setattr(child_module, "START_SECONDS", 0.3)
     monkeypatch.setattr(swarm_module, "STOP_SECONDS", 0.2)
     forked.start()
+    forked.start_timeout = 0.3
     forked.add("never", script("never.py", NEVER_READY))
-    with pytest.raises(ComponentFailed, match=r"waited 0.3 s for component 'never' to wait for messages"):
+    with pytest.raises(ComponentFailed, match=r"waited 0.3 s for component 'never' .*the setting start_timeout"):
         forked.start("never")
 
 

@@ -260,6 +260,7 @@ def test_acknowledgements_are_written_into_the_senders_counters(tmp_path):
     sender = sender_number(1, 2)
     counters, acknowledgements = Counters(tmp_path / "1-2", create=True), Acknowledgements(tmp_path)
     counters.deliveries[3] = 4
+    counters.reserve(65_535)
     for position in (10, 30, 20):
         acknowledgements.acknowledge(sender, 65_535, position)
     assert counters.acknowledged[65_535] == 30
@@ -267,8 +268,18 @@ def test_acknowledgements_are_written_into_the_senders_counters(tmp_path):
     assert list(flow_control.read_deliveries(tmp_path / "1-2")) == [
         4 if room == 3 else 0 for room in range(COUNTED_ROOMS)
     ]
-    assert (tmp_path / "1-2").stat().st_blocks * 512 < 1 << 15
     acknowledgements.close()
+    counters.close()
+
+
+def test_the_space_of_the_counters_is_small_and_reserved(tmp_path):
+    counters = Counters(tmp_path / "1-2", create=True)
+    for slot in range(2_000):
+        counters.reserve(slot)
+        counters.acknowledged[slot] = slot
+        status = (tmp_path / "1-2").stat()
+        assert status.st_size <= status.st_blocks * 512 <= max(flow_control.FIRST_BYTES, 16 * (COUNTED_ROOMS + slot))
+    assert list(counters.acknowledged)[:2_000] == list(range(2_000))
     counters.close()
 
 

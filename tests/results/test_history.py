@@ -66,7 +66,7 @@ def test_a_history_is_a_table_in_a_notebook_and_its_texts_stay_texts():
     history = History({**SETTINGS, "env": "<b>:X"}, rounds=[a_round(1), a_round(2, eval_score_evolved=0.123456)])
     table = history._repr_html_()
     assert "<caption>&lt;b&gt;:X, 2 models acting as one, seed 0</caption>" in table
-    assert re.findall(r'<td class="eval-evolved">([^<]+)</td>', table) == ["13.0", "0.123"]
+    assert re.findall(r'<td class="eval-evolved">([^<]+)</td>', table) == ["13.0", "0.1235"]
     assert table.count("<tr>") == 3
     assert "<table" in History(SETTINGS)._repr_html_()
 

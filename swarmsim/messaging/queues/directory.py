@@ -5,6 +5,7 @@ releases both when the server's process ends.
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import math
@@ -12,14 +13,13 @@ import mmap
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from swarmsim.errors import AddressError, StopRequested, WaitTimeout
+from swarmsim.errors import AddressError, StopRequested, StorageError, WaitTimeout
 from swarmsim.messaging.endpoint import Address, format_address
-from swarmsim.messaging.process_context import PROCESS
+from swarmsim.messaging.process_context import PROCESS, running_time
 from swarmsim.messaging.rooms import Rooms, decode_rooms, encode_rooms
 
 _REMOVED = "removed-"
@@ -29,21 +29,51 @@ LOCK_SECONDS, LOCK_RETRY_SECONDS = 10.0, 0.001
 _VERSION_BYTES = 8
 
 
-def _user_directory() -> Path:
-    """Return this user's directory of addresses, which no other user can enter."""
-    base = Path(tempfile.gettempdir()) / f"swarmsim-{os.getuid()}"
+_NOT_OF_THE_STORAGE = (errno.ENOENT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+@contextlib.contextmanager
+def storage(directory: Path | str) -> Iterator[None]:
+    """Raise StorageError for an OSError whose cause is the file system of `directory`, not this process."""
     try:
-        base.mkdir(mode=0o700, exist_ok=True)
+        yield
     except OSError as error:
-        raise AddressError(f"{base} cannot be created: {error.strerror}; set TMPDIR to a directory of yours") from None
-    status = base.lstat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise AddressError(f"{base} must belong to you and have mode 700; remove it and start again")
+        if error.errno in _NOT_OF_THE_STORAGE:
+            raise
+        raise storage_error(directory, error) from None
+
+
+def storage_error(directory: Path | str, error: OSError) -> StorageError:
+    return StorageError(
+        f"the queues of a swarm cannot lie in the temporary directory {directory} ({error.strerror or error}): set "
+        "TMPDIR to a directory that has free space and allows named pipes, or use link inprocess"
+    )
+
+
+def _user_directory() -> Path:
+    """Return this user's directory of addresses, which no other user can enter, whether it exists or not.
+
+    Raises:
+        StorageError: another user owns it, or can enter it.
+        FileNotFoundError: no temporary directory can be used at all.
+    """
+    base = Path(tempfile.gettempdir()) / f"swarmsim-{os.getuid()}"
+    with contextlib.suppress(FileNotFoundError):
+        status = base.lstat()
+        if status.st_uid != os.getuid() or status.st_mode & 0o077:
+            raise StorageError(
+                f"{base} must belong to you and have mode 700: remove it, or set TMPDIR to another directory"
+            )
     return base
 
 
 def directory_of(address: Address) -> Path:
-    """Return the directory of an address, served or not; raises AddressError unless it is a host name and a port."""
+    """Return the directory of an address, served or not.
+
+    Raises:
+        AddressError: the address is not a host name and a port.
+        StorageError, FileNotFoundError: the temporary directory cannot be used.
+    """
     server, port = address
     host = "127.0.0.1" if server == "localhost" else server
     if not isinstance(host, str) or not host or "/" in host or isinstance(port, bool) or not isinstance(port, int):
@@ -52,22 +82,41 @@ def directory_of(address: Address) -> Path:
 
 
 def is_served_here(address: Address) -> bool:
-    """Return whether a swarm on this host's queues runs at `address`; raises as `directory_of`."""
-    return (directory_of(address) / "alive").exists()
+    """Return whether a swarm on this host's queues runs at `address`; raises AddressError, StorageError."""
+    with contextlib.suppress(FileNotFoundError):
+        return (directory_of(address) / "alive").exists()
+    return False
 
 
 class AddressLock:
-    """Exclusive ownership of an address and its directory on this host; raises AddressError if it is already owned."""
+    """Exclusive ownership of an address and its directory on this host.
+
+    Raises:
+        AddressError: it is already owned, or is no address.
+        StorageError: the temporary directory is full or cannot be used.
+    """
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self.directory = directory_of(address)
-        self._lock_path = self.directory.parent / f"{self.directory.name}.lock"
-        self._lock = _acquire_lock(self._lock_path, format_address(address))
-        _remove_directory(self.directory)
+        self._lock = -1
+        try:
+            self.directory = directory_of(address)
+            self.directory.parent.mkdir(mode=0o700, exist_ok=True)
+            self._lock_path = self.directory.parent / f"{self.directory.name}.lock"
+            self._lock = _acquire_lock(self._lock_path, format_address(address))
+            PROCESS.release_after_fork(self, self._close_descriptors)
+            _remove_directory(self.directory)
+            self._fill()
+        except OSError as error:
+            self.close()
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise
+            raise storage_error(tempfile.tempdir or os.environ.get("TMPDIR", "/tmp"), error) from None  # noqa: S108
+
+    def _fill(self) -> None:
+        """Make the directory, and what is in it."""
         for folder in ("", "state"):
             (self.directory / folder).mkdir(mode=0o700)
-        PROCESS.release_after_fork(self, self._close_descriptors)
 
     def _close_descriptors(self) -> None:
         os.close(self._lock)
@@ -77,8 +126,9 @@ class AddressLock:
         if self._lock < 0:
             return
         PROCESS.forget_resource(self)
-        _remove_directory(self.directory)
-        self._lock_path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what a file system that has become read-only holds stays there
+            _remove_directory(self.directory)
+            self._lock_path.unlink(missing_ok=True)
         self._close_descriptors()
         self._lock = -1
 
@@ -88,8 +138,10 @@ class QueuesServer(AddressLock):
 
     needs_process = True
 
-    def __init__(self, address: Address) -> None:
-        super().__init__(address)
+    _alive = -1
+
+    def _fill(self) -> None:
+        super()._fill()
         for folder in ("inbox", "counts"):
             (self.directory / folder).mkdir(mode=0o700)
         (self.directory / "lock").touch()
@@ -100,7 +152,8 @@ class QueuesServer(AddressLock):
 
     def _close_descriptors(self) -> None:
         super()._close_descriptors()
-        os.close(self._alive)
+        if self._alive >= 0:
+            os.close(self._alive)
 
     def serve(self) -> None:
         """Wait until closed, or until this process is asked to stop."""
@@ -112,8 +165,8 @@ class QueuesServer(AddressLock):
 
     def close(self) -> None:
         """Stop serving, which closes the link of all clients; a second call does nothing."""
-        with contextlib.suppress(FileNotFoundError), (self.directory / "version").open("r+b") as version:
-            if self._lock >= 0:
+        if self._lock >= 0:
+            with contextlib.suppress(OSError), (self.directory / "version").open("r+b") as version:
                 version.write(b"\xff" * _VERSION_BYTES)  # so that members read the rooms again, and find no file
         super().close()
 
@@ -133,8 +186,13 @@ def _acquire_lock(path: Path, address: str) -> int:
         except FileNotFoundError:
             exists = False
         if exists:
-            os.truncate(lock, 0)
-            os.write(lock, str(os.getpid()).encode())
+            try:
+                os.truncate(lock, 0)
+                os.write(lock, str(os.getpid()).encode())
+            except OSError:
+                path.unlink(missing_ok=True)
+                os.close(lock)
+                raise
             return lock
         os.close(lock)  # its owner released it between our open and our lock
 
@@ -148,16 +206,20 @@ def _remove_directory(directory: Path) -> None:
 
 
 def remove_stale_addresses() -> None:
-    """Remove the directories and lock files of servers that were killed."""
-    for lock_path in _user_directory().glob("*.lock"):
-        with contextlib.suppress(AddressError, FileNotFoundError):
+    """Remove the directories and lock files of servers that were killed, as far as that is possible."""
+    try:
+        base = _user_directory()
+    except (StorageError, FileNotFoundError):
+        return
+    for lock_path in base.glob("*.lock"):
+        with contextlib.suppress(AddressError, OSError):
             if _is_running(lock_path.read_text()):
                 continue
             lock = _acquire_lock(lock_path, lock_path.stem)
             _remove_directory(lock_path.with_suffix(""))
             lock_path.unlink(missing_ok=True)
             os.close(lock)
-    for directory in _user_directory().glob(f"{_REMOVED}*"):
+    for directory in base.glob(f"{_REMOVED}*"):
         shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -178,16 +240,14 @@ class SharedRooms:
         self._directory = directory
         with (directory / "version").open("r+b") as file:
             self._version = mmap.mmap(file.fileno(), _VERSION_BYTES)
-        self._read_version = b""
-        self._rooms = Rooms()
+        self._latest = b"", Rooms()  # one value, since several threads read
 
     def read(self) -> Rooms:
         """Return the current rooms; they are decoded again only if their version changed."""
         version = self._version[:]
-        if version != self._read_version:
-            self._rooms = decode_rooms(json.loads((self._directory / "rooms.json").read_bytes()))
-            self._read_version = version
-        return self._rooms
+        if version != self._latest[0]:
+            self._latest = version, decode_rooms(json.loads((self._directory / "rooms.json").read_bytes()))
+        return self._latest[1]
 
     def update(self, change: Callable[[Rooms], Rooms]) -> Rooms:
         """Replace the rooms by `change(rooms)`, atomically among all members."""
@@ -205,19 +265,28 @@ class SharedRooms:
 
 def _lock_with_retry(lock: BinaryIO) -> None:
     """Lock a file that others hold only briefly; the time limit covers a member that is suspended while it holds it."""
-    deadline = time.monotonic() + LOCK_SECONDS
+    deadline = running_time() + LOCK_SECONDS
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            if time.monotonic() > deadline:
+            if running_time() > deadline:
                 raise WaitTimeout(f"waited {LOCK_SECONDS:g} s for the member that holds {lock.name}") from None
             with contextlib.suppress(WaitTimeout):
                 PROCESS.wait(LOCK_RETRY_SECONDS, "the lock")
 
 
 def _write_rooms(directory: Path, rooms: Rooms) -> None:
-    new = directory / "rooms.json.new"
-    new.write_text(json.dumps(encode_rooms(rooms)))
-    new.replace(directory / "rooms.json")
+    replace_file(directory / "rooms.json", json.dumps(encode_rooms(rooms)).encode())
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace a file atomically; where that fails, the old one stays and nothing is left beside it."""
+    beside = path.with_name(f"~{path.name}")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise

@@ -19,19 +19,21 @@ import fcntl
 import os
 import select
 import termios
+import threading
 import time
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from pathlib import Path
 
 from swarmsim.errors import AddressError, LinkClosed, MessageError, WaitTimeout
 from swarmsim.messaging.codec import encode
-from swarmsim.messaging.endpoint import Address, HostEndpoint, RejectionLog, decode_valid, format_address
+from swarmsim.messaging.endpoint import Address, HostEndpoint, RejectionLog, Wakeup, decode_valid, format_address
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
-from swarmsim.messaging.process_context import PROCESS, poll_with_spin
-from swarmsim.messaging.queues.directory import SharedRooms, directory_of
+from swarmsim.messaging.process_context import PROCESS, poll_with_spin, running_time, sleep_of
+from swarmsim.messaging.queues.directory import SharedRooms, directory_of, storage
 from swarmsim.messaging.queues.flow_control import (
     COUNTED_ROOMS,
     FLOOD_BYTES,
@@ -86,23 +88,13 @@ class QueuesEndpoint(HostEndpoint):
         self._name = name
         self._address = address
         self._directory = directory_of(address)
-        try:
-            self._rooms = SharedRooms(self._directory)
-            self._alive = os.open(self._directory / "alive", os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:
-            raise AddressError(
-                f"no swarm runs at {format_address(address)}: start its Server first, or check the address"
-            ) from None
         self._number = sender_number(os.getpid(), next(_client_numbers))
         super().__init__(member_id_of(self._number))
-        self._last_rooms = Rooms()
-        inbox = self._directory / "inbox" / self.id
-        os.mkfifo(inbox, 0o600)
-        self._inbox = os.open(inbox, os.O_RDONLY | os.O_NONBLOCK)
-        self._inbox_writer = os.open(inbox, os.O_WRONLY | os.O_NONBLOCK)  # so that reads never return end-of-file
+        with contextlib.ExitStack() as undo:
+            self._open_files(undo)
+            undo.pop_all()
         with contextlib.suppress(OSError):
             fcntl.fcntl(self._inbox, fcntl.F_SETPIPE_SZ, QUEUE_BYTES)
-        self._counters = Counters(self._directory / "counts" / self.id, create=True)
         self._slots = count()
         self._outlets: dict[str, _Outlet] = {}
         self._burst = 0
@@ -110,11 +102,41 @@ class QueuesEndpoint(HostEndpoint):
         self.rejections = RejectionLog(name)
         self._reader = FragmentReader(self.rejections.log)
         self._arrivals = FairQueue()
+        self._reading = threading.RLock()  # held to change the arrivals: a sender that waits reads them too
+        self._is_released = False
         self._poll = select.poll()
-        for source in (self._inbox, PROCESS.fileno()):
+        for source in (self._inbox, PROCESS.fileno(), self._wakeup.fileno()):
             self._poll.register(source, select.POLLIN)
         self._poll.register(self._alive, 0)
         PROCESS.release_after_fork(self, self._release)
+
+    def _open_files(self, undo: contextlib.ExitStack) -> None:
+        """Open the files of this client; `undo` closes those that it has opened if another one cannot be."""
+
+        def opened(path: Path, flags: int) -> int:
+            descriptor = os.open(path, flags | os.O_NONBLOCK)
+            undo.callback(os.close, descriptor)
+            return descriptor
+
+        inbox = self._directory / "inbox" / self.id
+        try:
+            self._alive = opened(self._directory / "alive", os.O_WRONLY)
+            self._rooms = undo.enter_context(contextlib.closing(SharedRooms(self._directory)))
+            undo.callback(inbox.unlink, missing_ok=True)
+            with storage(self._directory):
+                self._counters = undo.enter_context(
+                    contextlib.closing(Counters(self._directory / "counts" / self.id, create=True))
+                )
+                os.mkfifo(inbox, 0o600)
+            self._wakeup = undo.enter_context(contextlib.closing(Wakeup()))
+            self._inbox = opened(inbox, os.O_RDONLY)
+            self._inbox_writer = opened(inbox, os.O_WRONLY)  # so that reads never return end-of-file
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENXIO):
+                raise
+            raise AddressError(
+                f"no swarm runs at {format_address(self._address)}: start its Server first, or check the address"
+            ) from None
 
     # --- membership
 
@@ -123,17 +145,18 @@ class QueuesEndpoint(HostEndpoint):
             table = self._rooms.read()
         except (FileNotFoundError, ValueError):
             raise self.closed_error() from None
-        if table is not self._last_rooms:
-            self._last_rooms = table
-            for departed in self._outlets.keys() - table.members.keys():
-                self._close_outlet(departed)
         return table
 
     def update_rooms(self, change: Callable[[Rooms], Rooms]) -> Rooms:
         try:
-            return self._rooms.update(change)
+            with storage(self._directory):
+                return self._rooms.update(change)
         except FileNotFoundError:
             raise self.closed_error() from None
+
+    def forget_departed(self, table: Rooms) -> None:
+        for departed in self._outlets.keys() - table.members.keys():
+            self._close_outlet(departed)
 
     def closed_error(self) -> LinkClosed:
         reason = "has left the swarm" if self.closed else "lost its link: the swarm has stopped"
@@ -175,7 +198,8 @@ class QueuesEndpoint(HostEndpoint):
         if slot >= MAX_RECEIVERS:
             os.close(descriptor)
             raise MessageError(f"{self._name!r} has sent to {MAX_RECEIVERS:,} clients, and cannot send to any more")
-        self._counters.acknowledged[slot] = 0
+        with storage(self._directory):
+            self._counters.reserve(slot)
         outlet = self._outlets[receiver] = _Outlet(descriptor, slot)
         return outlet
 
@@ -196,9 +220,9 @@ class QueuesEndpoint(HostEndpoint):
 
         Incoming messages are read and acknowledged meanwhile, since their sender may be the receiver.
         """
-        deadline, pause = time.monotonic() + SEND_TIMEOUT, MIN_PAUSE
+        deadline, pause = running_time() + SEND_TIMEOUT, MIN_PAUSE
         while not until():
-            left = deadline - time.monotonic()
+            left = deadline - running_time()
             if left <= 0:
                 name = table.members[receiver].name
                 raise WaitTimeout(f"{self._name!r} waited {SEND_TIMEOUT:g} s to send to {name!r}: its queue is full")
@@ -210,17 +234,20 @@ class QueuesEndpoint(HostEndpoint):
             for source, events in ((queue, wakes), (self._alive, 0), (self._inbox, select.POLLIN)):
                 poll.register(source, events)
             poll.register(PROCESS.fileno(), select.POLLIN)
-            ready = dict(poll.poll(left * 1000 if wakes else 0))
+            ready = dict(poll.poll(1000 * sleep_of(left) if wakes else 0))
             if ready.pop(queue, 0) & select.POLLERR:
                 raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
             self._handle_events(ready.items())
             self._acknowledge_backlog()
+            if self._arrivals.line:
+                self._wakeup.set()
 
     def _acknowledge_backlog(self) -> None:
         """Acknowledge all messages read so far, so that their senders can continue, unless the backlog is too large."""
-        if self._arrivals.size <= BACKLOG_BYTES:
-            for sender, slot, position, *_ in self._arrivals.last_of_each_sender():
-                self._acknowledgements.acknowledge(sender, slot, position)
+        with self._reading:
+            if self._arrivals.size <= BACKLOG_BYTES:
+                for sender, slot, position, *_ in self._arrivals.last_of_each_sender():
+                    self._acknowledgements.acknowledge(sender, slot, position)
 
     def remove_member(self, process_id: int) -> None:
         ids = f"{process_id}-"
@@ -257,25 +284,35 @@ class QueuesEndpoint(HostEndpoint):
 
     def receive(self, timeout: float) -> Message:
         self._burst = 0
-        deadline = time.monotonic() + timeout
+        deadline = running_time() + timeout
         if self._arrivals.line and not self.closed:
             self._handle_events(self._poll.poll(0))  # so that other senders join the line
         while not self.closed:
             message = self._pop_message()
             if message is not None:
                 return message
-            left = deadline - time.monotonic()
+            left = deadline - running_time()
             if left <= 0:
                 raise WaitTimeout(f"{self._name!r} waited {timeout:g} s for a message and none came")
-            has_input = bool(self._reader.pending)  # a fragment whose rest is still in the pipe
-            self._handle_events([(self._inbox, select.POLLIN)] if has_input else poll_with_spin(self._poll, left))
+            self._wait_for_input(left)
         raise self.closed_error()
+
+    def _wait_for_input(self, seconds: float) -> None:
+        if self._reader.pending:  # a fragment whose rest is still in the pipe
+            self._handle_events([(self._inbox, select.POLLIN)])
+            return
+        self._wakeup.is_awaited = True
+        is_needless = self._arrivals.line or self.closed
+        ready = () if is_needless else poll_with_spin(self._poll, seconds)
+        self._wakeup.is_awaited = False
+        self._handle_events(ready)
 
     def _pop_message(self) -> Message | None:
         """Remove and acknowledge messages in the queue up to the first valid one, and return that."""
         while self._arrivals.line:
-            sender, slot, position, body, _ = self._arrivals.pop()
-            self._acknowledgements.acknowledge(sender, slot, position)
+            with self._reading:
+                sender, slot, position, body, _ = self._arrivals.pop()
+                self._acknowledgements.acknowledge(sender, slot, position)
             message = decode_valid(body, self.rejections)
             if message is not None:
                 return message
@@ -284,7 +321,10 @@ class QueuesEndpoint(HostEndpoint):
     def _handle_events(self, ready: Iterable[tuple[int, int]]) -> None:
         for source, _ in ready:
             if source == self._inbox:
-                self._read_inbox()
+                with self._reading:
+                    self._read_inbox()
+            elif source == self._wakeup.fileno():
+                self._wakeup.clear()
             elif source == self._alive:
                 raise self.closed_error()
             else:
@@ -317,21 +357,25 @@ class QueuesEndpoint(HostEndpoint):
 
     # --- leaving
 
+    def leave(self) -> None:
+        super().leave()
+        self._wakeup.set()
+
     def close(self) -> None:
-        if self.closed:
+        if self._is_released:
             return
-        self.closed = True
         PROCESS.forget_resource(self)
         (self._directory / "inbox" / self.id).unlink(missing_ok=True)
         self.rejections.close()
         self._release()
 
     def _release(self) -> None:
-        self.closed = True
+        self.closed = self._is_released = True
         for receiver in list(self._outlets):
             self._close_outlet(receiver)
         for descriptor in (self._inbox, self._inbox_writer, self._alive):
             os.close(descriptor)
+        self._wakeup.close()
         self._rooms.close()
         self._counters.close()
         self._acknowledgements.close()

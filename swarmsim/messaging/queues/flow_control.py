@@ -18,11 +18,11 @@ COUNTED_ROOMS = 64
 MAX_RECEIVERS = 1 << 16
 MAX_OPEN_FILES = 256
 
-_BYTES = 8 * (COUNTED_ROOMS + MAX_RECEIVERS)  # of a sparse file
+FIRST_BYTES = mmap.PAGESIZE  # of a file, which doubles when it holds the counters of no further receiver
 
 
 class Counters:
-    """One sender's counters, in a file that is shared with its receivers.
+    """One sender's counters, in a file that is shared with its receivers, and whose space on the disk is reserved.
 
     Args:
         path: of the file.
@@ -33,20 +33,38 @@ class Counters:
         acknowledged: the position up to which each receiver has acknowledged, by slot.
 
     Raises:
-        OSError, ValueError: there is no such file, or it is too short.
+        OSError, ValueError: there is no such file, it is too short, or the disk is full.
     """
 
     def __init__(self, path: Path, *, create: bool) -> None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
+        self._path = path
+        self._map(FIRST_BYTES if create else 0)
+
+    def _map(self, reserved: int) -> None:
+        """Map the whole file, after it has `reserved` bytes."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if reserved else 0), 0o600)
         try:
-            if create:
-                os.ftruncate(descriptor, _BYTES)
-            self._shared = mmap.mmap(descriptor, _BYTES)
+            if reserved:
+                os.posix_fallocate(descriptor, 0, reserved)  # writing to a hole of a full disk kills by SIGBUS
+            self._shared = mmap.mmap(descriptor, max(FIRST_BYTES, os.fstat(descriptor).st_size))
         finally:
             os.close(descriptor)
         whole = memoryview(self._shared).cast("Q")
         self.deliveries, self.acknowledged = whole[:COUNTED_ROOMS], whole[COUNTED_ROOMS:]
         whole.release()
+
+    def reserve(self, slot: int) -> None:
+        """Have counters up to `slot` for a new receiver; raises OSError if the disk is full."""
+        size = len(self._shared)
+        while slot >= size // 8 - COUNTED_ROOMS:
+            size *= 2
+        if size > len(self._shared):
+            smaller, views = self._shared, (self.deliveries, self.acknowledged)
+            self._map(size)
+            for view in views:
+                view.release()
+            smaller.close()
+        self.acknowledged[slot] = 0
 
     def close(self) -> None:
         self.deliveries.release()
@@ -63,8 +81,10 @@ class Acknowledgements:
 
     def acknowledge(self, sender: int, slot: int, position: int) -> None:
         """Acknowledge all bytes of a sender up to `position`; do nothing if the sender has no file."""
-        counters = self._of_sender.get(sender) or self._open_counters(sender)
-        if counters is not None and counters.acknowledged[slot] < position:
+        counters = self._of_sender.get(sender)
+        if counters is None or slot >= len(counters.acknowledged):
+            counters = self._open_counters(sender)
+        if counters is not None and slot < len(counters.acknowledged) and counters.acknowledged[slot] < position:
             counters.acknowledged[slot] = position
 
     def _open_counters(self, sender: int) -> Counters | None:
@@ -72,7 +92,9 @@ class Acknowledgements:
             counters = Counters(self._folder / member_id_of(sender), create=False)
         except (FileNotFoundError, ValueError):  # a forged sender number, or a file that is not complete yet
             return None
-        if len(self._of_sender) >= MAX_OPEN_FILES:
+        if sender in self._of_sender:  # mapped before the sender reserved more
+            self._of_sender.pop(sender).close()
+        elif len(self._of_sender) >= MAX_OPEN_FILES:
             self._of_sender.pop(next(iter(self._of_sender))).close()
         self._of_sender[sender] = counters
         return counters

@@ -4,12 +4,13 @@ import contextlib
 import errno
 import select
 import socket
-import time
 from collections import deque
 from collections.abc import Iterator
 
 from swarmsim.errors import AddressError
 from swarmsim.messaging.endpoint import Address, format_address
+from swarmsim.messaging.process_context import running_time
+from swarmsim.messaging.sockets.heartbeat import limit_unacknowledged, probe_peer, silence_seconds
 from swarmsim.messaging.sockets.wire import FrameDecoder, Wire
 
 CONNECT_SECONDS = 10.0
@@ -17,6 +18,8 @@ LISTEN_BACKLOG = 4096
 BACKLOG_BYTES = 1 << 26
 MAX_UNREGISTERED_BODY_BYTES = 1 << 22
 READ_BYTES = 1 << 16
+
+_VANISHED = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
 
 
 def listen(address: Address) -> socket.socket:
@@ -45,6 +48,9 @@ def connect_to_server(address: Address) -> socket.socket:
             "start its Server first, or check the address"
         ) from None
     _disable_delays(link)
+    seconds = silence_seconds()
+    probe_peer(link, seconds)
+    limit_unacknowledged(link, seconds)
     return link
 
 
@@ -69,27 +75,35 @@ class Connection:
 
     Attributes:
         number, host: the server's number for it, and the peer's IP address.
-        connected_at: as `time.monotonic`.
+        connected_at: as `running_time`.
         member_id: the id of the member that has registered on it; None before.
         is_plain: whether the peer has not announced this package's extensions.
         server_nonce, client_nonce: of the server's challenge and the client's response; empty before.
         is_authenticated: whether the client has proved that it knows the shared secret.
         is_closing: whether the server closes it as soon as the current event is handled.
         backlog: bytes in the send queue.
+        beats: whether the peer sends a BEAT, and so is never silent for long.
+        silence: for how many seconds nothing has arrived, as far as the server has looked.
+        break_reason: why the kernel has broken the connection; empty if it has not.
     """
 
-    def __init__(self, number: int, link: socket.socket, host: str, wire: Wire) -> None:
+    def __init__(self, number: int, link: socket.socket, host: str, wire: Wire, silence_limit: float) -> None:
         _disable_delays(link)
+        probe_peer(link, silence_limit)
         self.number = number
         self.link = link
         self.host = host
-        self.connected_at = time.monotonic()
+        self.connected_at = running_time()
         self.member_id: str | None = None
         self.name = "a stranger"  # sent on the wire
         self.is_plain = True
         self.server_nonce = self.client_nonce = ""
         self.is_authenticated = self.is_closing = False
         self.backlog = 0
+        self.beats = False
+        self.silence = 0.0
+        self.break_reason = ""
+        self._silence_limit = silence_limit
         self._wire = wire
         self._decoder = FrameDecoder(wire, min(MAX_UNREGISTERED_BODY_BYTES, wire.max_body_bytes))
         self._send_queue: deque[memoryview] = deque()
@@ -101,6 +115,8 @@ class Connection:
         """Record the member that has registered, and accept bodies as long as the wire allows from now on."""
         self.member_id, self.name, self.is_plain = member_id, name, is_plain
         self._decoder.max_body_bytes = self._wire.max_body_bytes
+        if is_plain:
+            limit_unacknowledged(self.link, self._silence_limit)
 
     def read(self) -> Iterator[bytes] | None:
         """Return the bodies that are complete now, None if the peer has closed; iterating may raise FrameError."""
@@ -108,10 +124,13 @@ class Connection:
             data = self.link.recv(READ_BYTES)
         except BlockingIOError:
             return iter(())
-        except OSError:
+        except OSError as error:
+            if error.errno in _VANISHED:
+                self.break_reason = str(error.strerror)
             return None
         if not data:
             return None
+        self.silence = 0.0
         if self.is_plain:
             acknowledge_now(self.link)
         return self._decoder.feed(data)
@@ -128,7 +147,7 @@ class Connection:
         while self._send_queue:
             first = self._send_queue[0]
             try:
-                if self.is_plain and not _is_writable(self.link):
+                if self.is_plain and not is_writable(self.link):
                     return  # a client of the reference cannot read a header that arrives in two parts
                 sent = self.link.send(first)
             except BlockingIOError:
@@ -154,7 +173,8 @@ class Connection:
         self.link.close()
 
 
-def _is_writable(link: socket.socket) -> bool:
+def is_writable(link: socket.socket) -> bool:
+    """Return whether a small frame can be sent whole, without waiting."""
     poll = select.poll()
     poll.register(link, select.POLLOUT)
     return bool(poll.poll(0))

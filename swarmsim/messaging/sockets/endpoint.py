@@ -7,40 +7,34 @@ client has sent to its own name.
 """
 
 import contextlib
-import errno
 import os
 import secrets
 import select
-import socket
-import time
+import threading
 from collections import deque
 from itertools import count
 
-from swarmsim.errors import AddressError, LinkClosed, MessageError, WaitTimeout
-from swarmsim.messaging.endpoint import Address, Endpoint, RejectionLog, format_address
+from swarmsim.errors import AddressError, LinkClosed, MessageError, SwarmError, WaitTimeout
+from swarmsim.messaging.endpoint import Address, Endpoint, RejectionLog, Wakeup, format_address
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, validate
-from swarmsim.messaging.process_context import PROCESS, poll_with_spin
+from swarmsim.messaging.process_context import PROCESS, poll_with_spin, running_time, sleep_of
 from swarmsim.messaging.rooms import CHANGES_ROOMS, COMMAND_ROOM, Rooms, apply_command, decode_rooms, receivers
 from swarmsim.messaging.sockets import handshake
-from swarmsim.messaging.sockets.connection import acknowledge_now, connect_to_server
+from swarmsim.messaging.sockets.connection import is_writable
 from swarmsim.messaging.sockets.handshake import is_link_message, link_message
+from swarmsim.messaging.sockets.heartbeat import BEATS, Heartbeat, process_id_prefix
 from swarmsim.messaging.sockets.plain_server import complete_logging_copy, rooms_after
-from swarmsim.messaging.sockets.wire import FrameDecoder, FrameError, Wire
+from swarmsim.messaging.sockets.server_link import ServerLink
+from swarmsim.messaging.sockets.wire import Wire
 
 REGISTER_SECONDS, SEND_TIMEOUT, REPLY_SECONDS = 30.0, 30.0, 30.0
+REPLY_PAUSE = 0.01  # between two looks for a reply that another thread may have read
 MAX_REFUSALS = 16  # remembered
-LINGER_SECONDS = 2.0  # for the server to read the last messages
 GRACE_SECONDS = 0.5  # for the launcher to report why the server is gone
-READ_BYTES, MAX_READS = 1 << 18, 16
 BACKLOG_BYTES = 1 << 26
 
 _COMMAND = MESSAGE_TYPE.COMMAND
 _client_numbers = count()
-
-
-def _id_prefix(process_id: int) -> str:
-    """Return the common prefix of the member ids of all clients in a process of this host."""
-    return f"{socket.gethostname()[:200]}-{process_id}-"
 
 
 class SocketsEndpoint(Endpoint):
@@ -55,28 +49,30 @@ class SocketsEndpoint(Endpoint):
     """
 
     def __init__(self, address: Address, name: str, wire: Wire, secret: str | None) -> None:
+        super().__init__()
         self._name = name
         self._address = address
         self._wire = wire
         self._requires_secret = secret is not None
         self._secret = handshake.shared_secret(secret)
         self._server_nonce = self._client_nonce = ""
-        self._link = connect_to_server(address)
-        self.id = f"{_id_prefix(os.getpid())}{next(_client_numbers)}.{secrets.token_hex(4)}"
         self.rejections = RejectionLog(name)
-        self._decoder = FrameDecoder(wire, wire.max_body_bytes)
+        self._link = ServerLink(address, wire, self.rejections)
+        self.id = f"{process_id_prefix(os.getpid())}{next(_client_numbers)}.{secrets.token_hex(4)}"
         self._rooms = Rooms()
         self._known_receivers: set[tuple[str | None, str | None]] = set()
         self._known_receivers_of = self._rooms
         self._is_extended = False
         self._arrivals: deque[Message] = deque()
-        self._arrived_bytes = 0
         self._link_messages: deque[Message] = deque()
         self._refusals: deque[Message] = deque(maxlen=MAX_REFUSALS)
-        self._is_lost = False
+        self._is_released = False
+        self._heartbeat: Heartbeat | None = None
+        self._reading = threading.RLock()  # held to read, and to change what has arrived and the rooms
+        self._wakeup = Wakeup()
         self._request_numbers = count()
         self._poll = select.poll()
-        for source in (self._link, PROCESS.fileno()):
+        for source in (self._link, PROCESS.fileno(), self._wakeup.fileno()):
             self._poll.register(source, select.POLLIN)
         PROCESS.release_after_fork(self, self._release)
 
@@ -104,6 +100,11 @@ class SocketsEndpoint(Endpoint):
         self._authenticate_server(reply)
         if not self._is_extended:
             self._rooms = apply_command(self._rooms, register, self.id)
+        limit = reply.get(handshake.SILENCE)
+        if isinstance(limit, int | float) and limit > 0:
+            self._link.silence_limit = limit
+            self._beat()  # from the first one on, the server expects others
+            self._heartbeat = Heartbeat(self._beat, limit / BEATS)
 
     def _send_registration(self, register: Message) -> None:
         self._transmit({**register, handshake.EXTENSION: handshake.VERSION, handshake.MEMBER: self.id})
@@ -140,7 +141,8 @@ class SocketsEndpoint(Endpoint):
             for refusal in self._refusals:
                 if refusal.get("ROOT_ID") == message["ID"]:
                     raise MessageError(str(refusal.get("ERROR")))
-            self._rooms = apply_command(self._rooms, message, self.id)
+            with self._reading:
+                self._rooms = apply_command(self._rooms, message, self.id)
 
     def _check_receivers(self, message: Message) -> None:
         """Raise MessageError for an unknown room or component, if the server reports the membership."""
@@ -169,42 +171,56 @@ class SocketsEndpoint(Endpoint):
         deadline = 0.0
         while rest:
             try:
-                rest = rest[self._link.send(rest) :]
+                rest = rest[self._link.socket.send(rest) :]
             except BlockingIOError:
-                deadline = deadline or time.monotonic() + SEND_TIMEOUT
-                self._wait_until_writable(deadline)
-            except OSError as error:
-                if error.errno not in (errno.EPIPE, errno.ECONNRESET):
+                deadline = deadline or running_time() + SEND_TIMEOUT
+                try:
+                    self._wait_until_writable(deadline)
+                except WaitTimeout:
+                    if len(rest) < len(frame):
+                        self._link.give_up()
                     raise
+            except OSError as error:
                 self._read()
+                self._link.lose(error)
                 raise self._lost_error() from None
 
     def _wait_until_writable(self, deadline: float) -> None:
         """Wait until the server reads more; read meanwhile, since it may be waiting for that."""
-        left = deadline - time.monotonic()
+        left = deadline - running_time()
         if left <= 0:
             raise WaitTimeout(
                 f"{self._name!r} waited {SEND_TIMEOUT:g} s for the server at {format_address(self._address)} to read"
             )
         poll = select.poll()
-        read_event = select.POLLIN if self._arrived_bytes < BACKLOG_BYTES else 0
+        read_event = select.POLLIN if self._link.unread_bytes < BACKLOG_BYTES else 0
         poll.register(self._link, select.POLLOUT | read_event)
         poll.register(PROCESS.fileno(), select.POLLIN)
-        for source, events in poll.poll(left * 1000):
+        for source, events in poll.poll(1000 * sleep_of(left)):
             if source != self._link.fileno():
                 PROCESS.handle_events()
             elif events & ~select.POLLOUT:
                 self._read()
 
+    def _beat(self) -> None:
+        """Let the server hear this client, unless another thread sends now: then it is heard anyway."""
+        if self.sending.acquire(blocking=False):
+            try:
+                if not self.closed and not self._link.is_lost and is_writable(self._link.socket):
+                    with contextlib.suppress(SwarmError):
+                        self._transmit(link_message(handshake.BEAT))
+            finally:
+                self.sending.release()
+
     # --- receiving
 
     def receive(self, timeout: float) -> Message:
-        deadline = time.monotonic() + timeout
+        deadline = running_time() + timeout
         while not self.closed:
             if self._arrivals:
                 return self._arrivals.popleft()
-            self._arrived_bytes = 0
-            left = deadline - time.monotonic()
+            self._link.unread_bytes = 0
+            left = deadline - running_time()
             if left <= 0:
                 raise WaitTimeout(f"{self._name!r} waited {timeout:g} s for a message and none came")
             self._wait(left)
@@ -212,37 +228,35 @@ class SocketsEndpoint(Endpoint):
 
     def _wait(self, seconds: float) -> None:
         """Wait at most `seconds` for the server or for events of this process, and handle them."""
-        if self._is_lost:
+        if self._link.is_lost:
             raise self._lost_error()
-        for source, _ in poll_with_spin(self._poll, seconds):
-            if source == self._link.fileno():
-                self._read()
-            else:
+        seconds = min(seconds, self._link.silence_limit / BEATS)
+        self._wakeup.is_awaited = True
+        is_needless = self._arrivals or self.closed
+        ready = None if is_needless else poll_with_spin(self._poll, seconds)
+        self._wakeup.is_awaited = False
+        if ready is not None:
+            self._handle_events(ready, seconds)
+
+    def _handle_events(self, ready: list[tuple[int, int]], seconds: float) -> None:
+        """Handle the events of a wait of `seconds`, or the silence."""
+        if not ready:
+            self._link.add_silence(seconds)
+        for source, _ in ready:
+            if source == self._wakeup.fileno():
+                self._wakeup.clear()
+            elif source == PROCESS.fileno():
                 PROCESS.handle_events()
+            elif not self.closed:
+                self._read()
 
     def _read(self) -> None:
         """Handle all that has arrived, without waiting."""
-        for _ in range(MAX_READS):
-            try:
-                data = self._link.recv(READ_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self._is_lost = True
-                return
-            if not self._is_extended:
-                acknowledge_now(self._link)
-            self._arrived_bytes += len(data)
-            try:
-                for body in self._decoder.feed(data):
-                    self._handle_body(body)
-            except FrameError as error:
-                self.rejections.log("lost its link", str(error))
-                self._is_lost = True
-            if len(data) < READ_BYTES:
-                return
+        with self._reading:
+            for body in self._link.read():
+                self._handle_body(body)
+            if self._arrivals:
+                self._wakeup.set()
 
     def _handle_body(self, body: bytes) -> None:
         try:
@@ -265,10 +279,13 @@ class SocketsEndpoint(Endpoint):
         self._arrivals.append(message)
 
     def _handle_link_message(self, message: Message) -> None:
+        if message["LINK"] == handshake.BEAT:
+            return
         if message["LINK"] == handshake.ECHO and message.get("ECHO") != self.id:
             return  # of another client of this name
         if message["LINK"] == handshake.WELCOME:  # at once, since changes of these rooms may follow in the same read
             self._is_extended, self._rooms = True, decode_rooms(message["ROOMS"])
+            self._link.is_plain = False
         if message["LINK"] == handshake.REFUSED:
             self._refusals.append(message)
             if self._rooms.members:
@@ -279,17 +296,30 @@ class SocketsEndpoint(Endpoint):
 
     def _await_link_message(self, kinds: set[str], seconds: float, awaited: str) -> Message:
         """Return the server's next link message of one of `kinds`; other messages stay queued for `receive`."""
-        deadline = time.monotonic() + seconds
+        deadline = running_time() + seconds
         while True:
             while self._link_messages:
                 message = self._link_messages.popleft()
                 if message["LINK"] in kinds:
                     return message
-            left = deadline - time.monotonic()
+            left = deadline - running_time()
             if left <= 0:
                 server = format_address(self._address)
                 raise WaitTimeout(f"{self._name!r} waited {seconds:g} s for the server at {server} to {awaited}")
-            self._wait(left)
+            self._wait_for_reply(min(left, REPLY_PAUSE))
+
+    def _wait_for_reply(self, seconds: float) -> None:
+        """Wait at most `seconds` for the server, which another thread may read."""
+        if self._link.is_lost or self.closed:
+            raise self._lost_error()
+        poll = select.poll()
+        for source in (self._link, PROCESS.fileno()):
+            poll.register(source, select.POLLIN)
+        for source, _ in poll_with_spin(poll, seconds):
+            if source == PROCESS.fileno():
+                PROCESS.handle_events()
+            else:
+                self._read()
 
     def _request(self, **fields: object) -> Message:
         """Return an extended server's answer; all changes of the rooms that it sent before are applied by then."""
@@ -313,12 +343,12 @@ class SocketsEndpoint(Endpoint):
 
     def remove_member(self, process_id: int) -> None:
         if self._is_extended:
-            self._request(TAKE_OUT=_id_prefix(process_id))
+            self._request(TAKE_OUT=process_id_prefix(process_id))
 
     # --- closing
 
     def _closed_error(self) -> LinkClosed:
-        event = "has left the swarm" if self.closed else "lost its link: the server has gone, or dropped it,"
+        event = "has left the swarm" if self.closed else f"lost its link: {self._link.lost_reason}"
         return LinkClosed(f"{self._name!r} {event} at {format_address(self._address)}")
 
     def _lost_error(self) -> LinkClosed:
@@ -332,24 +362,23 @@ class SocketsEndpoint(Endpoint):
             )
         return self._closed_error()
 
+    def leave(self) -> None:
+        super().leave()
+        self._wakeup.set()
+
     def close(self) -> None:
-        if self.closed:
+        if self._is_released:
             return
         self.closed = True
         PROCESS.forget_resource(self)
         self.rejections.close()
-        self._linger()
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+        if not self._link.is_lost:
+            self._link.linger()
         self._release()
 
-    def _linger(self) -> None:
-        """Give the server time to read the last messages, since closing at once would discard them."""
-        deadline = time.monotonic() + LINGER_SECONDS
-        with contextlib.suppress(OSError):
-            self._link.shutdown(socket.SHUT_WR)
-            self._link.settimeout(LINGER_SECONDS)
-            while self._link.recv(READ_BYTES) and time.monotonic() < deadline:
-                pass
-
     def _release(self) -> None:
-        self.closed = True
-        self._link.close()
+        self.closed = self._is_released = True
+        self._wakeup.close()
+        self._link.socket.close()

@@ -18,7 +18,9 @@ MIN_SECRET_LENGTH = 16
 
 # Keys in REGISTER that announce a client of this package, and the echo by which it recognises any other server.
 EXTENSION, MEMBER, ECHO = "SWARMSIM", "MEMBER", "ECHO"
-WELCOME, CHALLENGE, PROVE, REFUSED, ASK, ANSWER = "WELCOME", "CHALLENGE", "PROVE", "REFUSED", "ASK", "ANSWER"
+WELCOME, CHALLENGE, PROVE, REFUSED = "WELCOME", "CHALLENGE", "PROVE", "REFUSED"
+ASK, ANSWER, BEAT = "ASK", "ANSWER", "BEAT"
+SILENCE = "SILENCE"  # the key in WELCOME with the seconds of silence after which either end gives the other up
 VERSION = 1
 
 

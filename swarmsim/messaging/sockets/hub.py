@@ -15,7 +15,7 @@ from swarmsim.messaging.rooms import (
     logging_copy,
     receivers,
 )
-from swarmsim.messaging.sockets.handshake import EXTENSION, MEMBER, WELCOME, link_message
+from swarmsim.messaging.sockets.handshake import EXTENSION, MEMBER, SILENCE, WELCOME, link_message
 from swarmsim.messaging.sockets.wire import Wire, is_plain_body
 
 _COMMAND = MESSAGE_TYPE.COMMAND
@@ -48,10 +48,13 @@ class Hub:
             raise MessageError(f"{MEMBER} must be an id that no other member has, not {str(member_id)[:40]!r}")
         return member_id
 
-    def welcome(self, member_id: str, hmac: str | None) -> Delivery:
-        """Return the reply to REGISTER for a client of this package: the rooms, and the server's HMAC if it has one."""
+    def welcome(self, member_id: str, silence: float, hmac: str | None) -> Delivery:
+        """Return the reply to REGISTER for a client of this package.
+
+        It contains the rooms, the seconds of silence that end a connection, and the server's HMAC if it has one.
+        """
         fields = {} if hmac is None else {"PROOF": hmac}
-        message = link_message(WELCOME, ROOMS=encode_rooms(self.rooms), **fields)
+        message = link_message(WELCOME, ROOMS=encode_rooms(self.rooms), **{SILENCE: silence}, **fields)
         return Delivery((member_id,), [self._wire.encode(message)])
 
     def handle(self, sender: str, message: Message, body: bytes) -> list[Delivery]:

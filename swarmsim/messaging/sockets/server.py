@@ -1,7 +1,8 @@
 """The server of the sockets link: accepts connections, and delivers messages as its hub routes them.
 
 One thread serves all connections and never blocks on one of them. It drops a connection that does not register in time,
-that has more than `BACKLOG_BYTES` in its send queue, or that sends bytes that are not a frame (after an error message).
+that has more than `BACKLOG_BYTES` in its send queue, that sends bytes that are not a frame (after an error message), or
+from which nothing arrives any more (see `heartbeat`).
 """
 
 import contextlib
@@ -10,17 +11,17 @@ import resource
 import select
 import socket
 import threading
-import time
 from itertools import count
 
 from swarmsim.errors import MessageError, StopRequested, WaitTimeout
-from swarmsim.messaging.endpoint import Address, RejectionLog, format_address
+from swarmsim.messaging.endpoint import Address, RejectionLog, format_address, logger
 from swarmsim.messaging.message import MESSAGE_TYPE, Message
-from swarmsim.messaging.process_context import PROCESS, poll_with_spin
+from swarmsim.messaging.process_context import PROCESS, poll_with_spin, running_time
 from swarmsim.messaging.rooms import COMMAND_ROOM
 from swarmsim.messaging.sockets import handshake
 from swarmsim.messaging.sockets.connection import Connection, listen
 from swarmsim.messaging.sockets.handshake import is_link_message, link_message
+from swarmsim.messaging.sockets.heartbeat import SILENCE_VARIABLE, is_stopped_here, silence_seconds
 from swarmsim.messaging.sockets.hub import Delivery, Hub
 from swarmsim.messaging.sockets.wire import FrameError, Wire
 
@@ -59,6 +60,7 @@ class SocketServer:
     ) -> None:
         self.wire = wire or Wire()
         self._secret = None if insecure else handshake.shared_secret(secret)
+        self._silence_limit = silence_seconds()
         handshake.check_exposure(address[0], self._secret, insecure=insecure)
         self._listener = listener or listen(address)
         self.address: Address = (address[0], self._listener.getsockname()[1])
@@ -114,7 +116,7 @@ class SocketServer:
         if handles_process_events:
             self._poll.register(PROCESS.fileno(), _READ)
         listener = self._listener.fileno()
-        next_check = 0.0
+        next_check, checked_at = 0.0, running_time()
         while not self._closed:
             for descriptor, events in poll_with_spin(self._poll, CHECK_SECONDS):
                 connection = self._connections.get(descriptor)
@@ -124,9 +126,11 @@ class SocketServer:
                     self._accept()
                 elif handles_process_events and descriptor == PROCESS.fileno():
                     PROCESS.handle_events()
-            if time.monotonic() > next_check:
+            now = running_time()
+            if now > next_check:
                 self._drop_late_registrations()
-                next_check = time.monotonic() + CHECK_SECONDS
+                self._drop_silent_members(now - checked_at)
+                next_check, checked_at = now + CHECK_SECONDS, now
 
     # --- connections
 
@@ -141,7 +145,7 @@ class SocketServer:
                     self._rejections.log("cannot accept more connections", error.strerror or "")
                     self._drop_oldest_unregistered()
                 return
-            connection = Connection(next(self._numbers), link, peer[0], self.wire)
+            connection = Connection(next(self._numbers), link, peer[0], self.wire, self._silence_limit)
             self._connections[link.fileno()] = connection
             self._poll.register(link, _READ)
             if len(self._connections) - len(self._members) > MAX_UNREGISTERED:
@@ -156,11 +160,26 @@ class SocketServer:
             self._drop(oldest, "too many others connected after it without registering")
 
     def _drop_late_registrations(self) -> None:
-        deadline = time.monotonic() - REGISTER_SECONDS
+        deadline = running_time() - REGISTER_SECONDS
         if len(self._connections) > len(self._members):
             for connection in self._unregistered():
                 if connection.connected_at < deadline:
                     self._drop(connection, f"it did not register within {REGISTER_SECONDS:g} s")
+
+    def _drop_silent_members(self, seconds: float) -> None:
+        """Add `seconds`, in which this server ran, to the silence of each member, and drop those that are gone."""
+        silent = []
+        for connection in self._members.values():
+            connection.silence += seconds
+            if connection.beats and connection.silence > self._silence_limit:
+                silent.append(connection)
+        gone = [each for each in silent if each.member_id is None or not is_stopped_here(each.member_id)]
+        if gone:
+            names = ", ".join(repr(connection.name) for connection in gone)
+            reason = f"nothing arrived for {self._silence_limit:g} s: the host or the network is gone"
+            logger.warning("the server dropped %s: %s (%s)", names, reason, SILENCE_VARIABLE)
+        for connection in gone:
+            self._close_connection(connection)
 
     def _drop(self, connection: Connection, reason: str) -> None:
         self._rejections.log("dropped a connection", f"{connection.name!r}: {reason}")
@@ -192,6 +211,8 @@ class SocketServer:
         bodies = connection.read()
         if bodies is None:
             connection.is_closing = True
+            if connection.break_reason:
+                logger.warning("the server dropped %r: %s", connection.name, connection.break_reason)
             return
         try:
             for body in bodies:
@@ -239,7 +260,7 @@ class SocketServer:
             if not is_plain:
                 nonces = connection.server_nonce, connection.client_nonce
                 hmac = self._secret and handshake.compute_hmac(self._secret, "server", *nonces)
-                self._deliver([self._hub.welcome(member_id, hmac)])
+                self._deliver([self._hub.welcome(member_id, self._silence_limit, hmac)])
             self._deliver(deliveries)
         elif message.get("TYPE") == _DISCONNECT:
             connection.is_closing = True
@@ -251,6 +272,9 @@ class SocketServer:
         kind = message["LINK"]
         if kind == handshake.PROVE and self._secret is not None and not connection.is_authenticated:
             self._authenticate(connection, self._secret, message)
+        elif kind == handshake.BEAT and connection.member_id is not None:
+            connection.beats = True
+            self._send(connection, link_message(handshake.BEAT))
         elif kind == handshake.ASK and connection.member_id is not None:
             self._remove_members(connection, message.get("TAKE_OUT"))
             unread = sorted({each.name for each in self._members.values() if each.backlog and each is not connection})

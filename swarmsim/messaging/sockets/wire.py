@@ -61,9 +61,7 @@ class Wire:
         """Return header and body as one piece, to be sent together; raises MessageError if the body is too long."""
         digits = str(len(body))
         if len(body) > self.max_body_bytes or len(digits) > self.header_length:
-            raise MessageError(
-                f"a message of {len(body):,} bytes cannot be sent: {self.max_body_bytes:,} bytes at most"
-            )
+            raise codec.too_long(len(body), min(self.max_body_bytes, 10**self.header_length - 1))
         return digits.ljust(self.header_length).encode("ascii") + body
 
     def body_length(self, header: bytes, max_bytes: int) -> int:

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from swarmsim.files import write_atomically
+from swarmsim.results.pictures.agg import png  # first, since it imports matplotlib safely
 from swarmsim.results.pictures.population import population
 from swarmsim.results.pictures.rooms import rooms
 from swarmsim.results.pictures.scores import curves, scores
-from swarmsim.results.pictures.style import Picture, png
+from swarmsim.results.pictures.style import Picture
 from swarmsim.results.record import RunRecord
 
 __all__ = ["Picture", "curves", "draw_all", "png", "population", "rooms", "scores", "write_pictures"]

@@ -10,6 +10,7 @@ from swarmsim.results.pictures.style import Colour, Picture, new_picture, number
 from swarmsim.results.record import RunRecord
 
 COLOURS = Colour.BLUE, Colour.ORANGE, Colour.GREEN, Colour.VERMILLION, Colour.PURPLE, Colour.SKY
+MOST_LABELS = 40  # of groups, in a legend
 LINE_STYLES = "o-", "s--", "^-.", "D:"  # each is used with all colours
 
 
@@ -53,15 +54,16 @@ def curves(env: str, groups: Mapping[str, Sequence[RunRecord]]) -> Picture:
     Args:
         groups: runs that differ only in their seeds, by label; the median of several runs is drawn too.
     """
-    picture = new_picture(4.5 + 0.2 * max(0, len(groups) - 4))
+    picture = new_picture(4.5 + 0.2 * max(0, min(len(groups), MOST_LABELS) - 4))
     axes = picture.subplots()
     styles = cycle((color, style) for style in LINE_STYLES for color in COLOURS)
-    for (label, histories), (color, style) in zip(groups.items(), styles, strict=False):
+    for number, ((label, histories), (color, style)) in enumerate(zip(groups.items(), styles, strict=False)):
         runs = [curve(history) for history in histories]
         for steps, returns in runs if len(runs) > 1 else []:
             axes.plot(steps, returns, style[1:], color=color, alpha=0.45, linewidth=1)
         steps, returns = median_curve(histories)
         name = f"{label} (median of {len(runs)} runs)" if len(runs) > 1 else label
+        name = name if number < MOST_LABELS else f"_{name}"  # matplotlib leaves these out
         size = 6 if len(steps) <= 30 else 3
         axes.plot(steps, returns, style, color=color, linewidth=2, markersize=size, label=name)
     thresholds = [h.settings.get("reward_threshold") for histories in groups.values() for h in histories]

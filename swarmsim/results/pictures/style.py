@@ -1,10 +1,10 @@
 """Size, colours, titles and legends of all pictures."""
 
-import io
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from swarmsim.results.pictures.agg import png
 
 WIDTH, HEIGHT = 8.0, 4.5  # inches
 DPI = 120
@@ -28,13 +28,6 @@ class Picture(Figure):
 def new_picture(height: float = HEIGHT) -> Picture:
     """Return an empty picture, `height` inches high."""
     return Picture(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
-
-
-def png(figure: Figure) -> bytes:
-    """Return a figure as a PNG file's content."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    return content.getvalue()
 
 
 def set_title(axes: Axes, first: str, second: str) -> None:

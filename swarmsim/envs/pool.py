@@ -1,0 +1,64 @@
+"""The environments of one process: those of training, and those of evaluation, which may be the same."""
+
+import logging
+from typing import Literal
+
+from swarmsim.envs.border import Environment
+from swarmsim.envs.close import close_all
+from swarmsim.envs.make import EnvSource, make_env
+from swarmsim.errors import SettingsError
+
+Sharing = Literal["auto", "own", "shared"]
+
+logger = logging.getLogger("swarmsim")
+
+
+class EnvPool:
+    """Environments of one source, N for training and N for evaluation.
+
+    Args:
+        sharing: whether evaluation has environments of its `own`, those `shared` with training, or, with `auto`, its
+            own if they can be made beside the others.
+
+    Attributes:
+        training, evaluation: N environments each.
+
+    Raises:
+        SettingsError: environments cannot be made; those that could be are closed.
+    """
+
+    def __init__(self, source: EnvSource, n_envs: int, sharing: Sharing = "auto") -> None:
+        self._id = source.id
+        self.training: list[Environment] = []
+        self.evaluation = self.training
+        try:
+            self._fill(self.training, source, n_envs)
+            if sharing != "shared":
+                self.evaluation = []
+                self._fill(self.evaluation, source, n_envs)
+        except SettingsError as error:
+            n_made = len(self.training)
+            if n_made == n_envs and sharing == "auto":
+                close_all(self.evaluation, self._id)
+                self.evaluation = self.training
+                logger.warning("%s; evaluations use the environments of training (eval_env: shared)", error)
+                return
+            self.close()
+            if n_made == 0:
+                raise
+            remedy = "eval_env: shared needs no more" if n_made == n_envs else f"'envs: {n_made}' needs no more"
+            raise SettingsError(f"{error}; beside {n_made} that could be made: {remedy}") from None
+        except BaseException:
+            self.close()
+            raise
+
+    @staticmethod
+    def _fill(envs: list[Environment], source: EnvSource, number: int) -> None:
+        while len(envs) < number:
+            envs.append(make_env(source))
+
+    def close(self) -> None:
+        """Close all environments; a second call does nothing."""
+        envs = [*self.training, *(self.evaluation if self.evaluation is not self.training else ())]
+        self.training, self.evaluation = [], []
+        close_all(envs, self._id)
