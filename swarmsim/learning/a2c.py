@@ -183,7 +183,8 @@ class A2C(Learner):
         last_values = rollout.next_step.values[:, :, 0]
         gamma, gae_lambda = self.settings.gamma, self.settings.gae_lambda
         advantages, returns = gae(rewards, values, rollout.dones[:n_steps], last_values, gamma, gae_lambda)
-        require_finite(returns, observations=rollout.first_steps(n_steps + 1).outputs[0], rewards=rewards)
+        require_finite(rollout.first_steps(n_steps + 1).outputs[0], "observations")
+        require_finite(returns)
         actions = rollout.actions[:n_steps].reshape(n_steps * rollout.n_envs, *rollout.actions.shape[2:])
         row_weights = active.astype(np.float32) / np.float32(n_active)
         return Batch(actions, row_weights, advantages.reshape(n_models, -1), returns.reshape(n_models, -1))

@@ -109,14 +109,12 @@ def blocks(architecture: Architecture, weights: Floats) -> Iterator[Block]:
         yield Block(models, Networks(architecture, weights[models]), gradient, Networks(architecture, gradient))
 
 
-def require_finite(result: NDArray[Any] | np.float64, **inputs: NDArray[Any]) -> None:
-    """Raise a FloatingPointError unless `result` is finite; it names the one of its `inputs` that is not, if any."""
-    if isfinite(np.add.reduce(result, axis=None)) or np.isfinite(result).all():
-        return
-    for name, array in inputs.items():
-        if not np.isfinite(array).all():
-            raise FloatingPointError(f"the {name} to learn from are not finite; nothing was learned from them")
-    raise FloatingPointError(DIVERGED)
+def require_finite(numbers: NDArray[Any] | np.float64, what: str = "") -> None:
+    """Raise a FloatingPointError unless all `numbers` are finite; without a name, they follow from finite ones."""
+    if not (isfinite(np.add.reduce(numbers, axis=None)) or np.isfinite(numbers).all()):
+        raise FloatingPointError(
+            f"{what} to learn from are not finite; nothing was learned from them" if what else DIVERGED
+        )
 
 
 def clip(gradient: Floats, max_norm: float) -> None:
@@ -232,7 +230,7 @@ class Learner(ABC):
     def _count_rewards(self, rewards: Floats) -> None:
         """Add `rewards` to those so far; raises FloatingPointError if one of them is not finite."""
         squares = np.square(rewards, dtype=np.float64).sum()
-        require_finite(squares, rewards=rewards)
+        require_finite(squares, "rewards")
         count_and_squares = self.training_state.reward_count_and_squares
         count_and_squares += rewards.size, squares
 

@@ -137,6 +137,7 @@ class PPO(Learner):
         # Evaluate the steps, the observations after them, and the final observations of truncated episodes.
         finals = self._replay.final_observations
         observations = np.concatenate((steps.observations.reshape(n_rows, -1), next_observations, *finals.values()))
+        require_finite(observations, "observations")
         outputs, values = self._evaluate_rows(observations, n_rows)
         next_values = values[:, n_envs : n_rows + n_envs].reshape(-1, n_steps, n_envs).copy()
         for number, step in enumerate(finals):
@@ -162,7 +163,7 @@ class PPO(Learner):
             self.settings.gae_lambda,
             self.settings.rho_clip,
         )
-        require_finite(value_targets, observations=observations, rewards=steps.rewards)
+        require_finite(value_targets)
         advantages = self._normalized(advantages.reshape(-1, n_rows), active)
         new = active[active >= (n_steps - self._replay.n_new) * n_envs]
         cumulative = self.training_state.cumulative_advantage
