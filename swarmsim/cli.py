@@ -5,6 +5,7 @@ import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from swarmsim.commands import export, inspect, play, programs, report
@@ -82,6 +83,8 @@ def _run(config: Config, *, resume: bool) -> int:
     except KeyboardInterrupt:
         show("\nswarmsim: interrupted", sys.stderr)
         status = INTERRUPTED
+    except BrokenPipeError:
+        raise
     except (SwarmError, OSError) as error:
         if isinstance(error, SettingsError) and run.history.directory is None:
             raise
@@ -89,9 +92,10 @@ def _run(config: Config, *, resume: bool) -> int:
             show(error.traceback_text, sys.stderr)
         show(f"swarmsim: {explain(error)}", sys.stderr)
         status = FAILED
-    if run.history.rounds:
-        show(f"\n{run.history}", sys.stdout)
-    show("\n".join(("", *last_words(run.history, run.checkpoint, is_done=status == DONE))), sys.stdout)
+    with suppress(BrokenPipeError):
+        if run.history.rounds:
+            show(f"\n{run.history}", sys.stdout)
+        show("\n".join(("", *last_words(run.history, run.checkpoint, is_done=status == DONE))), sys.stdout)
     return status
 
 

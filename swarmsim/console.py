@@ -33,6 +33,9 @@ def show(text: str, stream: TextIO | None, end: str = "\n") -> None:
     """Print on a stream, at once and not within a line of another stream that goes to the same place.
 
     Nothing more is printed once the stream's terminal or reader is gone.
+
+    Raises:
+        BrokenPipeError: the reader of stdout is gone, as in `python run.py | head`.
     """
     if stream is None:
         return
@@ -44,8 +47,10 @@ def show(text: str, stream: TextIO | None, end: str = "\n") -> None:
         stream.flush()
     except BlockingIOError:  # another program made the terminal non-blocking, and it is busy
         pass
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
         silence(stream)
+        if isinstance(error, BrokenPipeError) and stream is sys.stdout:
+            raise
     if not f"{text}{end}".endswith("\n"):
         _Line.stream = stream
     elif is_within_line(stream):

@@ -33,7 +33,7 @@ class Command:
             return WRONG_USAGE
         except KeyboardInterrupt:  # before or after the run itself
             return INTERRUPTED
-        except BrokenPipeError:  # the reader of stdout has gone, as in `python run.py | head`
+        except BrokenPipeError:  # the reader of stdout is gone
             silence(sys.stdout)
             return FAILED
 
