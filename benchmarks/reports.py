@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from measuring import machine, table
 
@@ -14,7 +15,7 @@ import swarmsim
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 900.0
-SETTINGS = {"rounds": 2, "episodes": 3, "population": 3, "link": "inprocess", "progress": False}
+SETTINGS: dict[str, Any] = {"rounds": 2, "episodes": 3, "population": 3, "link": "inprocess", "progress": False}
 
 
 def report(directories: list[Path], page: Path) -> float:

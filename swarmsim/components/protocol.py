@@ -56,7 +56,7 @@ def _squeeze(array: NDArray[Any]) -> Any:
 def _by_environment(message: Message, key: str, dtype: type[Scalar], n_envs: int) -> NDArray[Scalar]:
     """Return a field with one finite value for each environment, (N,)."""
     value = message.get(key)
-    if n_envs == 1 and type(value) is _PYTHON[dtype] and isfinite(value):
+    if n_envs == 1 and type(value) is _PYTHON[dtype] and isfinite(value):  # type: ignore[arg-type]
         return np.array((value,), dtype)
     array = numbers(message, key, dtype).reshape(-1)
     if array.size != n_envs or (dtype is np.float32 and not are_finite(array)):
