@@ -45,6 +45,7 @@ COMMANDS = {
     "scaling.py": ["--repeats", "1", "--share", "0.1", "--largest", "10"],
     "startup.py": ["--repeats", "1", "--population", "3"],
     "profiles.py": ["--episodes", "3", "--population", "3"],
+    "reports.py": ["--runs", "1", "2"],
     "sockets.py": ["--repeats", "1", "--seconds", "1", "--models", "2", "--venv", sys.prefix],
     "reference.py": ["--seconds", "1", "--models", "2", "--venv", sys.prefix],
 }

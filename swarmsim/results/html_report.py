@@ -12,7 +12,7 @@ from swarmsim.results.pictures import Picture, curves, draw_all, png
 from swarmsim.results.record import RunRecord
 from swarmsim.results.run_settings import RunSettings, differing_settings, format_value, group_by_settings, group_labels
 
-MOST_DRAWN = 50  # runs that are drawn one by one: a page with the pictures of hundreds opens in no browser
+MOST_DRAWN = 30  # runs that are drawn one by one: a page with the pictures of hundreds opens in no browser
 HEADLINE_NUMBERS = {
     "final-score": "last score",
     "best-score": "best score",

@@ -45,6 +45,7 @@ def output_of(code: str, **variables: str) -> tuple[str, str]:
 @pytest.mark.parametrize("broken", long_after(1, BROKEN))
 def test_pictures_are_drawn_without_a_word_whatever_the_environment_names(in_tmp_path, broken):
     a_run(in_tmp_path / "run", ends=False)
+    (in_tmp_path / "matplotlibrc").write_text("text.usetex: True")
     out, err = output_of(PLOT, **broken)
     assert (out.splitlines(), err) == (["run/scores.png", "run/population.png", "0 False"], "")
 

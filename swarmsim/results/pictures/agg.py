@@ -1,4 +1,4 @@
-"""Matplotlib without the environment's backend: other modules import it after this one, and never pyplot."""
+"""Matplotlib without the environment's backend and style: other modules import it after this one, and never pyplot."""
 
 import io
 import logging
@@ -43,9 +43,13 @@ def _import_matplotlib() -> None:
 with _quiet(), writing("the cache of matplotlib, in MPLCONFIGDIR or TMPDIR,"):
     _import_matplotlib()
 
+from matplotlib import style  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
+plainly = style.context("default")  # decorates what draws: a user's matplotlibrc may need LaTeX, or fonts
 
+
+@plainly
 def png(figure: Figure) -> bytes:
     """Return a figure as a PNG file's content."""
     content = io.BytesIO()

@@ -9,6 +9,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from swarmsim.names import natural_key
+from swarmsim.results.pictures.agg import plainly
 from swarmsim.results.pictures.style import Colour, Picture, new_picture, number_rounds, set_title
 from swarmsim.results.record import RunRecord
 
@@ -16,6 +17,7 @@ ABSENT = "#D0D0D0"
 MIN_COLOUR_RANGE = 0.1  # relative to the equal share, on both sides of it
 
 
+@plainly
 def population(history: RunRecord) -> Picture:
     """Draw each model's contribution and the diversity by round; at least one round has ended."""
     names = sorted({name for r in history for name in r.contribution}, key=natural_key)

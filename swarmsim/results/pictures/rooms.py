@@ -11,6 +11,7 @@ from matplotlib.path import Path
 
 from swarmsim.names import describe_group, shorten
 from swarmsim.results.flows import DIRECTLY, Counts, Flows, flows_of, swap, totals
+from swarmsim.results.pictures.agg import plainly
 from swarmsim.results.pictures.style import HEIGHT, WIDTH, Colour, Picture, new_picture, set_title
 from swarmsim.results.record import RunRecord
 
@@ -169,6 +170,7 @@ def _spread(nodes: Sequence[Node], height: float) -> None:
 # --- the drawing
 
 
+@plainly
 def rooms(history: RunRecord) -> Picture:
     """Draw how many messages each kind of component sent to and received from each room; at least one was counted."""
     layout = lay_out(flows_of(history.messages), HEIGHT * POINTS - TITLE - HEADS - FOOT)

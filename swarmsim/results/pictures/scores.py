@@ -6,6 +6,7 @@ from statistics import median
 
 from matplotlib.axes import Axes
 
+from swarmsim.results.pictures.agg import plainly
 from swarmsim.results.pictures.style import Colour, Picture, new_picture, number_rounds, set_title
 from swarmsim.results.record import RunRecord
 
@@ -14,6 +15,7 @@ MOST_LABELS = 40  # of groups, in a legend
 LINE_STYLES = "o-", "s--", "^-.", "D:"  # each is used with all colours
 
 
+@plainly
 def scores(history: RunRecord) -> Picture:
     """Draw the scores of each round and the return of each training episode; at least one round has ended."""
     picture = new_picture()
@@ -48,6 +50,7 @@ def _episodes(history: RunRecord) -> tuple[list[float], list[float]]:
     return at, returns
 
 
+@plainly
 def curves(env: str, groups: Mapping[str, Sequence[RunRecord]]) -> Picture:
     """Draw the evaluations after evolution of runs on `env` over training steps; each run has at least one round.
 
