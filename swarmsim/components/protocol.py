@@ -360,8 +360,7 @@ class Genomes:
         weights = numbers(message, "WEIGHTS", np.float32)
         length = n_weights or weights.size // len(names)
         if weights.size != len(names) * length or not length or not are_finite(weights):
-            expected = f"one genome of finite numbers for each of {len(names)} component(s)"
-            raise invalid_field(message, "WEIGHTS", expected)
+            raise invalid_field(message, "WEIGHTS", f"a genome of finite numbers for each of {len(names)} component(s)")
         moments = _by_name(message, "MOMENTS", len(names), np.float32)
         advantages = _by_name(message, "ADVANTAGE", len(names), np.float64)
         return cls(names, weights.reshape(len(names), -1), moments, advantages)

@@ -141,10 +141,10 @@ def test_a_disk_that_fills_up_is_one_sentence_and_the_swarm_works_once_there_is_
 def test_state_that_cannot_be_saved_is_one_sentence_and_the_last_one_stays(small_disk):
     store = StateStore(small_disk / "model0")
     store.write({"X": 1})
-    array = store.array("weights", np.ones(100))
+    array = store.array("weights", (100,), np.float64)
     fill(small_disk)
     array += 1
-    for write in (lambda: store.write({"X": "x" * 10_000}), lambda: store.array("more", np.ones(5_000))):
+    for write in (lambda: store.write({"X": "x" * 10_000}), lambda: store.array("more", (5_000,), np.float64)):
         with pytest.raises(StorageError, match=f"{small_disk}.*No space left.*TMPDIR"):
             write()
     assert store.read() == {"X": 1}
