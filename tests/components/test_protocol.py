@@ -139,7 +139,7 @@ def test_the_reference_systems_shorter_messages_are_read_too():
     [
         (JobRequest.read, {"NR_OF_EPISODE": 0, "DETERMINISTIC": True}, "NR_OF_EPISODE .* is a whole number from 1"),
         (JobDone.read, {"STATUS": "ENV_DONE", "AVG_SCORE": "high"}, "AVG_SCORE from 'ann' is a number, not 'high'"),
-        (Genomes.read, {"COMPONENT_ID": "a", "WEIGHTS": [np.nan]}, "one genome of finite numbers for each of 1"),
+        (Genomes.read, {"COMPONENT_ID": "a", "WEIGHTS": [np.nan]}, "a genome of finite numbers for each of 1"),
         (Snapshot.read, {"TAKEN": [["hall", "bob"]]}, "TAKEN from 'ann' is a list of rooms, senders and numbers"),
     ],
 )
