@@ -81,13 +81,20 @@ def _norm(array: NDArray[Any]) -> float:
 def _reward(value: Any) -> float:
     array = np.asarray(value) if not isinstance(value, list | tuple | dict) else np.asarray(None)
     if isinstance(value, Number) and array.dtype.kind == "O" and not isinstance(value, complex):
-        array = np.asarray(float(value))  # type: ignore[arg-type]  # such as a Fraction
+        array = np.asarray(_to_float(value))  # such as a Fraction
     if array.shape not in ((), (1,)) or array.dtype.kind not in "biuf":
         raise BadValue(f"the reward is {shown(value)}, which is no number")
     reward = float(array.item())
     if not -LARGEST <= reward <= LARGEST:
         raise BadValue(f"the reward is {shown(value)}, which {_not_finite(array)}", can_be_dropped=True)
     return reward
+
+
+def _to_float(number: Any) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
 
 
 def _flag(name: str, value: Any) -> bool:

@@ -15,7 +15,7 @@ from gymnasium.wrappers import TimeLimit, TransformAction
 
 from swarmsim.config import Config
 from swarmsim.envs.actions import to_model_space
-from swarmsim.envs.border import Environment
+from swarmsim.envs.border import Environment, shown
 from swarmsim.envs.close import close_all
 from swarmsim.envs.flat import Flat
 from swarmsim.envs.sentences import one_sentence, unknown_env
@@ -145,11 +145,29 @@ def raw_env(env_id: str, /, **arguments: Any) -> Env:
     """Return the unchanged environment, made with `arguments`; raises SettingsError if that is impossible here."""
     try:
         with one_sentence(env_id, "cannot be made: "):
-            return gymnasium.make(_plugin_spec(env_id) or env_id, **arguments)
+            # Gymnasium's own checker would blame in tracebacks what the border to an environment refuses in a sentence
+            env = gymnasium.make(_plugin_spec(env_id) or env_id, disable_env_checker=True, **arguments)
+        _check_spaces(env, env_id)
+        return env
     except gymnasium.error.UnregisteredEnv:
         raise SettingsError(unknown_env(env_id)) from None
     except ModuleNotFoundError as error:
         raise SettingsError(f"environment {env_id!r}: {error}") from None
+
+
+def _check_spaces(env: Env, env_id: str) -> None:
+    """Raise SettingsError, and close the environment, unless both of its spaces are Gymnasium's."""
+    try:
+        with one_sentence(env_id):
+            for name in ("observation_space", "action_space"):
+                space = getattr(env, name, None)
+                if not isinstance(space, spaces.Space):
+                    raise SettingsError(
+                        f"environment {env_id!r}: its {name} is {shown(space)}, no space of Gymnasium's"
+                    )
+    except SettingsError:
+        close_all([env], env_id)
+        raise
 
 
 def _flat(env: Env) -> Env:

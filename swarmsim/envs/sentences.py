@@ -50,9 +50,9 @@ def one_sentence(env_id: str, what: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except (SwarmError, gymnasium.error.UnregisteredEnv, ModuleNotFoundError):
+    except (SwarmError, gymnasium.error.UnregisteredEnv, ModuleNotFoundError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # also SystemExit, and the panics of simulators in other languages
         raise SettingsError(f"environment {env_id!r} {_cause(error, what)}") from None
 
 
@@ -67,4 +67,6 @@ def _cause(error: BaseException, what: str) -> str:
         return text
     what = what or "failed: "
     text = f"it called sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {text}"
+    if isinstance(error, TypeError) and "required" in text and "argument" in text:
+        text += "; env_kwargs of the settings passes arguments"
     return f"{what}{text} ({places[-1].filename}, line {places[-1].lineno})" if places else f"{what}{text}"

@@ -63,7 +63,7 @@ def test_a_window_is_played_in_where_there_is_a_screen(a_run, monkeypatch, capsy
     first = a_run.directory / "checkpoint" / "round-0001.npz"
     assert main(["play", str(first)]) == 0
     assert returns_in(capsys.readouterr().out) == [a_run[0].eval_score_evolved]
-    assert opened[-1] == {"render_mode": "human"}
+    assert opened[-1]["render_mode"] == "human"
 
 
 def test_without_a_screen_it_says_what_to_do(a_run, capsys):
