@@ -162,9 +162,7 @@ def _check_spaces(env: Env, env_id: str) -> None:
             for name in ("observation_space", "action_space"):
                 space = getattr(env, name, None)
                 if not isinstance(space, spaces.Space):
-                    raise SettingsError(
-                        f"environment {env_id!r}: its {name} is {shown(space)}, no space of Gymnasium's"
-                    )
+                    raise SettingsError(f"environment {env_id!r} has no {name}, but {shown(space)}")
     except SettingsError:
         close_all([env], env_id)
         raise
