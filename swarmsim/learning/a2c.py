@@ -163,7 +163,11 @@ class A2C(Learner):
                 loss_gradient(block.networks, *part, self.settings, block.gradient_networks)
                 if is_measured:
                     self.stats.add(losses(self.architecture.distribution, *part), block.gradient)
-                clip(block.gradient, self.settings.max_grad_norm)
+                try:
+                    clip(block.gradient, self.settings.max_grad_norm)
+                except FloatingPointError:
+                    require_finite(rollout.first_steps(rollout.length + 1).outputs[0], "observations")
+                    raise
                 self._adam.step(block.models, block.gradient)
         rollout.clear()
 
@@ -174,7 +178,7 @@ class A2C(Learner):
         n_active = np.count_nonzero(active)
         if n_active == 0:
             return None
-        rewards = self._scaled(rollout.rewards[:n_steps], rollout.active[:n_steps])
+        rewards = self._scaled(rollout.rewards[:n_steps])
         if rollout.bootstraps:
             rewards = np.repeat(rewards[None], n_models, axis=0)
             for t, bootstraps in rollout.bootstraps.items():
@@ -183,18 +187,16 @@ class A2C(Learner):
         last_values = rollout.next_step.values[:, :, 0]
         gamma, gae_lambda = self.settings.gamma, self.settings.gae_lambda
         advantages, returns = gae(rewards, values, rollout.dones[:n_steps], last_values, gamma, gae_lambda)
-        require_finite(rollout.first_steps(n_steps + 1).outputs[0], "observations")
-        require_finite(returns)
         actions = rollout.actions[:n_steps].reshape(n_steps * rollout.n_envs, *rollout.actions.shape[2:])
         row_weights = active.astype(np.float32) / np.float32(n_active)
         return Batch(actions, row_weights, advantages.reshape(n_models, -1), returns.reshape(n_models, -1))
 
-    def _scaled(self, rewards: Floats, active: NDArray[np.bool_]) -> Floats:
-        """Count the `active` ones of `rewards` (T, N) and return them all in a unit that critics can learn.
+    def _scaled(self, rewards: Floats) -> Floats:
+        """Count `rewards` (T, N), and return them in a unit that critics can learn.
 
         The unit ignores zeros, since rewards that are rare are not small.
         """
-        self._count_rewards(rewards[active & (rewards != 0)])
+        self._count_rewards(rewards, int(np.count_nonzero(rewards)))
         low, high = PLAIN_REWARDS
         unit = self._reward_rms()
         return rewards if low <= unit <= high else rewards / np.float32(unit)

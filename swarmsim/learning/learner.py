@@ -109,7 +109,7 @@ def blocks(architecture: Architecture, weights: Floats) -> Iterator[Block]:
         yield Block(models, Networks(architecture, weights[models]), gradient, Networks(architecture, gradient))
 
 
-def require_finite(numbers: NDArray[Any] | np.float64, what: str = "") -> None:
+def require_finite(numbers: NDArray[Any], what: str = "") -> None:
     """Raise a FloatingPointError unless all `numbers` are finite; without a name, they follow from finite ones."""
     if not (isfinite(np.add.reduce(numbers, axis=None)) or np.isfinite(numbers).all()):
         raise FloatingPointError(
@@ -227,12 +227,14 @@ class Learner(ABC):
         self._evaluated = self._activations(n_rows=1)
         self._make_room(n_envs=1)
 
-    def _count_rewards(self, rewards: Floats) -> None:
-        """Add `rewards` to those so far; raises FloatingPointError if one of them is not finite."""
-        squares = np.square(rewards, dtype=np.float64).sum()
-        require_finite(squares, "rewards")
+    def _count_rewards(self, rewards: Floats, number: int) -> None:
+        """Count `rewards` as `number`; raises FloatingPointError if one of them is not finite."""
+        squares = float(np.add.reduce(np.square(rewards, dtype=np.float64), axis=None))
+        if not isfinite(squares):
+            require_finite(rewards, "rewards")
         count_and_squares = self.training_state.reward_count_and_squares
-        count_and_squares += rewards.size, squares
+        count_and_squares[0] += number
+        count_and_squares[1] += squares
 
     def _reward_rms(self) -> float:
         """Return the root mean square of the rewards that were counted; 1 as long as all are 0."""

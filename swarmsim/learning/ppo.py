@@ -91,7 +91,8 @@ class PPO(Learner):
 
     def record(self, transition: Transition) -> None:
         self.learn()
-        self._count_rewards(transition.rewards[transition.active])
+        rewards = transition.rewards[transition.active]
+        self._count_rewards(rewards, rewards.size)
         self._replay.add(self._acted.outputs[0], transition)
         self.awaits_outcome = False
 
