@@ -144,21 +144,6 @@ def test_a_spoiled_checkpoint_replaces_and_removes_no_good_one(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [good.name]
 
 
-def test_a_checkpoint_that_the_disk_did_not_take_replaces_no_good_one(tmp_path, monkeypatch):
-    checkpoints = Checkpoints(tmp_path, keep=1)
-    good = checkpoints.write(1, SOUND, complete=True)
-    content = good.read_bytes()
-    monkeypatch.setattr("os.fsync", _overwrite)
-    with pytest.raises(SettingsError, match="cannot be written: it does not hold what was written"):
-        checkpoints.write(1, SOUND, complete=True)
-    assert good.read_bytes() == content
-    assert [path.name for path in tmp_path.iterdir()] == [good.name]
-
-
-def _overwrite(descriptor: int) -> None:
-    os.pwrite(descriptor, b"\0\0\0\0", 100)
-
-
 def test_a_run_continues_from_the_checkpoint_before_one_that_is_spoiled(copied_run, capsys):
     newest = copied_run / "checkpoint" / "round-0002.npz"
     state = read_checkpoint(newest)
