@@ -1,6 +1,5 @@
 """Numbers that are not finite are neither learned from nor saved, and small and large rewards teach the same."""
 
-import os
 from pathlib import Path
 
 import numpy as np

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 import swarmsim
 from swarmsim.components.results import ComponentSnapshot, JobResult
@@ -31,7 +32,7 @@ SETTINGS = "population: 3\nepisodes: 10\nrounds: 1000\nppo: {n_batches: 2, batch
 @contextmanager
 def running(folder: Path, **settings) -> Iterator[tuple[subprocess.Popen, str]]:
     """Run a swarm with a live page, and give its process and the page's address; it is interrupted at the end."""
-    (folder / "swarm.yaml").write_text(SETTINGS + "".join(f"{key}: {value}\n" for key, value in settings.items()))
+    (folder / "swarm.yaml").write_text(yaml.safe_dump(yaml.safe_load(SETTINGS) | settings))
     program = [sys.executable, str(ROOT / "run.py"), "--out", "out"]
     process = subprocess.Popen(program, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
