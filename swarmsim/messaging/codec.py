@@ -52,10 +52,10 @@ def encode_parts(message: Message) -> tuple[bytes, list[bytes]]:
 
 def join_parts(text: bytes, arrays: list[bytes], prefix: bytes = b"") -> bytes:
     """Return `prefix` and the body of these parts; raises as `encode`."""
-    size = len(prefix) + _HEAD.size + len(text) + sum(map(len, arrays))
-    if size > MAX_MESSAGE_BYTES:
-        raise too_long(size, MAX_MESSAGE_BYTES)
-    return b"".join((prefix, _HEAD.pack(len(text), len(arrays)), text, *arrays))
+    body = b"".join((prefix, _HEAD.pack(len(text), len(arrays)), text, *arrays))
+    if len(body) > MAX_MESSAGE_BYTES:
+        raise too_long(len(body), MAX_MESSAGE_BYTES)
+    return body
 
 
 def too_long(size: int, limit: int) -> MessageError:

@@ -8,6 +8,8 @@ from typing import Any
 from swarmsim.errors import MessageError
 from swarmsim.messaging.message import Message, MessageType, root_id
 
+_OF_ONE_MESSAGE = frozenset(("ID", "SENT_BY", "TO_ROOM", "TO"))  # keys that no reply takes over from its request
+
 Handler = Callable[..., Message | None]
 
 
@@ -61,21 +63,19 @@ class EventHandler:
             return []
         if not isinstance(response, dict):
             raise MessageError(f"a handler returns a dict or None, not {type(response).__name__}")
-        reply = response.copy()
-        copied = reply.pop("ID", message), reply.pop("SENT_BY", message)
+        reply: Message = {"MODEL_STATUS": message.get("MODEL_STATUS"), "ROOT_ID": root_id(message), **response}
+        for key in ("MODEL_STATUS", "ROOT_ID"):
+            if reply[key] is None:
+                del reply[key]
         if self.response_type is not None:
             reply["TYPE"] = self.response_type.id
-        for key, value in (("MODEL_STATUS", message.get("MODEL_STATUS")), ("ROOT_ID", root_id(message))):
-            if value is not None:
-                reply.setdefault(key, value)
         addresses = self.response_addresses
-        if not addresses and (copied[0] == message.get("ID") or copied[1] == message.get("SENT_BY")):
-            addresses = [_address_of_copy(reply, message)]
-        if not addresses:
-            return [reply]
-        reply.pop("TO_ROOM", None)
-        reply.pop("TO", None)
-        return [{**reply, **address} for address in addresses]
+        if not _OF_ONE_MESSAGE.isdisjoint(response):
+            is_copy = any(key in response and response[key] == message.get(key) for key in ("ID", "SENT_BY"))
+            addresses = addresses or ([_address_of_copy(reply, message)] if is_copy else [])
+            for key in _OF_ONE_MESSAGE if addresses else ("ID", "SENT_BY"):
+                reply.pop(key, None)
+        return [{**reply, **address} for address in addresses] or [reply]
 
 
 def _address_of_copy(reply: Message, message: Message) -> Message:

@@ -16,6 +16,7 @@ their own messages as a flood.
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import select
 import termios
@@ -284,14 +285,14 @@ class QueuesEndpoint(HostEndpoint):
 
     def receive(self, timeout: float) -> Message:
         self._burst = 0
-        deadline = running_time() + timeout
+        deadline = math.inf if timeout == math.inf else running_time() + timeout
         if self._arrivals.line and not self.closed:
             self._handle_events(self._poll.poll(0))  # so that other senders join the line
         while not self.closed:
             message = self._pop_message()
             if message is not None:
                 return message
-            left = deadline - running_time()
+            left = math.inf if deadline == math.inf else deadline - running_time()
             if left <= 0:
                 raise WaitTimeout(f"{self._name!r} waited {timeout:g} s for a message and none came")
             self._wait_for_input(left)
