@@ -13,7 +13,7 @@ import yaml
 
 import swarmsim
 from swarmsim.cli import COMMANDS, main
-from swarmsim.config import Config
+from swarmsim.config import CHANGEABLE, Config
 from swarmsim.errors import SettingsError
 from swarmsim.results.checkpoint import Checkpoints, read_weights
 from tests.conftest import ROOT, environ, long_after
@@ -246,7 +246,7 @@ def test_a_setting_other_than_the_runs_own_is_refused_in_one_sentence(
     error = capsys.readouterr().err
     assert error.startswith(f"swarmsim: {sentence.replace('RUN', str(copied_run))}")
     if "the run in" in sentence:
-        assert error.endswith("but rounds, link, progress, verbose, live, live_port, tensorboard\n")
+        assert error.endswith(f"but {', '.join(CHANGEABLE)}\n")
     assert error.count("\n") == 1
     assert {path: path.read_bytes() for path in copied_run.rglob("*") if path.is_file()} == before
 

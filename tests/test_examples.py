@@ -151,7 +151,7 @@ def test_the_environment_keeps_to_gymnasiums_rules(monkeypatch):
         ({"aggregation": "bold:bolder"}, "unknown name in bold 'bolder'; known: boldest, np; did you mean 'boldest'"),
         ({"aggregation": "bold:np"}, "aggregation 'bold:np' must be a function, not module"),
         ({"env": "harbour:Harbor"}, "unknown name in harbour 'Harbor'"),
-        ({"env": "harbour:np"}, "environment 'harbour:np' must be a gymnasium.Env class, not module"),
+        ({"env": "harbour:np"}, "environment 'harbour:np' must be a gymnasium.Env class or a function, not module"),
         ({"env": "nowhere:Harbour"}, "environment 'nowhere:Harbour': there is no module 'nowhere'"),
     ],
 )

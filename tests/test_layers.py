@@ -23,7 +23,7 @@ LAYERS = [
     ["swarmsim.plugins"],
     ["swarmsim.config"],
     ["swarmsim.learning", "swarmsim.messaging", "swarmsim.results"],
-    ["swarmsim.settings", "swarmsim.files", "swarmsim.names", "swarmsim.console"],
+    ["swarmsim.settings", "swarmsim.files", "swarmsim.names", "swarmsim.console", "swarmsim.projects"],
     ["swarmsim.errors"],
 ]
 FORBIDDEN = {
