@@ -60,7 +60,9 @@ def require_importable(references: Iterable[str], objects: Mapping[str, Any]) ->
     for reference in references:
         module_name, _, path = reference.partition(":")
         module = sys.modules.get(module_name)
-        is_file = module_name != "__main__" or Path(getattr(module, "__file__", "")).is_file()  # neither stdin nor notebook
+        is_file = (
+            module_name != "__main__" or Path(getattr(module, "__file__", "")).is_file()
+        )  # neither stdin nor notebook
         is_other = reference in objects and _attribute(module, path) is not objects[reference]
         if not is_file or is_other:
             raise SettingsError(
@@ -85,7 +87,9 @@ def load_object(reference: str, kind: str) -> Any:
     if given is not None:
         return given
     project = current_project()
-    module_name, _, name = reference.partition(":")
+    module_name, colon, name = reference.partition(":")
+    if not colon:
+        raise SettingsError(f"{kind} {reference!r} must be module:name")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
