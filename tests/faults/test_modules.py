@@ -97,6 +97,7 @@ def test_spawned_processes_play_their_own_project_too(tmp_path):
         assert reward_of(tmp_path / folder, env, link="queues", start_method="spawn") == value
 
 
+@pytest.mark.long
 def test_policies_of_two_projects_each_use_their_own_rule(tmp_path):
     policies = []
     for folder, index in (("a", 0), ("b", -1)):

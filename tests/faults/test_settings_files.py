@@ -79,12 +79,12 @@ def test_paths_that_are_not_utf8_work(in_tmp_path, capsys):
     assert main(["export", f"{folder}/run"]) == 0
 
 
+@pytest.mark.long
 def test_a_resumed_run_takes_its_own_values_and_what_no_result_depends_on(copied_run, monkeypatch):
     monkeypatch.chdir(copied_run.parent)
-    flags = "--resume run --rounds 3 --population 3 --seed 1 --env CartPole-v1 --workers auto --no-progress".split()
-    assert main([*flags, "--out", str(copied_run)]) == 0
-    history = swarmsim.run(
-        resume="run", out="run", rounds=4, timeout=90, start_timeout=70, max_restarts=1, checkpoints=2
-    )
+    repeated = ["--population", "3", "--seed", "1", "--env", "CartPole-v1", "--workers", "auto", "--no-progress"]
+    assert main(["--resume", "run", "--rounds", "3", *repeated, "--out", str(copied_run)]) == 0
+    changed = {"rounds": 4, "timeout": 90, "start_timeout": 70, "max_restarts": 1, "checkpoints": 2}
+    history = swarmsim.run(resume="run", out="run", **changed)
     assert len(history) == 4
     assert len(list((copied_run / "checkpoint").glob("*.npz"))) == 2
