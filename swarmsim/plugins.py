@@ -32,9 +32,8 @@ def name_objects(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
         if not callable(value):
             kind = type(value).__name__
             raise SettingsError(f"run(): {key} must be text, a class or a function, not an object of the class {kind}")
-        reference = base = ":".join(
-            getattr(value, name, None) or getattr(type(value), name) for name in ("__module__", "__qualname__")
-        )
+        name = getattr(value, "__qualname__", f"<{type(value).__qualname__}>")  # such as <partial>
+        reference = base = f"{getattr(value, '__module__', None) or type(value).__module__}:{name}"
         number = 1
         while objects.get(reference, value) is not value:  # such as two lambdas
             number += 1
@@ -56,13 +55,16 @@ def give(folder: str | None, objects: Mapping[str, Any], *, named: Iterable[str]
     _given.update({(path, reference): value for reference, value in objects.items()})
 
 
-def require_importable(objects: Mapping[str, Any]) -> None:
-    """Raise a SettingsError for the first of these objects that a spawned process could not import."""
-    for reference, value in objects.items():
+def require_importable(references: Iterable[str], objects: Mapping[str, Any]) -> None:
+    """Raise a SettingsError for the first object, given or named in the program itself, that no other can import."""
+    for reference in references:
         module_name, _, path = reference.partition(":")
         module = sys.modules.get(module_name)
-        is_program = module_name != "__main__" or hasattr(module, "__file__")
-        if not is_program or _attribute(module, path) is not value:
+        is_file = (
+            module_name != "__main__" or Path(getattr(module, "__file__", "")).is_file()
+        )  # neither stdin nor notebook
+        is_other = reference in objects and _attribute(module, path) is not objects[reference]
+        if not is_file or is_other:
             raise SettingsError(
                 f"start_method spawn: another process cannot import {reference!r}; it must be a class or function at "
                 "the top of a module; or use start_method fork"
@@ -85,7 +87,9 @@ def load_object(reference: str, kind: str) -> Any:
     if given is not None:
         return given
     project = current_project()
-    module_name, _, name = reference.partition(":")
+    module_name, colon, name = reference.partition(":")
+    if not colon:
+        raise SettingsError(f"{kind} {reference!r} must be module:name")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -98,9 +102,10 @@ def load_object(reference: str, kind: str) -> Any:
     found = _attribute(module, name)
     if found is None:
         if module_name == "__main__" or "<" in name:
+            key = {"environment": "env", "wrapper": "wrappers"}.get(kind, kind)
             raise SettingsError(
                 f"{kind} {reference!r} is an object of the program that began the run: give it again, as in "
-                "run(resume=…, env=…)"
+                f"run(resume=…, {key}=…)"
             )
         public = [key for key in vars(module) if not key.startswith("_")]
         raise SettingsError(f"{kind} {reference!r}: {unknown(f'name in {module_name}', name, public)}")

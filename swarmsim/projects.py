@@ -10,13 +10,14 @@ from importlib import invalidate_caches
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import cache_from_source, spec_from_file_location
 from pathlib import Path
+from threading import RLock
 from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 INSTALLED = tuple(str(Path(sysconfig.get_path(name))) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 OURS = __name__.partition(".")[0]
-UNTOUCHED = sys.stdlib_module_names | {OURS, "__main__", "__mp_main__"}
+UNTOUCHED = {OURS, "__main__", "__mp_main__"}
 
 _sources: WeakKeyDictionary[ModuleType, bytes] = WeakKeyDictionary()  # of each module, the text that it was made from
 
@@ -29,6 +30,8 @@ class Project:
         self._modules: dict[str, ModuleType] = {}  # while another project is the current one
         self._replaced: dict[str, ModuleType] = {}  # modules of the same names from elsewhere, while it is current
         self._before: set[str] = set()  # modules when it became the current one
+        self._paths = [str(folder)]  # of sys.path, while another project is the current one
+        self._paths_before: list[str] = []  # of sys.path when it became the current one
         self._environments: dict[str, Any] = {}  # that its modules registered with Gymnasium
 
     # --- a finder, as in sys.meta_path
@@ -36,46 +39,56 @@ class Project:
     def find_spec(self, name: str, path: Sequence[str] | None = None, _target: object = None) -> ModuleSpec | None:
         """Return the spec of a module that lies in this folder."""
         top, _, _ = name.partition(".")
-        if top in UNTOUCHED or (top != name and top in self._before):
+        if top in UNTOUCHED or (top != name and (top in self._before or not self._is_own(top))):
             return None
-        for folder in [self.folder] if path is None else [Path(entry) for entry in path]:
-            package = folder / name.rpartition(".")[2]
+        for folder in self._places() if path is None else path:
+            package = Path(folder) / name.rpartition(".")[2]
             for file in (package / "__init__.py", package.with_name(f"{package.name}.py")):
-                if file.is_file() and self._holds(str(file)):
+                if file.is_file():
                     places = [str(package)] if file.parent == package else None
                     loader = _Loader(name, str(file), self._environments)
                     return spec_from_file_location(name, file, loader=loader, submodule_search_locations=places)
         return None
 
-    def _holds(self, path: str) -> bool:
-        places = os.path.abspath(path), os.path.realpath(path)  # noqa: PTH100 - a link may lead into the folder, or out of it
-        return not path.startswith(INSTALLED) and any(Path(place).is_relative_to(self.folder) for place in places)
+    def _places(self) -> list[str]:
+        """Return this folder, and those that its modules have added to sys.path."""
+        known = {str(self.folder), *self._paths_before}
+        return [str(self.folder), *(path for path in sys.path if path not in known and not _is_installed(path))]
+
+    def _is_own(self, name: str) -> bool:
+        home = _home_of(sys.modules.get(name))
+        return name not in UNTOUCHED and home is not None and home in map(os.path.realpath, self._places())
 
     # --- a current project, and one that is set aside
 
     def enter(self) -> None:
         """Put this project's modules into sys.modules instead of others of the same names."""
-        if any(_has_changed(module) for module in self._modules.values()):
+        self._paths_before = list(sys.path)
+        sys.path[:0] = self._paths
+        if any(map(_has_changed, self._modules.values())):
             self._modules.clear()
             self._environments.clear()
-        self._replaced = _modules_below(
-            name for name in self._provided() if name in self._modules or self._is_foreign(name)
-        )
+        loaded = self._provided() & sys.modules.keys()
+        own = set(filter(self._is_own, loaded))  # that the program itself has imported
+        others = {name for name in loaded - own if (home := _home_of(sys.modules[name])) and not _is_installed(home)}
+        is_stale = any(map(_has_changed, _modules_below(own).values()))
+        self._replaced = _modules_below(others | (own if is_stale else own & self._modules.keys()))
         for name in self._replaced:
             del sys.modules[name]
         self._before = set(sys.modules)
         sys.modules.update(self._modules)
         _registry().update(self._environments)
         sys.meta_path.insert(0, self)
-        sys.path.insert(0, str(self.folder))
         invalidate_caches()
 
     def leave(self) -> None:
         """Set this project's modules aside, and put back those that they replaced."""
-        with suppress(ValueError):
-            sys.path.remove(str(self.folder))
-        sys.meta_path.remove(self)
         names = {name for name in sys.modules.keys() - self._before if "." not in name and self._is_own(name)}
+        sys.meta_path.remove(self)
+        self._paths = self._places()
+        for path in self._paths:
+            with suppress(ValueError):
+                sys.path.remove(path)
         self._modules = _modules_below(names)
         for name in self._modules:
             del sys.modules[name]
@@ -87,21 +100,12 @@ class Project:
         self._replaced = {}
 
     def _provided(self) -> set[str]:
-        """Return the names of the folder's modules, without those that are left as they are."""
-        with suppress(OSError):
-            paths = list(self.folder.iterdir())
-            return {path.stem for path in paths if path.suffix == ".py" or (path / "__init__.py").exists()} - UNTOUCHED
-        return set()
-
-    def _is_own(self, name: str) -> bool:
-        place = _place_of(sys.modules[name])
-        return name not in UNTOUCHED and place is not None and self._holds(place)
-
-    def _is_foreign(self, name: str) -> bool:
-        """Return whether a module of this name is loaded from elsewhere, or from files that have changed since."""
-        if name not in sys.modules or (place := _place_of(sys.modules[name])) is None or place.startswith(INSTALLED):
-            return False
-        return not self._holds(place) or any(map(_has_changed, _modules_below([name]).values()))
+        """Return the names of the folders' modules, without those that are left as they are."""
+        names: set[str] = set()
+        for place in self._places():
+            with suppress(OSError):
+                names |= {path.stem for path in Path(place).iterdir() if path.suffix == ".py" or path.is_dir()}
+        return names - UNTOUCHED
 
 
 class _Loader(SourceFileLoader):
@@ -123,6 +127,8 @@ class _Loader(SourceFileLoader):
 
 _projects: dict[Path, Project] = {}
 _current: Project | None = None
+_changing = RLock()  # of several threads, each with a run of its own
+os.register_at_fork(before=_changing.acquire, after_in_parent=_changing.release, after_in_child=_changing.release)
 
 
 def current_project() -> Project | None:
@@ -139,13 +145,14 @@ def project_at(folder: str | None) -> Project:
 def use(project: Project | None) -> None:
     """Have imports find the modules of `project`, and those of no other."""
     global _current  # noqa: PLW0603 - what it describes, sys.modules, is as global
-    if project is _current:
-        return
-    if _current is not None:
-        _current.leave()
-    _current = project
-    if project is not None:
-        project.enter()
+    with _changing:
+        if project is _current:
+            return
+        if _current is not None:
+            _current.leave()
+        _current = project
+        if project is not None:
+            project.enter()
 
 
 @contextmanager
@@ -167,19 +174,21 @@ def _modules_below(names: Iterable[str]) -> dict[str, ModuleType]:
     return {name: module for name, module in sys.modules.items() if name.partition(".")[0] in tops}
 
 
-def _place_of(module: ModuleType) -> str | None:
-    """Return the file of a module, or the folder of a package without one."""
+def _is_installed(folder: str) -> bool:
+    return folder.startswith(INSTALLED) or not {"site-packages", "dist-packages"}.isdisjoint(Path(folder).parts)
+
+
+def _home_of(module: ModuleType | None) -> str | None:
+    """Return the folder in which the file of a module, or the folder of a package, lies."""
     known = vars(module) if isinstance(module, ModuleType) else {}
-    file = known.get("__file__")
-    if file is None:
-        file = next(iter(known.get("__path__", ())), None)
-    return file if isinstance(file, str) else None
+    place = next(iter(known.get("__path__") or ()), known.get("__file__"))
+    return os.path.realpath(Path(place).parent) if isinstance(place, str) else None
 
 
 def _has_changed(module: ModuleType) -> bool:
     """Return whether a module's file differs from the one that it was made from."""
-    place = _place_of(module)
-    if place is None or not place.endswith(".py"):
+    place = getattr(module, "__file__", None)
+    if not isinstance(place, str) or not place.endswith(".py"):
         return False
     try:
         text = Path(place).read_bytes()

@@ -12,7 +12,7 @@ import yaml
 from swarmsim.errors import SettingsError, nearest, unknown
 
 MERGE = "tag:yaml.org,2002:merge"  # of the key <<
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # reads a thousand runs in seconds
+_FastLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # reads a thousand runs in seconds
 
 # How errors name a type, and the types of the values that it is read from; YAML reads 7e-4 as text.
 _SOURCES: dict[Any, tuple[str, tuple[type, ...]]] = {
@@ -128,7 +128,13 @@ def user_path(path: str | Path) -> Path:
 
 def parse_yaml(text: str | bytes) -> Any:
     """Return what a YAML text holds; raises YAMLError also if a mapping in it has a key twice."""
-    loader = _Loader(text)
+    try:
+        return _parse(_FastLoader(text))
+    except yaml.YAMLError:  # it refuses paths that are not UTF-8, and names wrong lines
+        return _parse(yaml.SafeLoader(text))
+
+
+def _parse(loader: yaml.SafeLoader) -> Any:
     try:
         root = loader.get_single_node()
         if root is None:
@@ -154,7 +160,7 @@ def _refuse_repeated_keys(loader: yaml.SafeLoader, root: yaml.Node) -> None:
                 name = key.value if key.tag == MERGE else str(loader.construct_object(key, deep=True))
                 line = key.start_mark.line + 1
                 if name in lines:
-                    problem = f"the key {name!r} is there twice, in lines {lines[name]} and {line}"
-                    raise yaml.MarkedYAMLError(problem=problem)
+                    where = f"lines {lines[name]} and {line}" if line != lines[name] else f"line {line}"
+                    raise yaml.MarkedYAMLError(problem=f"the key {name!r} is there twice, in {where}")
                 lines[name] = line
                 waiting.append(value)

@@ -37,7 +37,7 @@ def report(given: Namespace) -> None:
     folder = directories[0] if len(directories) == 1 else Path()
     file = folder / FILE if given.out is None else Path(given.out)
     page = html_report(histories, settings, lambda runs: _with_bar(runs, len(histories), "writing"))
-    write_atomically(file, page.encode())
+    write_atomically(file, page.encode(errors="replace"))
     print(file)
 
 

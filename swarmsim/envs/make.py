@@ -186,7 +186,8 @@ def _convert_actions(env: gymnasium.Env[Any, Any]) -> Environment:
 def _plugin_spec(env_id: str) -> EnvSpec | None:
     """Return the spec of a `module:name`; None if `env_id` is no such reference, or is registered."""
     _, colon, name = env_id.partition(":")
-    if not colon or name in gymnasium.registry or not (is_given(env_id) or name.replace(".", "").isidentifier()):
+    is_object = is_given(env_id) or "<" in name or name.replace(".", "").isidentifier()
+    if not colon or name in gymnasium.registry or not is_object:
         return None
     maker = load_object(env_id, "environment")
     if not callable(maker) or (isinstance(maker, type) and not issubclass(maker, gymnasium.Env)):

@@ -64,6 +64,6 @@ def run(
         config = resumed_config(resume, settings, config_file)
         named = set(references(settings)) - objects.keys()
     if config.start_method == "spawn" and config.link != "inprocess":
-        require_importable(objects)
+        require_importable(config.references, objects)
     give(config.modules, objects, named=named)
     return experiment(config, report or Report(), resume=resume is not None).run()
