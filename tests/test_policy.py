@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from gymnasium.vector.utils import concatenate, create_empty_array
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
@@ -46,13 +47,18 @@ def untrained(env_id: str, population: int = 3) -> SwarmPolicy:
     weights = initial_weights(architecture, [np.random.default_rng(i) for i in range(population)])
     architecture.actor[-1].matrices(weights)[:] *= 100
     env = raw_env(env_id)
-    space = env.observation_space
     return SwarmPolicy(
         {f"model{i}": row for i, row in enumerate(weights)},
         architecture,
         env.action_space,
-        observation_shape=space.shape if isinstance(space, spaces.Box) else None,
+        observation_space=env.observation_space,
     )
+
+
+def batch_of(space: spaces.Space, observations: list[object]) -> object:
+    """As Gymnasium's and Stable-Baselines3's vectors of environments return them."""
+    batch = create_empty_array(space, n=len(observations))
+    return concatenate(space, observations, batch)
 
 
 def score(policy: SwarmPolicy, env: gymnasium.Env, seed: int) -> float:
@@ -165,13 +171,13 @@ def test_its_actions_are_of_the_environments_own_space(tmp_path, env_id):
     untrained(env_id).save(tmp_path / "policy.pt")
     policy = load_policy(tmp_path / "policy.pt")
     assert policy.action_space == env.action_space
-    observed = env if isinstance(env.observation_space, spaces.Box) else gymnasium.wrappers.FlattenObservation(env)
-    observed.observation_space.seed(0)
-    observations = np.stack([observed.observation_space.sample() for _ in range(100)])
+    env.observation_space.seed(0)
+    drawn = [env.observation_space.sample() for _ in range(100)]
+    observations = batch_of(env.observation_space, drawn)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         batches = [policy.predict(observations, deterministic=deterministic)[0] for deterministic in (False, True)]
-        single, state = policy.predict(observations[7], state="kept", deterministic=True)
+        single, state = policy.predict(drawn[7], state="kept", deterministic=True)
     assert state == "kept"
     assert np.allclose(single, batches[1][7], atol=1e-4)
     for action in (*batches[0], *batches[1], single):
@@ -277,7 +283,7 @@ def _changed(content: bytes, place: int) -> bytes:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"swarmsim policy": 2}, "has format 2: this version of swarmsim reads only format 1"),
+        ({"swarmsim policy": 3}, "has format 3: this version of swarmsim reads the formats 1 to 2"),
         ({"hidden": [5]}, "is damaged: model0 has 2531 weights, but its layers need "),
         ({"names": ["model0"]}, "is damaged: zip"),
         ({"action_space": {"space": "Moods"}}, "is damaged: 'Moods'"),
