@@ -129,9 +129,9 @@ class SwarmPolicy(torch.nn.Module):
 
     def as_seen(self, observations: Any) -> Floats:
         """Return the models' inputs (B, n_inputs) for what `predict` takes; raises SettingsError as it does."""
-        return self._seen(observations)[0]
+        return self._inputs(observations)[0]
 
-    def _seen(self, observations: Any) -> tuple[Floats, bool]:
+    def _inputs(self, observations: Any) -> tuple[Floats, bool]:
         """Return the models' inputs, and whether they are those of a single observation."""
         try:
             rows, is_single = vectors(self.observation_space, observations)
@@ -163,7 +163,7 @@ class SwarmPolicy(torch.nn.Module):
         Raises:
             SettingsError: observations are not of the observation space, or not finite.
         """
-        inputs, is_single = self._seen(observation)
+        inputs, is_single = self._inputs(observation)
         outputs = self._outputs(inputs).astype(np.float64)
         rng = None if deterministic else self._rng
         decision = decide(outputs, self.architecture.distribution, self._rule.value, rng)
@@ -225,7 +225,9 @@ class SwarmPolicy(torch.nn.Module):
 
 
 def _rule_in(name: str, folder: str | None) -> Rule:
-    """Return an aggregation rule, the user's from a folder."""
+    """Return an aggregation rule, the user's from a folder; a function without a name could be any other's."""
+    if "<" in name:
+        raise SettingsError(f"aggregation {name!r} cannot be pickled: it must be a function at the top of a module")
     with in_project(folder, [name] if ":" in name else []):
         return load_rule(name)
 

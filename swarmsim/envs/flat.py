@@ -90,7 +90,7 @@ def _arrays(value: Any, *shapes: tuple[int, ...]) -> tuple[NDArray[Any], bool]:
     try:
         array = np.asarray(value)
     except ValueError:  # lists of different lengths
-        array = np.asarray(None)
+        raise BadValue(f"the observation is {shown(value)}, which is no array of numbers") from None
     shape = next((shape for shape in shapes if _fits(array, shape)), None)
     if array.dtype.kind in "biuf" and (shape is None or array.size == 0):
         raise BadValue(f"an observation has the shape {shapes[0]}, or (n, …) in a batch of n, not {array.shape}")
