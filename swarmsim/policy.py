@@ -2,11 +2,11 @@
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 from zipfile import ZipFile
 
 import numpy as np
@@ -18,41 +18,61 @@ from torch import Tensor
 from swarmsim.components.main_job import architecture_of
 from swarmsim.config import Config, resumed_config
 from swarmsim.envs import actions
+from swarmsim.envs.encoding import decode_space, encode_space
+from swarmsim.envs.flat import is_flattenable, vectors, without_text
 from swarmsim.envs.make import EnvSource, shape_of
-from swarmsim.errors import SettingsError, unknown
+from swarmsim.errors import BadValue, SettingsError, unknown
 from swarmsim.files import write_atomically
+from swarmsim.learning.aggregate import Rule
 from swarmsim.learning.decision import decide
 from swarmsim.learning.networks import ACTORS, Activations, Architecture, Floats, Layer, Networks, forward
 from swarmsim.learning.normalize import Normalizer
 from swarmsim.learning.seeding import generator
 from swarmsim.plugins import load_rule
-from swarmsim.projects import in_project
+from swarmsim.projects import current_project, in_project
 from swarmsim.results.checkpoint import weights_in
 from swarmsim.results.snapshot import FILE, Snapshot, snapshot
 
-FORMAT = 1
+FORMAT = 2  # files of format 1 have the shape of a Box instead of an observation space
+
+Value = TypeVar("Value")
 
 _FORMAT = "swarmsim policy"
 _SINGLE_MODEL_RULE = "sum"  # makes a single model's action distribution the swarm's
 
 
+class _Rebuilt(Generic[Value]):
+    """A value that copies share and that pickles make anew, such as a function within a function."""
+
+    def __init__(self, make: Callable[..., Value], *arguments: Any, value: Value | None = None) -> None:
+        self.value = make(*arguments) if value is None else value
+        self._made_by = make, *arguments
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._made_by
+
+    def __deepcopy__(self, _memo: object) -> "_Rebuilt[Value]":
+        return self
+
+
 class SwarmPolicy(torch.nn.Module):
-    """P models that act as one, or a single model.
+    """P models that act as one, or a single model; it can be copied and pickled.
 
     Args:
         weights: each model's weights (G,), by name.
         action_space: the environment's action space.
-        observation_shape: the shape of the environment's observation space if it is a Box; by default (n_inputs,).
+        observation_space: the environment's observation space; by default a Box of n_inputs numbers.
         aggregation: the rule that makes one action of the models' action distributions.
         normalizer: the run's observation normaliser, if it had one.
         seed: of the actions that `predict` draws.
 
     Attributes:
         names: the models' names.
+        observation_space: what `predict` takes observations of; without the text that no model receives.
         weights: (P, G), the only parameter: each model's actor, then its critic, layer by layer.
 
     Raises:
-        SettingsError: weights do not fit the architecture, or the rule is unknown.
+        SettingsError: weights or observations do not fit the architecture, or the rule is unknown.
     """
 
     def __init__(
@@ -61,7 +81,7 @@ class SwarmPolicy(torch.nn.Module):
         architecture: Architecture,
         action_space: actions.Space,
         *,
-        observation_shape: tuple[int, ...] | None = None,
+        observation_space: actions.Space | None = None,
         aggregation: str = _SINGLE_MODEL_RULE,
         normalizer: Normalizer | None = None,
         seed: int = 0,
@@ -72,13 +92,15 @@ class SwarmPolicy(torch.nn.Module):
                 raise SettingsError(f"{name} has {genome.size} weights, but its layers need {architecture.n_weights}")
         self.names = list(weights)
         self.architecture = architecture
-        self.action_space = action_space
-        self.observation_shape = (architecture.n_inputs,) if observation_shape is None else observation_shape
+        self.action_space = _plain(action_space)
+        self.observation_space = _checked_space(observation_space, architecture.n_inputs)
         self.aggregation = aggregation
         self.weights = torch.nn.Parameter(torch.from_numpy(np.stack(list(weights.values())).astype(np.float32)))
-        self._rule = load_rule(aggregation)
+        project = current_project()
+        folder = None if project is None or ":" not in aggregation else str(project.folder)
+        self._rule = _Rebuilt(_rule_in, aggregation, folder, value=load_rule(aggregation))
         self._normalizer = normalizer
-        _, self._to_env_action = actions.to_model_space(action_space)
+        self._to_env_action = _Rebuilt(_translation, self.action_space)
         self.set_seed(seed)
 
     def set_seed(self, seed: int) -> None:
@@ -105,19 +127,22 @@ class SwarmPolicy(torch.nn.Module):
                 signal = torch.tanh(signal)
         return signal
 
-    def as_seen(self, observations: NDArray[Any]) -> Floats:
-        """Return the models' inputs (B, n_inputs) for one observation of the environment, or a batch of B."""
-        rows = np.asarray(observations, np.float32)
-        n_inputs = self.architecture.n_inputs
-        shape, flat = self.observation_shape, (n_inputs,)
-        if not {rows.shape, rows.shape[1:]} & {shape, flat}:
-            raise SettingsError(f"an observation has the shape {shape}, or (n, …) in a batch of n, not {rows.shape}")
-        rows = rows.reshape(-1, n_inputs)
-        return rows if self._normalizer is None else self._normalizer.normalized(rows)
+    def as_seen(self, observations: Any) -> Floats:
+        """Return the models' inputs (B, n_inputs) for what `predict` takes; raises SettingsError as it does."""
+        return self._inputs(observations)[0]
+
+    def _inputs(self, observations: Any) -> tuple[Floats, bool]:
+        """Return the models' inputs, and whether they are those of a single observation."""
+        try:
+            rows, is_single = vectors(self.observation_space, observations)
+        except BadValue as error:
+            raise SettingsError(str(error)) from None
+        inputs = rows.astype(np.float32)
+        return inputs if self._normalizer is None else self._normalizer.normalized(inputs), is_single
 
     def predict(
         self,
-        observation: NDArray[Any],
+        observation: Any,
         state: Any = None,
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
@@ -125,7 +150,9 @@ class SwarmPolicy(torch.nn.Module):
         """Return the swarm's action for an observation, or its actions for a batch, and `state` unchanged.
 
         Args:
-            observation: from a Box space; from another space, as `gymnasium.wrappers.FlattenObservation` returns it.
+            observation: an element of the environment's observation space; or a batch, as Stable-Baselines3 has it: an
+                array with one more axis in front, and a dict or tuple of such arrays for a Dict or Tuple space. Vectors
+                are also taken, as `gymnasium.wrappers.FlattenObservation` returns them for spaces other than Discrete.
             state: not used, since the policy is not recurrent.
             episode_start: not used.
             deterministic: whether to take the most probable action instead of drawing one.
@@ -134,13 +161,13 @@ class SwarmPolicy(torch.nn.Module):
             Actions that the environment's `step` accepts, and `state`.
 
         Raises:
-            SettingsError: observations have another shape.
+            SettingsError: observations are not of the observation space, or not finite.
         """
-        outputs = self._outputs(self.as_seen(observation)).astype(np.float64)
+        inputs, is_single = self._inputs(observation)
+        outputs = self._outputs(inputs).astype(np.float64)
         rng = None if deterministic else self._rng
-        decision = decide(outputs, self.architecture.distribution, self._rule, rng)
-        env_actions = [self._to_env_action(action) for action in decision.actions]
-        is_single = np.shape(observation) in (self.observation_shape, (self.architecture.n_inputs,))
+        decision = decide(outputs, self.architecture.distribution, self._rule.value, rng)
+        env_actions = [self._to_env_action.value(action) for action in decision.actions]
         return (env_actions[0] if is_single else np.stack(env_actions)), state
 
     def _outputs(self, observations: Floats) -> Floats:
@@ -164,7 +191,7 @@ class SwarmPolicy(torch.nn.Module):
             {self.names[row]: self._genomes()[row]},
             self.architecture,
             self.action_space,
-            observation_shape=self.observation_shape,
+            observation_space=self.observation_space,
             normalizer=self._normalizer,
         )
 
@@ -188,13 +215,43 @@ class SwarmPolicy(torch.nn.Module):
             "n_actions": architecture.n_actions,
             "hidden": list(architecture.hidden),
             "continuous": architecture.continuous,
-            "action_space": actions.encode_space(self.action_space),
-            "observation_shape": list(self.observation_shape),
+            "action_space": encode_space(self.action_space),
+            "observation_space": encode_space(self.observation_space),
             "aggregation": self.aggregation,
             "normalizer": normalizer and {key: np.asarray(value).tolist() for key, value in normalizer.items()},
         }
         torch.save(fields, content)
         write_atomically(Path(path), content.getvalue())
+
+
+def _rule_in(name: str, folder: str | None) -> Rule:
+    """Return an aggregation rule, the user's from a folder; a function without a name could be any other's."""
+    if "<" in name:
+        raise SettingsError(f"aggregation {name!r} cannot be pickled: it must be a function at the top of a module")
+    with in_project(folder, [name] if ":" in name else []):
+        return load_rule(name)
+
+
+def _translation(action_space: actions.Space) -> actions.ToEnvAction:
+    return actions.to_model_space(action_space)[1]
+
+
+def _plain(space: actions.Space) -> actions.Space:
+    """Return a space without classes of the user's own, which other processes may not know."""
+    return decode_space(encode_space(space))
+
+
+def _checked_space(space: actions.Space | None, n_inputs: int) -> actions.Space:
+    """Return the part of an observation space that models receive; its vectors if it has kinds of the user's own."""
+    if space is None:
+        return spaces.Box(-np.inf, np.inf, (n_inputs,))
+    received, _ = without_text(space)
+    if not is_flattenable(received) or spaces.flatdim(received) != n_inputs:
+        raise SettingsError(f"the models take {n_inputs} numbers, which is no observation of {space}")
+    try:
+        return _plain(received)
+    except TypeError:
+        return spaces.flatten_space(received)
 
 
 def load_policy(path: str | Path, *, seed: int = 0, modules: str | Path | None = None) -> SwarmPolicy:
@@ -232,13 +289,12 @@ def _policy_of(loaded: Snapshot, config: Config, seed: int) -> SwarmPolicy:
     env = source.make()
     env.close()
     architecture = architecture_of(config, shape_of(source))
-    space = env.observation_space
     environment = loaded.state["components"].get("environment") or {}  # a checkpoint may lack its state
     return SwarmPolicy(
         weights_in(loaded.state, loaded.checkpoint),
         architecture,
         env.action_space,
-        observation_shape=space.shape if isinstance(space, spaces.Box) else None,
+        observation_space=env.observation_space,
         aggregation=config.aggregation,
         normalizer=_normalizer(architecture, environment.get("normalizer")),
         seed=seed,
@@ -262,8 +318,8 @@ def _read(content: bytes, path: Path, seed: int, modules: str | Path | None) -> 
         number = fields[_FORMAT]
     except Exception:  # torch documents no exception types
         raise SettingsError(f"{path} is damaged, or no policy that swarmsim wrote") from None
-    if number != FORMAT:
-        raise SettingsError(f"{path} has format {number}: this version of swarmsim reads only format {FORMAT}")
+    if number not in (1, FORMAT):
+        raise SettingsError(f"{path} has format {number}: this version of swarmsim reads the formats 1 to {FORMAT}")
     rule = str(fields.get("aggregation"))
     with in_project(None if modules is None else str(modules), [rule] if ":" in rule else []):
         try:
@@ -288,9 +344,15 @@ def _decode(fields: Mapping[str, Any], seed: int) -> SwarmPolicy:
     return SwarmPolicy(
         dict(zip(fields["names"], fields["weights"].numpy(), strict=True)),
         architecture,
-        actions.decode_space(fields["action_space"]),
-        observation_shape=tuple(fields["observation_shape"]),
+        decode_space(fields["action_space"]),
+        observation_space=_decode_observations(fields),
         aggregation=fields["aggregation"],
         normalizer=_normalizer(architecture, fields["normalizer"]),
         seed=seed,
     )
+
+
+def _decode_observations(fields: Mapping[str, Any]) -> actions.Space:
+    if fields[_FORMAT] == 1:
+        return spaces.Box(-np.inf, np.inf, tuple(fields["observation_shape"]))
+    return decode_space(fields["observation_space"])

@@ -1,25 +1,30 @@
 """A trained swarm outside of its run."""
 
+import copy
+import io
 import os
 import pickle
 import subprocess
 import sys
 import warnings
+from multiprocessing import get_context
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from gymnasium.vector.utils import concatenate, create_empty_array
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import swarmsim
 from swarmsim.components.environment import episode_seed
-from swarmsim.envs.make import raw_env, shape_of
+from swarmsim.envs.make import make_env, raw_env, shape_of
 from swarmsim.errors import SettingsError
 from swarmsim.learning.networks import ACTORS, CRITICS, Activations, Architecture, Networks, forward, initial_weights
+from swarmsim.learning.normalize import Normalizer
 from swarmsim.policy import SwarmPolicy, load_policy
 from tests.conftest import ROOT
 from tests.environments import Still
@@ -35,6 +40,86 @@ class Boundless(Still):
     action_space = spaces.Box(-np.inf, np.inf, (2, 2), np.float64)
 
 
+class Scalar(Still):
+    observation_space = spaces.Box(-1.0, 1.0, (), np.float32)
+
+
+class Numbered(Still):
+    observation_space = spaces.Discrete(3, start=5)
+
+
+class Dials(Still):
+    observation_space = spaces.MultiDiscrete([2, 3], start=[0, 1])
+
+
+class Lamps(Still):
+    observation_space = spaces.MultiBinary(4)
+
+
+class Spoken(Still):
+    observation_space = spaces.Dict({"said": spaces.Text(4), "at": spaces.Box(-1, 1, (2,))})
+
+
+class Unsorted(Still):
+    """As an OrderedDict has it: the parts are in an order of their own."""
+
+    observation_space = spaces.Dict([("z", spaces.Discrete(2)), ("a", spaces.Box(-1, 1, (2,)))])
+
+
+class Mission(spaces.Space):
+    """Text of a kind of its own, as MiniGrid's."""
+
+    def __init__(self):
+        super().__init__(dtype=str)
+
+    def sample(self, **_):
+        return "go to the goal"
+
+    def contains(self, x):
+        return isinstance(x, str)
+
+
+class OwnBox(spaces.Box):
+    pass
+
+
+class Grid(Still):
+    """Observations as MiniGrid's."""
+
+    observation_space = spaces.Dict(
+        {"direction": spaces.Discrete(4), "image": OwnBox(0, 255, (3, 3, 3), np.uint8), "mission": Mission()}
+    )
+
+
+class Guide(Still):
+    """Pays by its own observation, for five steps."""
+
+    observation_space = spaces.Dict(
+        [
+            ("way", spaces.Discrete(2)),
+            ("at", spaces.Box(-1, 1, ())),
+            ("mission", Mission()),
+            ("all", spaces.MultiBinary(2)),
+        ]
+    )
+    n_steps = 0
+
+    def step(self, action):
+        self.n_steps += 1
+        observation, *_ = super().step(action)
+        return (
+            observation,
+            float(observation["way"] == action) + float(observation["at"]),
+            self.n_steps % 5 == 0,
+            False,
+            {},
+        )
+
+
+OF_EVERY_KIND = ["Boundless", "Scalar", "Numbered", "Dials", "Lamps", "Spoken", "Unsorted", "Grid"]
+TEXTS = {"Spoken", "Grid"}  # which Stable-Baselines3 does not take
+
+
 class HalfBound(Still):
     action_space = spaces.Box(np.array([0, -np.inf], np.float32), np.array([np.inf, 1], np.float32))
 
@@ -46,13 +131,18 @@ def untrained(env_id: str, population: int = 3) -> SwarmPolicy:
     weights = initial_weights(architecture, [np.random.default_rng(i) for i in range(population)])
     architecture.actor[-1].matrices(weights)[:] *= 100
     env = raw_env(env_id)
-    space = env.observation_space
     return SwarmPolicy(
         {f"model{i}": row for i, row in enumerate(weights)},
         architecture,
         env.action_space,
-        observation_shape=space.shape if isinstance(space, spaces.Box) else None,
+        observation_space=env.observation_space,
     )
+
+
+def batch_of(space: spaces.Space, observations: list[object]) -> object:
+    """As Gymnasium's and Stable-Baselines3's vectors of environments return them."""
+    batch = create_empty_array(space, n=len(observations))
+    return concatenate(space, observations, batch)
 
 
 def score(policy: SwarmPolicy, env: gymnasium.Env, seed: int) -> float:
@@ -109,6 +199,23 @@ def test_numbers_and_normalised_observations_play_to_the_last_bit_as_in_the_run_
     assert seen.max() == 10  # deviations, which is where normalised observations end
 
 
+@pytest.mark.parametrize("env_id", ["FrozenLake-v1", "tests.test_policy:Guide"])
+def test_it_plays_an_evaluation_again_with_observations_of_the_environments_own_space(tmp_path, env_id):
+    settings = {"population": 3, "episodes": 2, "rounds": 1, "eval_episodes": 3}
+    out = str(tmp_path / "run")
+    history = swarmsim.run(**settings, env=env_id, seed=1, link="inprocess", out=out, progress=False)
+    policy, env = load_policy(out), raw_env(env_id)
+    scores = [score(policy, env, episode_seed(1, "evaluate", 2, i)) for i in range(3)]
+    assert sum(scores) / 3 == history[-1].eval_score_evolved
+
+
+def test_the_parts_of_an_observation_stay_in_the_order_of_their_space():
+    env_id = "tests.test_policy:Unsorted"
+    assert list(untrained(env_id).observation_space) == ["z", "a"]
+    observation, vector = raw_env(env_id).reset(seed=0)[0], make_env(env_id).reset(seed=0)[0]
+    assert np.array_equal(vector, spaces.flatten(Unsorted.observation_space, observation))
+
+
 def test_a_member_decides_alone(policy):
     observations = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
     alone = policy.member("model1")
@@ -156,8 +263,8 @@ print(policy.predict(observations)[0].tolist(), policy.names, child_processes())
         "tests.environments:Composed",
         "tests.environments:Switches",
         "tests.environments:Levers",
-        "tests.test_policy:Boundless",
         "tests.test_policy:HalfBound",
+        *(f"tests.test_policy:{name}" for name in OF_EVERY_KIND),
     ],
 )
 def test_its_actions_are_of_the_environments_own_space(tmp_path, env_id):
@@ -165,13 +272,13 @@ def test_its_actions_are_of_the_environments_own_space(tmp_path, env_id):
     untrained(env_id).save(tmp_path / "policy.pt")
     policy = load_policy(tmp_path / "policy.pt")
     assert policy.action_space == env.action_space
-    observed = env if isinstance(env.observation_space, spaces.Box) else gymnasium.wrappers.FlattenObservation(env)
-    observed.observation_space.seed(0)
-    observations = np.stack([observed.observation_space.sample() for _ in range(100)])
+    env.observation_space.seed(0)
+    drawn = [env.observation_space.sample() for _ in range(100)]
+    observations = batch_of(env.observation_space, drawn)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         batches = [policy.predict(observations, deterministic=deterministic)[0] for deterministic in (False, True)]
-        single, state = policy.predict(observations[7], state="kept", deterministic=True)
+        single, state = policy.predict(drawn[7], state="kept", deterministic=True)
     assert state == "kept"
     assert np.allclose(single, batches[1][7], atol=1e-4)
     for action in (*batches[0], *batches[1], single):
@@ -190,6 +297,169 @@ def test_its_draws_follow_its_seed_alone():
     assert np.array_equal(policy.predict(observations)[0], first)
     policy.set_seed(1)
     assert not np.array_equal(policy.predict(observations)[0], first)
+
+
+@pytest.mark.parametrize("name", ["Composed", *OF_EVERY_KIND])
+def test_observations_of_the_environments_own_space_become_the_vectors_of_a_run(name, tmp_path):
+    env_id = f"tests.{'environments' if name == 'Composed' else 'test_policy'}:{name}"
+    untrained(env_id).save(tmp_path / "policy.pt")
+    policies = [untrained(env_id), load_policy(tmp_path / "policy.pt"), untrained(env_id).member(0)]
+    own, flat = raw_env(env_id), make_env(env_id)
+    drawn = [own.reset(seed=seed)[0] for seed in range(6)]
+    vectors = np.stack([flat.reset(seed=seed)[0] for seed in range(6)]).astype(np.float32)
+    for policy in policies:
+        assert np.array_equal(policy.as_seen(batch_of(own.observation_space, drawn)), vectors)
+        assert all(np.array_equal(policy.as_seen(each)[0], row) for each, row in zip(drawn, vectors, strict=True))
+        assert np.array_equal(policy.as_seen(vectors[:2]), vectors[:2])
+        single, _ = policy.predict(drawn[0], deterministic=True)
+        batch_of_one, _ = policy.predict(batch_of(own.observation_space, drawn[:1]), deterministic=True)
+        assert np.shape(batch_of_one) == (1, *np.shape(single))
+
+
+@pytest.mark.parametrize(
+    "name", ["CartPole-v1", "FrozenLake-v1", *(f"tests.test_policy:{n}" for n in OF_EVERY_KIND if n not in TEXTS)]
+)
+@pytest.mark.parametrize("n_envs", [1, 3])
+def test_stable_baselines3_steps_it_through_environments_of_each_space(name, n_envs):
+    policy = untrained(name)
+    env = DummyVecEnv([lambda: Monitor(raw_env(name))] * n_envs)
+    mean, _ = evaluate_policy(policy, env, n_eval_episodes=3)
+    assert np.isfinite(mean)
+
+
+@pytest.mark.parametrize(
+    ("name", "observation", "sentence"),
+    [
+        ("Boundless", np.zeros((2, 2)), r"shape \(2, 3\), or \(n, …\) in a batch of n, not \(2, 2\)"),
+        ("Boundless", np.zeros((0, 2, 3)), r"in a batch of n, not \(0, 2, 3\)"),
+        ("Boundless", {"at": np.zeros((2, 3))}, r"is {'at': array.*, which is no array of numbers"),
+        ("Boundless", [[0, 1], [0]], r"is \[\[0, 1\], \[0\]\], which is no array of numbers"),
+        ("Boundless", np.full((2, 3), np.nan), r"which is not finite"),
+        ("Scalar", np.zeros((2, 2)), r"shape \(\), or \(n, …\) in a batch of n, not \(2, 2\)"),
+        ("Numbered", 8, r"the observation is 8, but the observation space is Discrete\(3, start=5\)"),
+        ("Numbered", np.array([5, 8]), r"observation 1 of the batch is .*8.*, but"),
+        ("Numbered", np.array([], int), "the batch holds no observation"),
+        ("Numbered", "five", "the observation is 'five', but"),
+        ("Dials", np.array([0, 4]), r"the observation is \[0, 4\], but the observation space is MultiDiscrete"),
+        ("Dials", np.array([0.5, 1]), r"the observation is \[0.5, 1.0\], but the observation space is MultiDiscrete"),
+        ("Grid", {"image": np.zeros((3, 3, 3))}, "must be a dict of direction, image, not"),
+        ("Grid", 7, "must be a dict of direction, image, not 7"),
+        ("Grid", {"direction": 1, "image": np.zeros(4)}, r"the observation\['image'\] has the shape \(4,\)"),
+        ("Grid", {"direction": 1, "image": np.zeros((2, 3, 3, 3))}, "not no batch in direction, 2 in image"),
+        ("Grid", {"direction": [1, 9], "image": np.zeros((2, 3, 3, 3))}, r"observation 1 of the batch\['direction'\]"),
+        ("Spoken", {"said": "!!", "at": np.zeros(2)}, r"the observation\['said'\] is '!!', but"),
+    ],
+)
+def test_what_is_not_of_the_space_is_reported_in_one_sentence(name, observation, sentence):
+    with pytest.raises(SettingsError, match=sentence) as caught:
+        untrained(f"tests.test_policy:{name}").predict(observation)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_format_1_is_read(policy, tmp_path):
+    policy.save(tmp_path / "policy.pt")
+    fields = torch.load(tmp_path / "policy.pt", weights_only=True)
+    del fields["observation_space"]
+    torch.save({**fields, "swarmsim policy": 1, "observation_shape": [2, 2]}, tmp_path / "old.pt")
+    old, observations = load_policy(tmp_path / "old.pt"), np.random.default_rng(0).normal(size=(5, 2, 2))
+    assert old.observation_space.shape == (2, 2)
+    expected = policy.predict(observations.reshape(5, 4), deterministic=True)[0]
+    assert np.array_equal(old.predict(observations, deterministic=True)[0], expected)
+
+
+def by_torch(policy: SwarmPolicy) -> SwarmPolicy:
+    file = io.BytesIO()
+    torch.save(policy, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+COPIES = {
+    "pickle": lambda policy: pickle.loads(pickle.dumps(policy)),
+    "torch": by_torch,
+    "deepcopy": copy.deepcopy,
+    "copy": copy.copy,
+}
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize(
+    "env_id", ["CartPole-v1", "Pendulum-v1", "tests.environments:Composed", "tests.test_policy:Grid"]
+)
+def test_a_copy_acts_and_draws_as_the_policy_itself(copied, env_id):
+    policy, again = untrained(env_id), copied(untrained(env_id))
+    env = raw_env(env_id)
+    observations = batch_of(env.observation_space, [env.reset(seed=seed)[0] for seed in range(20)])
+    for _ in range(2):
+        assert np.array_equal(again.predict(observations)[0], policy.predict(observations)[0])
+    assert (again.names, again.architecture) == (policy.names, policy.architecture)
+    assert again.member(1).names == ["model1"]
+
+
+@pytest.mark.parametrize("copied", [COPIES[name] for name in ("pickle", "torch", "deepcopy")])
+def test_a_copy_has_weights_and_draws_of_its_own_and_keeps_the_normaliser(copied):
+    normalizer = Normalizer(3)
+    normalizer.count(np.random.default_rng(0).normal(5, 2, (9, 3)).astype(np.float32))
+    plain = untrained("Pendulum-v1")
+    genomes = dict(zip(plain.names, plain.weights.detach().numpy(), strict=True))
+    policy = SwarmPolicy(genomes, plain.architecture, plain.action_space, aggregation="rank", normalizer=normalizer)
+    policy.predict(np.ones(3))
+    again = copied(policy)
+    assert again.aggregation == "rank"
+    assert np.array_equal(again.as_seen(np.ones(3)), policy.as_seen(np.ones(3)))
+    assert np.array_equal(again.predict(np.ones(3))[0], policy.predict(np.ones(3))[0])
+    again.weights.data.zero_()
+    assert policy.weights.any()
+
+
+@pytest.fixture
+def ruled(tmp_path) -> SwarmPolicy:
+    """With a rule from a folder that is on no module path."""
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "rules_of_copies.py").write_text(RULE)
+    policy = untrained("CartPole-v1")
+    policy.save(tmp_path / "policy.pt")
+    fields = torch.load(tmp_path / "policy.pt", weights_only=True)
+    torch.save({**fields, "aggregation": "rules_of_copies:boldest"}, tmp_path / "policy.pt")
+    return load_policy(tmp_path / "policy.pt", modules=tmp_path / "rules")
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_copy_keeps_the_users_rule_from_its_folder(ruled, copied):
+    observations = np.random.default_rng(0).normal(size=(50, 4))
+    again = copied(ruled)
+    assert again.aggregation == "rules_of_copies:boldest"
+    expected = ruled.predict(observations, deterministic=True)[0]
+    assert np.array_equal(again.predict(observations, deterministic=True)[0], expected)
+    assert "rules_of_copies" not in sys.modules
+
+
+def test_a_pickle_acts_the_same_in_another_process_and_tells_of_a_missing_rule(ruled, tmp_path):
+    pickled = pickle.dumps(ruled)
+    observations = np.random.default_rng(0).normal(size=(20, 4))
+    with get_context("spawn").Pool(1) as pool:
+        actions = pool.apply(actions_of, (pickled, observations))
+        assert np.array_equal(actions, ruled.predict(observations, deterministic=True)[0])
+    (tmp_path / "rules" / "rules_of_copies.py").unlink()
+    with pytest.raises(SettingsError, match="aggregation 'rules_of_copies:boldest': there is no module"):
+        pickle.loads(pickled)
+    assert np.array_equal(copy.deepcopy(ruled).predict(observations, deterministic=True)[0], actions)
+
+
+def test_a_rule_without_a_name_is_copied_but_no_pickle_takes_another_for_it(tmp_path):
+    settings = {"rounds": 1, "population": 2, "episodes": 1, "link": "inprocess", "progress": False}
+    swarmsim.run(**settings, out=str(tmp_path / "run"), aggregation=lambda votes: votes.max(axis=0))
+    policy = load_policy(tmp_path / "run")
+    observations = np.random.default_rng(0).normal(size=(50, 4))
+    assert np.array_equal(copy.deepcopy(policy).predict(observations)[0], policy.predict(observations)[0])
+    with pytest.raises(
+        SettingsError, match="<lambda>' cannot be pickled: it must be a function at the top of a module"
+    ):
+        pickle.loads(pickle.dumps(policy))
+
+
+def actions_of(pickled: bytes, observations: np.ndarray) -> np.ndarray:
+    return pickle.loads(pickled).predict(observations, deterministic=True)[0]
 
 
 def test_an_observation_of_another_shape_is_reported(policy):
@@ -274,7 +544,7 @@ def _changed(content: bytes, place: int) -> bytes:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"swarmsim policy": 2}, "has format 2: this version of swarmsim reads only format 1"),
+        ({"swarmsim policy": 3}, "has format 3: this version of swarmsim reads the formats 1 to 2"),
         ({"hidden": [5]}, "is damaged: model0 has 2531 weights, but its layers need "),
         ({"names": ["model0"]}, "is damaged: zip"),
         ({"action_space": {"space": "Moods"}}, "is damaged: 'Moods'"),

@@ -73,6 +73,7 @@ def _play_in_project(
     policy = policy if given.member is None else policy.member(given.member)
     policy.set_seed(seed)
     with _rendering(config, gif) as (env, render):
+        policy.observation_space = env.observation_space  # flat already
         returns: list[float] = []
         player = Player(policy, env, _border(config), deterministic=not given.stochastic, render=render)
         for episode_seed in evaluation_seeds(found, config, seed, n_episodes):
@@ -172,7 +173,7 @@ def _rendering(config: Config, gif: "Gif | None") -> Iterator[tuple["gymnasium.E
 
 
 def _make_env(config: Config, mode: str) -> "gymnasium.Env[Any, Any]":
-    """Return an environment with this render mode, whose observations are as `SwarmPolicy.predict` needs them."""
+    """Return an environment with this render mode, whose observations are flat."""
     from swarmsim.envs.close import close_all
     from swarmsim.envs.make import EnvSource, made, make_flat_env
 

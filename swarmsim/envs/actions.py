@@ -1,7 +1,7 @@
 """Translates the models' actions, a choice or a vector of numbers, into actions of an environment's own space."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -57,32 +57,3 @@ def _joint_discrete(space: Space, sizes: NDArray[np.int64], starts: NDArray[np.i
         return (choices + starts).astype(space.dtype)
 
     return spaces.Discrete(n_actions), to_env_action
-
-
-def encode_space(space: Space) -> dict[str, Any]:
-    """Return an action space as JSON values."""
-    fields: dict[str, Any]
-    match space:
-        case spaces.Discrete():
-            fields = {"n": int(space.n), "start": int(space.start)}
-        case spaces.MultiDiscrete():
-            fields = {"nvec": space.nvec.tolist(), "start": space.start.tolist(), "dtype": str(space.dtype)}
-        case spaces.MultiBinary():
-            fields = {"n": space.n}
-        case spaces.Box():
-            fields = {"low": space.low.tolist(), "high": space.high.tolist(), "dtype": str(space.dtype)}
-        case _:
-            raise TypeError(f"models cannot act in {space}")
-    return {"space": type(space).__name__, **fields}
-
-
-def decode_space(encoded: Mapping[str, Any]) -> Space:
-    """Return the space that `encode_space` encoded; raises KeyError, TypeError or ValueError if it encoded none."""
-    kinds = {kind.__name__: kind for kind in (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)}
-    arguments: dict[str, Any] = {key: value for key, value in encoded.items() if key != "space"}
-    if "dtype" in arguments:
-        arguments["dtype"] = np.dtype(arguments["dtype"]).type
-    for bound in ("low", "high"):
-        if bound in arguments:
-            arguments[bound] = np.array(arguments[bound], arguments["dtype"])
-    return kinds[encoded["space"]](**arguments)

@@ -17,7 +17,7 @@ from swarmsim.config import Config
 from swarmsim.envs.actions import to_model_space
 from swarmsim.envs.border import Environment, shown
 from swarmsim.envs.close import close_all
-from swarmsim.envs.flat import Flat
+from swarmsim.envs.flat import Flat, is_vector
 from swarmsim.envs.sentences import one_sentence, unknown_env
 from swarmsim.errors import SettingsError
 from swarmsim.learning.distributions import Categorical, Distribution, Gaussian
@@ -170,7 +170,7 @@ def _check_spaces(env: Env, env_id: str) -> None:
 
 def _flat(env: Env) -> Env:
     space = env.observation_space
-    env = env if isinstance(space, spaces.Box) and len(space.shape) == 1 else Flat(env)
+    env = env if is_vector(space) else Flat(env)
     if env.observation_space.shape == (0,):
         raise ValueError(f"has the observation space {space}, which holds no number")
     return env
