@@ -132,6 +132,7 @@ def test_an_interrupt_waits_for_no_update_and_draws_no_weights(in_tmp_path, monk
     assert len(history) == 0
 
 
+@pytest.mark.long
 def test_models_in_a_long_update_are_not_silent(in_tmp_path, monkeypatch):
     def compute(learner, batch, block, *_, **__):
         block.gradient[:] = 0
