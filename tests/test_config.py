@@ -102,7 +102,7 @@ def test_numbers_that_yaml_reads_as_text_are_numbers():
         ("# nothing\n", "is empty"),
         ("- rounds\n- 5\n", "must be a mapping of settings, such as 'rounds: 5', not list"),
         ("just text", "must be a mapping of settings, such as 'rounds: 5', not str"),
-        ("rounds: [5", "is not YAML at line 2"),
+        ("rounds: [5", "is not YAML at line 1"),
         ("a: b: c", "is not YAML at line 1"),
         ("\x00", "is not YAML"),
     ],

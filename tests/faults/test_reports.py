@@ -73,7 +73,7 @@ def test_small_and_huge_scores_are_told_with_enough_digits(score):
 
 DAMAGES = {
     "is no run directory": lambda run: (run / "config.yaml").unlink(),
-    "did not find": lambda run: (run / "config.yaml").write_text("a: ["),
+    "expected the node content": lambda run: (run / "config.yaml").write_text("a: ["),
     "it holds no seed": lambda run: (run / "config.yaml").write_text("env: X-v0"),
     "line 1 is no round": lambda run: (run / "metrics.jsonl").write_text('{"round": 1}\n'),
     "line 2 is no round": lambda run: _change_line(run / "metrics.jsonl", eval_score="much"),
