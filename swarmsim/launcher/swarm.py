@@ -33,8 +33,8 @@ class Swarm:
             relative to the file's folder, or to the current folder without a file.
         link: `queues` forks a process for each component; `sockets` does so too, and the components exchange messages
             by TCP; `inprocess` runs all components in this process.
-        start_method: how processes are made: `fork` is fast, and safe because a launcher's threads hold no lock then; `spawn` is for
-            components that do not support forking.
+        start_method: how processes are made: `fork` is fast, and safe because a launcher's threads hold no lock then;
+            `spawn` is for components that do not support forking.
         start_timeout: seconds that a component may take until it waits for messages.
 
     Attributes:
