@@ -93,6 +93,7 @@ def test_the_files_of_a_run_hold_what_they_promise(tmp_path):
     assert all(genome.shape == (2531,) and np.isfinite(genome).all() for genome in weights.values())
 
 
+@pytest.mark.long
 def test_without_out_a_run_gets_a_directory_of_its_own(tmp_path):
     for _ in range(2):
         assert run("--rounds", "1", "--population", "2", "--episodes", "1", cwd=tmp_path).returncode == 0

@@ -81,6 +81,7 @@ def test_without_pygame_it_says_how_to_get_it(a_run, tmp_path, monkeypatch, caps
     assert (captured.err.count("\n"), captured.out, list(tmp_path.iterdir())) == (1, "", [])
 
 
+@pytest.mark.long
 def test_episodes_members_draws_and_seeds_are_as_asked_for(a_run, tmp_path, capsys):
     first = str(a_run.directory / "checkpoint" / "round-0001.npz")
 

@@ -93,6 +93,7 @@ def test_separate_programs_give_the_returns_of_the_main_job_and_serve_the_next_c
             assert "the server has gone" in err
 
 
+@pytest.mark.long
 def test_programs_with_the_same_secret_form_a_swarm(main_job, tmp_path):
     (tmp_path / "secret").write_text(f"{SECRET}\n")
     with served("--secret-file", str(tmp_path / "secret")) as (_, server_flags):

@@ -69,6 +69,7 @@ def is_status(status: str):
 # --- a step
 
 
+@pytest.mark.long
 def test_a_step_of_20_models_in_20_processes_takes_41_deliveries():
     with running(population=20, workers=20, link="queues") as job:
         counts, steps = [delivery_counts(job.address)], []

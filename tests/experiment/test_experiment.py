@@ -127,6 +127,7 @@ def test_twenty_models_in_twenty_processes_run_beside_launcher_environment_aggre
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
 
 
+@pytest.mark.long
 def test_two_runs_side_by_side_do_not_disturb_each_other(once, tmp_path):
     (tmp_path / "swarm.yaml").write_text(json.dumps({"ppo": LITTLE}))
     program = [

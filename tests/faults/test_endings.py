@@ -166,6 +166,7 @@ def test_a_program_without_any_stream_runs_and_writes_nothing_into_its_files(tmp
     assert [json.loads(line)["round"] for line in lines] == [1, 2]
 
 
+@pytest.mark.long
 def test_a_run_goes_on_when_the_reader_of_its_remarks_has_gone(tmp_path):
     process = subprocess.Popen(
         [*PROGRAM, "--verbose", "--out", tmp_path / "r"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ()

@@ -39,6 +39,7 @@ def test_in_a_worker_of_a_pool_it_is_said_what_to_use_instead():
         assert "ProcessPoolExecutor" in reason
 
 
+@pytest.mark.long
 def test_a_worker_that_is_not_daemonic_can_run_a_swarm():
     with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
         assert pool.submit(score_of_run, 1).result(60) == score_of_run(1)

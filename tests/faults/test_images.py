@@ -48,7 +48,7 @@ def in_parts(monkeypatch) -> None:
 
 @pytest.mark.parametrize(
     ("link", "has_directory"),
-    long_after(2, [("inprocess", False), ("queues", True), ("queues", False), ("sockets", False)]),
+    long_after(1, [("inprocess", False), ("queues", True), ("queues", False), ("sockets", False)]),
 )
 def test_what_does_not_fit_into_one_message_goes_in_several(
     in_tmp_path, monkeypatch, undivided, in_parts, link, has_directory
@@ -79,6 +79,7 @@ def test_a_part_that_a_dead_process_has_left_is_dropped(queues_address, monkeypa
     assert np.array_equal(read["list"][1]["y"], np.ones((2, 3)))
 
 
+@pytest.mark.long
 def test_a_resumed_run_draws_no_weights(in_tmp_path, monkeypatch, undivided):
     swarmsim.run(**{**SMALL, "rounds": 1}, out="out")
 

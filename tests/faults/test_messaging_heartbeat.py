@@ -105,6 +105,7 @@ def test_both_ends_give_up_a_peer_behind_a_proxy_that_forwards_nothing_any_more(
         assert [member.name for member in near.rooms().members.values()] == ["near"]
 
 
+@pytest.mark.long
 def test_a_client_whose_handler_works_for_long_or_that_only_idles_is_alive(served):
     number_of_threads = threading.active_count()
     with Client("ann", *served) as ann, Client("bob", *served) as bob, Client("idle", *served):
@@ -130,6 +131,7 @@ client.listen()
 """
 
 
+@pytest.mark.long
 def test_a_process_that_is_stopped_on_the_servers_host_can_continue(served):
     program = [sys.executable, "-c", MEMBER, str(served[1])]
     with (

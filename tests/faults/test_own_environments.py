@@ -86,6 +86,7 @@ def test_a_run_of_a_given_environment_is_resumed_by_giving_it_again(in_tmp_path)
     assert swarmsim.run(resume="run", rounds=2, env=env)[-1].train_returns == [2]
 
 
+@pytest.mark.long
 def test_a_program_without_what_was_given_is_told_so_and_a_notebook_names_its_own_classes(in_tmp_path):
     program = (
         TASK.replace("TOP", "import swarmsim, functools").replace("STEP", "pass").replace("REWARD", "1")

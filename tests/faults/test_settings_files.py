@@ -69,6 +69,7 @@ def test_a_home_folder_that_is_not_known_is_told(in_tmp_path, capsys):
     assert re.search("no home folder that ~nobody-of-this-name could stand for", capsys.readouterr().err)
 
 
+@pytest.mark.long
 def test_paths_that_are_not_utf8_work(in_tmp_path, capsys):
     folder = os.fsdecode(b"not utf-8 \xff")
     write_task(in_tmp_path / folder / "my_task.py")

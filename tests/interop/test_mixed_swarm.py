@@ -102,6 +102,7 @@ def test_our_aggregation_and_evolution_serve_an_environment_and_models_of_the_re
         assert np.allclose(handed_in[1][name], handed_out[0][name])
 
 
+@pytest.mark.long
 def test_our_environment_and_models_are_served_by_aggregation_and_evolution_of_the_reference(reference_server, stack):
     swarm = stack.enter_context(Swarm(None, link="sockets"))
     control, observer = controlling(stack, reference_server), observing(stack, reference_server)

@@ -291,6 +291,7 @@ def test_what_was_learned_until_a_failure_that_cannot_be_healed_is_kept(in_tmp_p
     assert len(swarmsim.run(resume="out")[0].train_returns) == 5
 
 
+@pytest.mark.long
 def test_a_failure_after_the_last_phase_of_a_round_loses_nothing_of_it(in_tmp_path):
     class Killing(Interrupting):
         def phase_ended(self, round_number, phase, result):
@@ -337,6 +338,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_a_stopped_component_does_not_hold_an_interrupt_up(in_tmp_path):
     (in_tmp_path / "swarm.yaml").write_text("timeout: 600\n")  # which is how long nobody waits for it
     process = started(*ARGUMENTS, "--rounds", "1000", "--workers", "3", cwd=in_tmp_path)

@@ -114,6 +114,7 @@ def test_the_page_shows_the_run_and_holds_and_stops_it(browser, tmp_path):
         assert errors_in(browser) == []
 
 
+@pytest.mark.long
 def test_only_a_page_of_its_own_can_wish_for_anything(tmp_path):
     with running(tmp_path) as (_, url):
         own = {"X_Swarmsim": "1"}
