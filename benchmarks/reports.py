@@ -27,7 +27,9 @@ def report(directories: list[Path], page: Path) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog="example, about 5 s: python benchmarks/reports.py --runs 1 3"
+    )
     parser.add_argument("--runs", type=int, nargs="+", default=[1, 30, 1000], help="numbers of runs (1 30 1000)")
     numbers = parser.parse_args().runs
     with tempfile.TemporaryDirectory() as folder:

@@ -286,6 +286,7 @@ def soak(n_clients: int, seconds: float) -> Soaked:
     with process(serve) as (server, told):
         assert told.poll(SECONDS), "the server does not start"
         address = told.recv()
+        Client("first", *address).close()  # now the server serves, and has all descriptors of its own
         soaked.look(server.pid or 0)
         n_askers = n_clients - sum(map(goes, range(n_clients)))
         everybody = Everybody(
