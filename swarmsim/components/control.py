@@ -155,7 +155,7 @@ class Control:
                 left = None if deadline is None else max(deadline - running_time(), 0.0)
                 message = self._answer(f"the state of {', '.join(missing[:5])}", bound=left)
                 if timeout is not None and STATE_PART in message:
-                    deadline = time.monotonic() + timeout
+                    deadline = running_time() + timeout
                 with self._ignoring_invalid():
                     if (answer := read(message)) is not None:
                         answers[message["SENT_BY"]] = answer
@@ -224,7 +224,7 @@ class Control:
             if message.get("ROOT_ID") == self._request["ROOT_ID"]:
                 return message
             if bound is None and "TO_ROOM" in message and Pong.is_in(message):  # a pulse
-                began, alive = time.monotonic(), None
+                began, alive = running_time(), None
             elif alive is not None and Pong.is_in(message):
                 alive.add(message.get("SENT_BY", ""))
 
