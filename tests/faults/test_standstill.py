@@ -9,8 +9,12 @@ import time
 
 import pytest
 
+from swarmsim.components.control import Control
+from swarmsim.components.protocol import Pong
 from swarmsim.errors import WaitTimeout
 from swarmsim.messaging import process_context
+from swarmsim.messaging.client import Client
+from swarmsim.messaging.message import MESSAGE_TYPE
 from swarmsim.messaging.process_context import PROCESS, RunningTime, running_time
 from tests.components.test_main_job import running
 from tests.conftest import ROOT, environ, long_after
@@ -106,3 +110,11 @@ def test_a_run_that_was_stopped_gives_the_same_results(tmp_path, link):
         lines = (out / "metrics.jsonl").read_text().splitlines()
         scores.append([json.loads(line)["train_returns"] for line in lines])
     assert scores[0] == scores[1]
+
+
+def test_a_component_that_goes_on_and_then_falls_silent_is_waited_for_until_the_timeout(queues_address):
+    with Client("control", *queues_address) as client, Client("model0", *queues_address) as model:
+        control = Control(client, "control", "observation", 0.2)
+        model.send({"TYPE": MESSAGE_TYPE.DATA.CUSTOM.id, "TO_ROOM": "control", **Pong().fields()})
+        with pytest.raises(WaitTimeout, match="the setting timeout bounds this"):
+            control.play(1, deterministic=False)
