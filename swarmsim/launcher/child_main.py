@@ -23,6 +23,8 @@ from swarmsim.messaging.links import Link, serve_on
 from swarmsim.messaging.process_context import PROCESS
 
 PR_SET_PDEATHSIG = 1
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+KEPT_BYTES, LARGEST_KEPT_BYTES = 1 << 26, 1 << 25  # the second is the most that glibc takes
 # A report must fit into a pipe's buffer: it is then written at once, and a launcher never waits for the rest of it.
 LONGEST_MESSAGE, LONGEST_TRACEBACK = 1500, 6000
 
@@ -85,6 +87,7 @@ def run_component(
     PROCESS.begin_child(on_ready=lambda: _send_report(reports, event="ready"))
     PROCESS.add_reader(stop_pipe.fileno(), _raise_stop_requested)
     use_one_thread()
+    _keep_freed_memory()
     serve_on(link)
     try:
         _run_until_exit(target)
@@ -166,6 +169,14 @@ def use_one_thread() -> None:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     threadpool_limits(1)
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep the memory that arrays free, for the next ones: getting it anew faults for each of its pages."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+        mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT_BYTES)
 
 
 def main() -> None:
