@@ -23,7 +23,14 @@ LAYERS = [
     ["swarmsim.plugins"],
     ["swarmsim.config"],
     ["swarmsim.learning", "swarmsim.messaging", "swarmsim.results"],
-    ["swarmsim.settings", "swarmsim.files", "swarmsim.names", "swarmsim.console", "swarmsim.projects"],
+    [
+        "swarmsim.settings",
+        "swarmsim.files",
+        "swarmsim.names",
+        "swarmsim.finite",
+        "swarmsim.console",
+        "swarmsim.projects",
+    ],
     ["swarmsim.errors"],
 ]
 FORBIDDEN = {

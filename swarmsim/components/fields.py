@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field, fields
 from functools import lru_cache
-from math import isfinite
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.errors import MessageRefused
+from swarmsim.finite import are_finite
 from swarmsim.messaging.message import Message
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -120,11 +120,6 @@ def number_by_name(message: Message, key: str, *, default: Mapping[str, float] |
     if default is not None and key not in message:
         return dict(default)
     return {name: number({**message, key: value}, key) for name, value in by_component(message, key).items()}
-
-
-def are_finite(array: NDArray[Any]) -> bool:
-    """Return whether all numbers of an array are finite; looks at each only if their sum is not."""
-    return isfinite(np.add.reduce(array, axis=None)) or bool(np.isfinite(array).all())
 
 
 def genome(message: Message, key: str, vector: object, length: int) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from swarmsim.components.admin import changed
-from swarmsim.components.fields import Fields, are_finite, reply_address
+from swarmsim.components.fields import Fields, reply_address
 from swarmsim.components.parts import by_rows, send_answer
 from swarmsim.components.persistence import StateStore
 from swarmsim.components.protocol import (
@@ -23,6 +23,7 @@ from swarmsim.components.protocol import (
 )
 from swarmsim.components.pulse import Pulse
 from swarmsim.components.requests import RequestQueue
+from swarmsim.finite import are_finite
 from swarmsim.learning.a2c import A2C
 from swarmsim.learning.hyperparameters import A2CSettings, LearningSettings, PPOSettings
 from swarmsim.learning.learner import Learner, TrainingState

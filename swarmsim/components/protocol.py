@@ -19,7 +19,6 @@ from swarmsim.components.fields import (
     Declared,
     Fields,
     Scalar,
-    are_finite,
     by_component,
     component_ids,
     flag,
@@ -34,6 +33,7 @@ from swarmsim.components.fields import (
     text,
 )
 from swarmsim.components.results import ComponentSnapshot, EvolutionResult, JobResult
+from swarmsim.finite import are_finite
 from swarmsim.learning.distributions import Categorical, Distribution
 from swarmsim.learning.genetic import GeneticCounts
 from swarmsim.learning.learner import Transition

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.errors import BadValue
+from swarmsim.finite import are_finite
 
 LARGEST = float(np.finfo(np.float32).max)  # models compute with this type
-SMALL = 32  # numbers that a loop in C handles sooner than a call of numpy
 LONGEST_VALUE = 80  # characters of a value in an error
 
 Environment = gymnasium.Env[NDArray[np.float32], Any]  # with flat observations, and actions as models make them
@@ -52,10 +52,8 @@ class Checked:
 
 def numbers(value: Any, shape: tuple[int, ...] | None, name: str = "the observation") -> NDArray[Any]:
     """Return `value` as an array; raises BadValue, which calls it `name`, unless it is finite numbers of that shape."""
-    if type(value) is np.ndarray and value.shape == shape:
-        kind = value.dtype.kind
-        if kind in "biu" or (kind == "f" and _norm(value) <= LARGEST):
-            return value
+    if type(value) is np.ndarray and value.shape == shape and value.dtype == np.float32 and are_finite(value):
+        return value
     try:
         array = np.asarray(value)
     except ValueError:  # lists of different lengths
@@ -67,15 +65,6 @@ def numbers(value: Any, shape: tuple[int, ...] | None, name: str = "the observat
     if array.dtype.kind == "f" and not (np.abs(array) <= LARGEST).all():
         raise BadValue(f"{name} is {shown(value)}, which {_not_finite(array)}", can_be_dropped=True)
     return array
-
-
-def _norm(array: NDArray[Any]) -> float:
-    """Return something that is not finite, or too large, if any number of `array` is: cheaper than a look at each."""
-    vector = array.ravel()
-    if vector.size <= SMALL:
-        return math.hypot(*vector.tolist())
-    with np.errstate(over="ignore"):
-        return float(vector.dot(vector))
 
 
 def _reward(value: Any) -> float:

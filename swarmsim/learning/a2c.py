@@ -33,6 +33,7 @@ class Rollout:
         self._activations = Activations.empty(architecture, n_models, (n_steps + 1) * n_envs)
         # The values of the step after the last bootstrap the returns.
         self.steps = [self._activations.rows(t * n_envs, (t + 1) * n_envs) for t in range(n_steps + 1)]
+        self._first_steps: dict[int, Activations] = {}
         distribution = architecture.distribution
         self.actions = np.empty((n_steps, n_envs, *distribution.action_shape), distribution.action_type)
         self.rewards = np.empty((n_steps, n_envs), np.float32)
@@ -46,7 +47,9 @@ class Rollout:
 
     def first_steps(self, number: int) -> Activations:
         """Return the activations of the first `number` steps as rows, environment by environment within each step."""
-        return self._activations.rows(0, number * self.n_envs)
+        if number not in self._first_steps:
+            self._first_steps[number] = self._activations.rows(0, number * self.n_envs)
+        return self._first_steps[number]
 
     def add(self, transition: Transition) -> None:
         self.actions[self.length] = transition.actions

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+TINY = np.finfo(np.float64).tiny
+
 ActionProbabilities = NDArray[np.float64]  # (P, B, A): each model's probability of each action, in each of B states
 
 
@@ -36,7 +38,7 @@ def proportional(support: Callable[[ActionProbabilities], ActionProbabilities]) 
 
 def log_probabilities(probabilities: ActionProbabilities) -> ActionProbabilities:
     """Return the logarithms, which stay finite where a probability is 0."""
-    return np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+    return np.log(np.maximum(probabilities, TINY))
 
 
 def contributions(support: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]  # of floats; results have the dtype of the outputs
 Actions = NDArray[Any]
 
+TINY = np.finfo(np.float32).tiny
 LOG_STD_BOUNDS = -4.0, 1.0  # in units of half an action's range
 
 
@@ -63,7 +64,7 @@ class Categorical:
     @staticmethod
     def _probabilities(outputs: Array) -> tuple[Array, Array]:
         probabilities = softmax(outputs)
-        return probabilities, np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+        return probabilities, np.log(np.maximum(probabilities, TINY))
 
     @staticmethod
     def _entropy(probabilities: Array, log_probabilities: Array) -> Array:

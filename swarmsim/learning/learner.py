@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from swarmsim.finite import are_finite
 from swarmsim.learning.hyperparameters import LearningSettings
 from swarmsim.learning.networks import (
     ACTORS,
@@ -111,7 +112,7 @@ def blocks(architecture: Architecture, weights: Floats) -> Iterator[Block]:
 
 def require_finite(numbers: NDArray[Any], what: str = "") -> None:
     """Raise a FloatingPointError unless all `numbers` are finite; without a name, they follow from finite ones."""
-    if not (isfinite(np.add.reduce(numbers, axis=None)) or np.isfinite(numbers).all()):
+    if not are_finite(numbers):
         raise FloatingPointError(
             f"{what} to learn from are not finite; nothing was learned from them" if what else DIVERGED
         )

@@ -162,6 +162,8 @@ class Activations:
         return Activations(inputs, self.logits[:, start:stop], self.values[:, start:stop])
 
     def models(self, some: slice) -> "Activations":
+        if some == slice(0, len(self.logits)):
+            return self
         first, *hidden = self.inputs
         first = first if first.ndim == 2 else first[some]
         return Activations((first, *(layer[some] for layer in hidden)), self.logits[some], self.values[some])

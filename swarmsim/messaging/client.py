@@ -176,10 +176,11 @@ class Client:
             for room in rooms:
                 self.send({**message, "TO_ROOM": room})
             return
-        message = {"ID": f"{self._endpoint.id}.{next(self._message_numbers)}", "SENT_BY": self.name, **message}
+        endpoint = self._endpoint
+        message = {"ID": f"{endpoint.id}.{next(self._message_numbers)}", "SENT_BY": self.name, **message}
         validate(message)
-        with self._endpoint.sending:
-            self._endpoint.send(message)
+        with endpoint.sending:
+            endpoint.send(message)
 
     def _command(self, command: MessageType, **fields: Any) -> None:
         self.send({"TYPE": command.id, "TO_ROOM": COMMAND_ROOM, **fields})

@@ -139,11 +139,14 @@ class _ArrayDecoder:
         """Replace the placeholders in a dict or a list, recursively, until no array remains."""
         items: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
         for key, item in items:
-            if type(item) is dict and _ARRAY_KEY in item and len(item) == 1:
+            kind = type(item)
+            if kind is dict and _ARRAY_KEY in item and len(item) == 1:
                 value[key] = self._next_array(*item[_ARRAY_KEY])  # type: ignore[index]
                 self._remaining -= 1
-            elif type(item) is dict or type(item) is list:
+            elif kind is dict or kind is list:
                 self._replace_in(item)
+            else:
+                continue
             if not self._remaining:
                 return
 

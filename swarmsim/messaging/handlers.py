@@ -63,9 +63,9 @@ class EventHandler:
             return []
         if not isinstance(response, dict):
             raise MessageError(f"a handler returns a dict or None, not {type(response).__name__}")
-        reply: Message = {"MODEL_STATUS": message.get("MODEL_STATUS"), "ROOT_ID": root_id(message), **response}
-        for key in ("MODEL_STATUS", "ROOT_ID"):
-            if reply[key] is None:
+        reply: Message = response.copy()
+        for key, value in (("MODEL_STATUS", message.get("MODEL_STATUS")), ("ROOT_ID", root_id(message))):
+            if reply.setdefault(key, value) is None:
                 del reply[key]
         if self.response_type is not None:
             reply["TYPE"] = self.response_type.id

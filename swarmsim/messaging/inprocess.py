@@ -107,17 +107,15 @@ class InprocessEndpoint(HostEndpoint):
         if message is None:
             return
         self._inbox.append(message)
-        if not self._is_handling:  # else its handler waits for a message, and may want this one
-            self._handle_inbox()
+        if self._handle is not None and not self._is_handling:  # else a handler waits, and may want this message
+            self._handle_inbox(self._handle)
 
-    def _handle_inbox(self) -> None:
-        """Call the handler of a listening component for all its messages."""
-        if self._handle is None:
-            return
+    def _handle_inbox(self, handle: Callable[[Message], None]) -> None:
+        """Call `handle` for all messages of a listening component."""
         self._is_handling = True
         try:
             while self._inbox and not self.closed:
-                self._handle(self._inbox.popleft())
+                handle(self._inbox.popleft())
         except (ComponentFailed, KeyboardInterrupt):
             raise
         except BaseException as error:
@@ -128,7 +126,7 @@ class InprocessEndpoint(HostEndpoint):
     def listen(self, handle: Callable[[Message], None]) -> None:
         """Call `handle` for each message from now on, and return at once: other components run in this process too."""
         self._handle = handle
-        self._handle_inbox()
+        self._handle_inbox(handle)
 
     def close(self) -> None:
         self.closed = True

@@ -15,8 +15,9 @@ from functools import cached_property
 
 from swarmsim.errors import SwarmError, WaitTimeout
 
-# Busy-wait before sleeping: waking up costs more than most waits within a step last.
-SPIN_SECONDS = 0.0005
+# Busy-wait before sleeping: waking up costs more than most waits within a step last. But no longer than this share of a
+# wait with a bound, and not once others need the core so much that to yield it takes long.
+SPIN_SECONDS, SPIN_SHARE, LONG_YIELD_SECONDS = 0.002, 0.01, 0.001
 
 # Longest single sleep: a signal that arrives just before the system call does not interrupt it. A wait with a bound
 # sleeps shorter, because it has to read the clock often.
@@ -145,12 +146,17 @@ os.register_at_fork(after_in_child=PROCESS.forked)
 
 
 def poll_with_spin(poll: select.poll, seconds: float) -> list[tuple[int, int]]:
-    """Return the events of `poll` within `seconds`; busy-wait for `SPIN_SECONDS` before sleeping."""
-    end = time.monotonic() + SPIN_SECONDS
-    while not (ready := poll.poll(0)) and time.monotonic() < end:
-        os.sched_yield()
-    if ready:
+    """Return the events of `poll` within `seconds`; busy-wait for a while before sleeping."""
+    if ready := poll.poll(0):
         return ready
+    now = time.monotonic()
+    end, yielded_at = now + min(SPIN_SECONDS, SPIN_SHARE * seconds), now
+    while now < end and now - yielded_at < LONG_YIELD_SECONDS:
+        yielded_at = now
+        os.sched_yield()
+        if ready := poll.poll(0):
+            return ready
+        now = time.monotonic()
     end = running_time() + seconds
     while not ready and (left := end - running_time()) > 0:
         ready = poll.poll(1000 * sleep_of(left))
