@@ -32,7 +32,7 @@ from swarmsim.results.checkpoint import CheckpointDamaged, read_checkpoint
 from swarmsim.results.run_directory import CHECKPOINT, METRICS
 
 ROUNDS, EPISODES, POPULATION = 3, 50, 6
-HUNG_SECONDS, ORPHAN_SECONDS, TOGETHER_SECONDS = 240.0, 5.0, 0.3
+HUNG_SECONDS, ORPHAN_SECONDS, TOGETHER_SECONDS = 60.0, 5.0, 0.3
 # Nothing is learnt, lest runs become the longer the better their swarms play.
 SETTINGS = f"""
 rounds: {ROUNDS}

@@ -11,11 +11,11 @@ from tests.conftest import ROOT, TIMED, cells
 
 @TIMED
 @pytest.mark.long
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("link", ["queues", "sockets"])
 def test_whatever_is_killed_the_run_goes_on_or_ends_cleanly(tmp_path, link):
     program = [sys.executable, ROOT / "benchmarks" / "chaos.py", "--trials", "20", "--link", link]
-    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"Python {sys.version.split()[0]}" in done.stdout
     rows = [cells(line) for line in done.stdout.splitlines() if line.startswith("|")]
