@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.errors import SettingsError, unknown
+from swarmsim.finite import are_finite
 from swarmsim.learning.aggregate import Rule
 from swarmsim.learning.rules import RULES
 from swarmsim.projects import current_project, project_at, use
@@ -170,7 +171,7 @@ class PluginRule:
                 f"action, not {preferences.dtype} of the shape {preferences.shape}"
             )
         totals = preferences.sum(axis=-1, keepdims=True)
-        if not np.isfinite(totals).all() or (preferences < 0).any() or (totals <= 0).any():
+        if not are_finite(totals) or (preferences < 0).any() or (totals <= 0).any():
             raise ValueError(
                 f"the aggregation {self._name} returned {preferences.tolist()}; each number must be 0 or more, and in "
                 "each row not all of them 0"

@@ -94,7 +94,7 @@ def _flag(name: str, value: Any) -> bool:
 
 
 def _not_finite(array: NDArray[Any]) -> str:
-    return "is too large for float32" if np.isfinite(array).all() else "is not finite"
+    return "is too large for float32" if are_finite(array) else "is not finite"
 
 
 def shown(value: object) -> str:

@@ -107,7 +107,7 @@ class InprocessEndpoint(HostEndpoint):
         if message is None:
             return
         self._inbox.append(message)
-        if self._handle is not None and not self._is_handling:  # else a handler waits, and may want this message
+        if self._handle is not None and not self._is_handling:  # else `receive` may want it, also a handler's
             self._handle_inbox(self._handle)
 
     def _handle_inbox(self, handle: Callable[[Message], None]) -> None:

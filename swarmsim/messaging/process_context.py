@@ -147,16 +147,13 @@ os.register_at_fork(after_in_child=PROCESS.forked)
 
 def poll_with_spin(poll: select.poll, seconds: float) -> list[tuple[int, int]]:
     """Return the events of `poll` within `seconds`; busy-wait for a while before sleeping."""
-    if ready := poll.poll(0):
-        return ready
-    now = time.monotonic()
-    end, yielded_at = now + min(SPIN_SECONDS, SPIN_SHARE * seconds), now
-    while now < end and now - yielded_at < LONG_YIELD_SECONDS:
-        yielded_at = now
+    end = time.monotonic() + min(SPIN_SECONDS, SPIN_SHARE * seconds)
+    while not (ready := poll.poll(0)) and (now := time.monotonic()) < end:
         os.sched_yield()
-        if ready := poll.poll(0):
-            return ready
-        now = time.monotonic()
+        if time.monotonic() - now > LONG_YIELD_SECONDS:
+            break
+    if ready:
+        return ready
     end = running_time() + seconds
     while not ready and (left := end - running_time()) > 0:
         ready = poll.poll(1000 * sleep_of(left))

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from swarmsim.errors import SettingsError
 from swarmsim.files import UNFINISHED, write_atomically, writing
+from swarmsim.finite import are_finite
 from swarmsim.names import natural_key
 
 FORMAT = 1
@@ -87,7 +88,7 @@ def find_not_finite(value: object, place: tuple[str, ...] = ()) -> str | None:
     """Return where a state, or the `value` at `place` in it, has an array that is not finite; None without any."""
     if isinstance(value, np.ndarray):
         is_checked = value.dtype.kind in "fc" and place[-1:] != (_MAY_BE_UNKNOWN,)
-        return "/".join(place) if is_checked and not np.isfinite(value).all() else None
+        return "/".join(place) if is_checked and not are_finite(value) else None
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
     return next((found for key, item in items if (found := find_not_finite(item, (*place, str(key))))), None)
 

@@ -31,7 +31,6 @@ class Counters:
     Attributes:
         deliveries: how many messages the sender has delivered, by room.
         acknowledged: the position up to which each receiver has acknowledged, by slot.
-        n_slots: for how many receivers there is space.
 
     Raises:
         OSError, ValueError: there is no such file, it is too short, or the disk is full.
@@ -52,7 +51,6 @@ class Counters:
             os.close(descriptor)
         whole = memoryview(self._shared).cast("Q")
         self.deliveries, self.acknowledged = whole[:COUNTED_ROOMS], whole[COUNTED_ROOMS:]
-        self.n_slots = len(self.acknowledged)
         whole.release()
 
     def reserve(self, slot: int) -> None:
@@ -84,9 +82,9 @@ class Acknowledgements:
     def acknowledge(self, sender: int, slot: int, position: int) -> None:
         """Acknowledge all bytes of a sender up to `position`; do nothing if the sender has no file."""
         counters = self._of_sender.get(sender)
-        if counters is None or slot >= counters.n_slots:
+        if counters is None or slot >= len(counters.acknowledged):
             counters = self._open_counters(sender)
-        if counters is not None and slot < counters.n_slots and counters.acknowledged[slot] < position:
+        if counters is not None and slot < len(counters.acknowledged) and counters.acknowledged[slot] < position:
             counters.acknowledged[slot] = position
 
     def _open_counters(self, sender: int) -> Counters | None:
