@@ -33,8 +33,9 @@ from swarmsim.results.run_directory import CHECKPOINT, METRICS
 
 ROUNDS, EPISODES, POPULATION = 3, 50, 6
 HUNG_SECONDS, ORPHAN_SECONDS, TOGETHER_SECONDS = 60.0, 5.0, 0.3
-# Nothing is learnt, lest runs become the longer the better their swarms play.
+# Nothing is learnt and episodes are short, lest runs become the longer the better their swarms play.
 SETTINGS = f"""
+max_episode_steps: 50
 rounds: {ROUNDS}
 population: {POPULATION}
 episodes: {EPISODES}
@@ -195,10 +196,8 @@ def _start(place: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def _end(trial: Trial, process: subprocess.Popen[str], place: Path) -> tuple[int, str]:
     """Wait for the run's end; return its status and what it said, and see that it left no process."""
-    try:
-        process.communicate(timeout=HUNG_SECONDS)
-    except subprocess.TimeoutExpired:
-        trial.fail("hung", f"no end in {HUNG_SECONDS:g} s")
+    if not _ends(process, place):
+        trial.fail("hung", f"no end, round or word in {HUNG_SECONDS:g} s")
         _strike(process.pid, signal.SIGKILL)
         process.communicate()
     deadline = time.monotonic() + ORPHAN_SECONDS
@@ -209,6 +208,17 @@ def _end(trial: Trial, process: subprocess.Popen[str], place: Path) -> tuple[int
         for pid in left:
             _strike(pid, signal.SIGKILL)
     return process.returncode, (place / "stderr").read_text()
+
+
+def _ends(process: subprocess.Popen[str], place: Path) -> bool:
+    """Wait for a run's end, for as long as it goes on; tell whether it came."""
+    heard = None
+    while (said := (len(_rounds(place)), (place / "stderr").stat().st_size)) != heard:
+        heard = said
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=HUNG_SECONDS)
+            return True
+    return False
 
 
 def _await_moment(printed: IO[str], moment: float, seconds_of_a_round: float) -> None:
