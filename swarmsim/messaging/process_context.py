@@ -16,8 +16,10 @@ from functools import cached_property
 from swarmsim.errors import SwarmError, WaitTimeout
 
 # Busy-wait before sleeping: waking up costs more than most waits within a step last. But no longer than this share of a
-# wait with a bound, and not once others need the core so much that to yield it takes long.
-SPIN_SECONDS, SPIN_SHARE, LONG_YIELD_SECONDS = 0.002, 0.01, 0.001
+# wait with a bound, and not for a while once to yield the core took long twice in short time: then others need it, and
+# a process that sleeps gets it sooner than one that yields it.
+SPIN_SECONDS, SPIN_SHARE = 0.002, 0.01
+LONG_YIELD_SECONDS, SOON_SECONDS, NO_SPIN_SECONDS = 0.001, 0.05, 0.2
 
 # Longest single sleep: a signal that arrives just before the system call does not interrupt it. A wait with a bound
 # sleeps shorter, because it has to read the clock often.
@@ -145,13 +147,34 @@ PROCESS = ProcessContext()
 os.register_at_fork(after_in_child=PROCESS.forked)
 
 
+class Spin:
+    """Busy-waits for events, unless others need the core."""
+
+    def __init__(self) -> None:
+        self._long_yield_at = self._begins_again_at = -math.inf
+
+    def __call__(self, poll: select.poll, seconds: float) -> list[tuple[int, int]]:
+        """Return the events of `poll` that come within `seconds`."""
+        now = time.monotonic()
+        end = now + seconds
+        while self._begins_again_at <= now < end:
+            os.sched_yield()
+            before, now = now, time.monotonic()
+            if now - before > LONG_YIELD_SECONDS:
+                if now - self._long_yield_at < SOON_SECONDS:
+                    self._begins_again_at = now + NO_SPIN_SECONDS
+                self._long_yield_at = now
+            if ready := poll.poll(0):
+                return ready
+        return []
+
+
+_spin = Spin()
+
+
 def poll_with_spin(poll: select.poll, seconds: float) -> list[tuple[int, int]]:
     """Return the events of `poll` within `seconds`; busy-wait for a while before sleeping."""
-    end = time.monotonic() + min(SPIN_SECONDS, SPIN_SHARE * seconds)
-    while not (ready := poll.poll(0)) and (now := time.monotonic()) < end:
-        os.sched_yield()
-        if time.monotonic() - now > LONG_YIELD_SECONDS:
-            break
+    ready = poll.poll(0) or _spin(poll, min(SPIN_SECONDS, SPIN_SHARE * seconds))
     if ready:
         return ready
     end = running_time() + seconds
