@@ -31,7 +31,7 @@ from swarmsim.messaging.client import Client
 from swarmsim.results.checkpoint import CheckpointDamaged, read_checkpoint
 from swarmsim.results.run_directory import CHECKPOINT, METRICS
 
-ROUNDS, EPISODES, POPULATION = 3, 50, 6
+ROUNDS, EPISODES, POPULATION = 3, 25, 6
 HUNG_SECONDS, ORPHAN_SECONDS, TOGETHER_SECONDS = 60.0, 5.0, 0.3
 # Nothing is learnt and episodes are short, lest runs become the longer the better their swarms play.
 SETTINGS = f"""
