@@ -1,21 +1,18 @@
 """Busy-waiting goes on where cores are free, and rests where others need them."""
 
-import os
-import time
-
 import pytest
 
+from swarmsim.messaging import process_context
 from swarmsim.messaging.process_context import Spin
+from tests.faults.test_standstill import Clock
 
 
-class Machine:
-    """A clock and a core that takes `seconds_of_a_yield` to come back; nothing ever arrives."""
+class Machine(Clock):
+    """A core that takes `seconds_of_a_yield` to come back, and its clock; nothing ever arrives."""
 
     def __init__(self):
-        self.now, self.seconds_of_a_yield, self.n_yields = 1000.0, 1e-5, 0
-
-    def monotonic(self):
-        return self.now
+        super().__init__()
+        self.seconds_of_a_yield, self.n_yields = 1e-5, 0
 
     def sched_yield(self):
         self.n_yields += 1
@@ -34,8 +31,8 @@ class Machine:
 @pytest.fixture
 def machine(monkeypatch):
     machine = Machine()
-    monkeypatch.setattr(time, "monotonic", machine.monotonic)
-    monkeypatch.setattr(os, "sched_yield", machine.sched_yield)
+    for module in ("time", "os"):
+        monkeypatch.setattr(process_context, module, machine)
     return machine
 
 
