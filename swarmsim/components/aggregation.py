@@ -13,7 +13,9 @@ from swarmsim.components.fields import Fields, invalid_field, reply_address, str
 from swarmsim.components.job import is_attempt_at
 from swarmsim.components.membership import MemberKind
 from swarmsim.components.persistence import StateStore
-from swarmsim.components.protocol import Action, Contribution, GetRequest, JobDone, JobRequest, Logits
+from swarmsim.components.protocol.control import JobDone, JobRequest
+from swarmsim.components.protocol.evolution import Contribution, GetRequest
+from swarmsim.components.protocol.step import Action, Logits
 from swarmsim.components.quorum import Quorum
 from swarmsim.components.requests import RequestQueue
 from swarmsim.learning.decision import NO_LEADER, decide, leader

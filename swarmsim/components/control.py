@@ -14,10 +14,8 @@ from swarmsim.components.fields import component_order
 from swarmsim.components.membership import SET, acknowledges
 from swarmsim.components.observer import Observer
 from swarmsim.components.parts import STATE_PART, StateReader
-from swarmsim.components.protocol import (
-    PING,
-    SNAPSHOT,
-    STATE,
+from swarmsim.components.protocol.command import PING, SNAPSHOT, STATE, Pong, Snapshot
+from swarmsim.components.protocol.control import (
     EvolutionDone,
     EvolutionRequest,
     JobDone,
@@ -25,8 +23,6 @@ from swarmsim.components.protocol import (
     JobRequest,
     Paused,
     PauseRequest,
-    Pong,
-    Snapshot,
 )
 from swarmsim.components.results import ComponentSnapshot, EvolutionResult, JobResult
 from swarmsim.components.supervision import Supervision

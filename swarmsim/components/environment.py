@@ -11,16 +11,8 @@ from swarmsim.components.fields import has_value, text
 from swarmsim.components.job import Job, restarted
 from swarmsim.components.membership import SET, MemberKind, acknowledges
 from swarmsim.components.persistence import StateStore
-from swarmsim.components.protocol import (
-    Action,
-    JobDone,
-    JobProgress,
-    JobRequest,
-    Observation,
-    Paused,
-    PauseRequest,
-    transition_fields,
-)
+from swarmsim.components.protocol.control import JobDone, JobProgress, JobRequest, Paused, PauseRequest
+from swarmsim.components.protocol.step import Action, Observation, transition_fields
 from swarmsim.components.requests import RequestQueue
 from swarmsim.components.results import JobResult
 from swarmsim.envs.episodes import Border, Episodes

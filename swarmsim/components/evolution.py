@@ -12,15 +12,8 @@ from swarmsim.components.fields import Fields, component_order, has_value, strin
 from swarmsim.components.membership import MemberKind
 from swarmsim.components.parts import in_groups
 from swarmsim.components.persistence import StateStore
-from swarmsim.components.protocol import (
-    Contribution,
-    EvolutionDone,
-    EvolutionRequest,
-    Genomes,
-    GetRequest,
-    SetDone,
-    SetRequest,
-)
+from swarmsim.components.protocol.control import EvolutionDone, EvolutionRequest
+from swarmsim.components.protocol.evolution import Contribution, Genomes, GetRequest, SetDone, SetRequest
 from swarmsim.components.pulse import Pulse
 from swarmsim.components.requests import RequestQueue
 from swarmsim.components.results import EvolutionResult

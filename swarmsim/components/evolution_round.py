@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from swarmsim.components.fields import component_order
 from swarmsim.components.membership import SET, acknowledges
-from swarmsim.components.protocol import Contribution, Genomes
+from swarmsim.components.protocol.evolution import Contribution, Genomes
 from swarmsim.learning.genetic import Generation
 from swarmsim.learning.hyperparameters import Fitness
 from swarmsim.messaging.message import Message, root_id

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from swarmsim.components.protocol import JobRequest
+from swarmsim.components.protocol.control import JobRequest
 from swarmsim.envs.episodes import Episodes
 from swarmsim.messaging.message import Message, root_id
 

@@ -11,16 +11,8 @@ from swarmsim.components.admin import changed
 from swarmsim.components.fields import Fields, reply_address
 from swarmsim.components.parts import by_rows, send_answer
 from swarmsim.components.persistence import StateStore
-from swarmsim.components.protocol import (
-    Genomes,
-    GetRequest,
-    Logits,
-    Observation,
-    SetDone,
-    SetRequest,
-    read_transition,
-    repeated_fields,
-)
+from swarmsim.components.protocol.evolution import Genomes, GetRequest, SetDone, SetRequest
+from swarmsim.components.protocol.step import Logits, Observation, read_transition, repeated_fields
 from swarmsim.components.pulse import Pulse
 from swarmsim.components.requests import RequestQueue
 from swarmsim.finite import are_finite

@@ -2,7 +2,7 @@
 
 import time
 
-from swarmsim.components.protocol import Pong
+from swarmsim.components.protocol.command import Pong
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE
 

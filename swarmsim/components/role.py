@@ -12,7 +12,7 @@ from swarmsim.components.admin import AdminHandlers
 from swarmsim.components.fields import text
 from swarmsim.components.parts import lift_large
 from swarmsim.components.persistence import StateStore
-from swarmsim.components.protocol import PING, SNAPSHOT, STATE, Pong, Snapshot
+from swarmsim.components.protocol.command import PING, SNAPSHOT, STATE, Pong, Snapshot
 from swarmsim.components.results import ComponentSnapshot
 from swarmsim.errors import MessageRefused
 from swarmsim.messaging.client import Client

@@ -7,28 +7,19 @@ from itertools import product
 import numpy as np
 import pytest
 
-from swarmsim.components import protocol
-from swarmsim.components.protocol import (
-    Action,
-    Contribution,
+from swarmsim.components.protocol import command, control, evolution, step
+from swarmsim.components.protocol.command import Pong, Snapshot
+from swarmsim.components.protocol.control import (
     EvolutionDone,
     EvolutionRequest,
-    Genomes,
-    GetRequest,
     JobDone,
     JobProgress,
     JobRequest,
-    Logits,
-    Observation,
     Paused,
     PauseRequest,
-    Pong,
-    SetDone,
-    SetRequest,
-    Snapshot,
-    read_transition,
-    transition_fields,
 )
+from swarmsim.components.protocol.evolution import Contribution, Genomes, GetRequest, SetDone, SetRequest
+from swarmsim.components.protocol.step import Action, Logits, Observation, read_transition, transition_fields
 from swarmsim.components.results import ComponentSnapshot, EvolutionResult, JobResult
 from swarmsim.errors import MessageRefused
 from swarmsim.learning.distributions import Categorical, Gaussian
@@ -171,7 +162,8 @@ def test_the_page_shows_every_message_with_all_its_keys_and_no_other():
 def test_every_message_has_an_example_here():
     messages = {
         name
-        for name, value in vars(protocol).items()
-        if isinstance(value, type) and value.__module__ == protocol.__name__ and hasattr(value, "fields")
+        for room in (command, control, evolution, step)
+        for name, value in vars(room).items()
+        if isinstance(value, type) and value.__module__ == room.__name__ and hasattr(value, "fields")
     }
     assert messages - {"Declared"} == {type(message).__name__ for message, _ in EXAMPLES}

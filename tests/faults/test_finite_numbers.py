@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from swarmsim.cli import main
-from swarmsim.components.protocol import JobDone, Observation, read_transition
+from swarmsim.components.protocol.control import JobDone
+from swarmsim.components.protocol.step import Observation, read_transition
 from swarmsim.errors import MessageRefused, SettingsError
 from swarmsim.learning.a2c import A2C
 from swarmsim.learning.distributions import Categorical

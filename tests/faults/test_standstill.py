@@ -10,7 +10,7 @@ import time
 import pytest
 
 from swarmsim.components.control import Control
-from swarmsim.components.protocol import Pong
+from swarmsim.components.protocol.command import Pong
 from swarmsim.errors import WaitTimeout
 from swarmsim.messaging import process_context
 from swarmsim.messaging.client import Client
