@@ -11,13 +11,14 @@ from threadpoolctl import threadpool_limits
 
 from swarmsim.components.contribution_tracker import ContributionTracker
 from swarmsim.components.environment import episode_seed
+from swarmsim.components.main_job import hyperparameters_of
 from swarmsim.components.model import LEARNERS
 from swarmsim.config import Config
 from swarmsim.envs.episodes import Episodes
 from swarmsim.envs.make import make_env, shape_of
-from swarmsim.learning.decision import decide
-from swarmsim.learning.learner import Transition
-from swarmsim.learning.networks import Architecture
+from swarmsim.learning.decision import decide, leader_in_turn
+from swarmsim.learning.learner import TrainingState, Transition
+from swarmsim.learning.networks import Architecture, initial_weights
 from swarmsim.learning.rules import RULES
 from swarmsim.learning.seeding import generator
 
@@ -29,9 +30,12 @@ def train(config: Config) -> tuple[list[float], float]:
     shape = shape_of(config.env)
     architecture = Architecture(shape.n_inputs, shape.n_actions, config.learning.hidden, shape.continuous)
     generators = [generator(config.seed, "weights", name) for name in names]
-    learner = LEARNERS[type(config.learning)](architecture, config.learning, generators)
+    state = TrainingState.initial(initial_weights(architecture, generators), config.learning)
+    state.hyperparameters[:] = hyperparameters_of(config, names)
+    learner = LEARNERS[type(config.learning)](architecture, config.learning, generators, state)
 
-    # Aggregation: draws the swarm's actions, and tracks who contributed to them, which evolution later selects by.
+    # Aggregation: draws the swarm's actions, and tracks who contributed to them. A model leads some of the episodes,
+    # whose returns tell evolution later what it is worth.
     rng = generator(config.seed, "aggregation")
     tracker = ContributionTracker()
 
@@ -47,7 +51,11 @@ def train(config: Config) -> tuple[list[float], float]:
 
             # Act: every model answers with logits, and the aggregation makes one action of them.
             outputs = learner.act(episodes.observations).astype(float)
-            decision = decide(outputs, shape.distribution, RULES["sum"], rng)
+            leaders = [
+                leader_in_turn(config.seed, n, len(names), config.led_fraction) for n in episodes.numbers.tolist()
+            ]
+            led = np.array(leaders) if config.led_fraction else None
+            decision = decide(outputs, shape.distribution, RULES["sum"], rng, led)
             tracker.add(names, decision.probabilities[:, active], decision.support[:, active])
             tracker.update_if_due()
 
@@ -55,11 +63,18 @@ def train(config: Config) -> tuple[list[float], float]:
             step = episodes.step(decision.actions)
 
             # Learn: every model gets the swarm's transition, and updates once enough of them are new. The action's
-            # probability goes with it, since a model learns from actions that it would not have taken itself.
-            final = step.final_observations if step.truncated.any() else None
-            log_probs = decision.log_probs.astype(np.float32)
+            # probabilities go with it, the leader's and the swarm's: they show how much each model contributed to it.
             learner.record(
-                Transition(decision.actions, step.rewards, step.terminated, step.truncated, final, active, log_probs)
+                Transition(
+                    decision.actions,
+                    step.rewards,
+                    step.terminated,
+                    step.truncated,
+                    step.final_observations if step.truncated.any() else None,
+                    active,
+                    decision.log_probs,
+                    decision.swarm_log_probs,
+                )
             )
         learner.finish(episodes.observations)
         tracker.contribution()

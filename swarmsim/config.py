@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import yaml
 
-from swarmsim.errors import SettingsError
-from swarmsim.learning.hyperparameters import A2CSettings, GeneticSettings, LearningSettings, PPOSettings
+from swarmsim.errors import SettingsError, unknown
+from swarmsim.learning.hyperparameters import A2CSettings, EvolutionSettings, LearningSettings, PPOSettings
 from swarmsim.learning.rules import RULES
 from swarmsim.results.run_directory import has_module, read_settings, references
 from swarmsim.settings import checked, parse_yaml, setting, user_path
@@ -102,7 +102,7 @@ class Config:
     checkpoints: int = setting(3, "checkpoints to keep, one per round, ≥ 1", minimum=1)
     ppo: PPOSettings = field(default_factory=PPOSettings, metadata={"help": "learner ppo"})
     a2c: A2CSettings = field(default_factory=A2CSettings, metadata={"help": "learner a2c"})
-    evolution: GeneticSettings = field(default_factory=GeneticSettings, metadata={"help": "evolution"})
+    evolution: EvolutionSettings = field(default_factory=EvolutionSettings, metadata={"help": "evolution"})
     settings: ScriptSettings = field(default_factory=ScriptSettings, metadata={"help": "how Swarm runs scripts"})
     components: Mapping[str, ComponentSettings] = field(default_factory=dict, metadata={"help": "scripts of Swarm"})
 
@@ -118,8 +118,11 @@ class Config:
 
     @property
     def led_fraction(self) -> float:
-        """Fraction of training episodes that one model leads; 0 unless the fitness is the return of these episodes."""
-        return self.evolution.led_fraction if self.evolution.fitness == "return" else 0.0
+        """Fraction of training episodes that one model leads; 0 if nothing depends on their returns."""
+        of_use = (
+            self.evolution.kind != "genetic" or self.evolution.fitness == "return" or self.aggregation == "weighted"
+        )
+        return self.evolution.led_fraction if of_use else 0.0
 
 
 # Values of each preset that differ from the defaults.
@@ -127,7 +130,9 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     "default": {},
     "reference": {
         "learner": "a2c",
+        "a2c": {"credit": "own"},
         "evolution": {
+            "kind": "genetic",
             "fitness": "contribution",
             "elite_fraction": 0.0,
             "crossover": "two_point",
@@ -191,10 +196,14 @@ def make_config(values: Mapping[str, Any], where: str) -> Config:
         **flat,
         ppo=PPOSettings(**checked(PPOSettings, sections["ppo"], f"{where}: ppo")),
         a2c=A2CSettings(**checked(A2CSettings, sections["a2c"], f"{where}: a2c")),
-        evolution=GeneticSettings(**checked(GeneticSettings, sections["evolution"], f"{where}: evolution")),
+        evolution=EvolutionSettings(**checked(EvolutionSettings, sections["evolution"], f"{where}: evolution")),
         settings=ScriptSettings(**checked(ScriptSettings, sections["settings"], f"{where}: settings")),
         components={str(name): _component(name, script, where) for name, script in components.items()},
     )
+    evolvable = PPOSettings.of_each_model  # which has all that other learners have
+    for name in config.evolution.hyperparameters:
+        if name not in evolvable:
+            raise SettingsError(f"{where}: evolution: hyperparameters: {unknown('hyperparameter', name, evolvable)}")
     if config.workers != "auto" and config.workers > config.population:
         raise SettingsError(
             f"{where}: workers must be at most the population of {config.population}, got {config.workers}"

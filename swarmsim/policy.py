@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from operator import index
 from pathlib import Path
@@ -25,6 +25,7 @@ from swarmsim.errors import BadValue, SettingsError, unknown
 from swarmsim.files import write_atomically
 from swarmsim.learning.aggregate import Rule
 from swarmsim.learning.decision import decide
+from swarmsim.learning.led_returns import LedReturns
 from swarmsim.learning.networks import ACTORS, Activations, Architecture, Floats, Layer, Networks, forward
 from swarmsim.learning.normalize import Normalizer
 from swarmsim.learning.seeding import generator
@@ -63,6 +64,7 @@ class SwarmPolicy(torch.nn.Module):
         action_space: the environment's action space.
         observation_space: the environment's observation space; by default a Box of n_inputs numbers.
         aggregation: the rule that makes one action of the models' action distributions.
+        vote_weights: of each model, for the rule `weighted`; by default all are 1.
         normalizer: the run's observation normaliser, if it had one.
         seed: of the actions that `predict` draws.
 
@@ -83,6 +85,7 @@ class SwarmPolicy(torch.nn.Module):
         *,
         observation_space: actions.Space | None = None,
         aggregation: str = _SINGLE_MODEL_RULE,
+        vote_weights: Sequence[float] | None = None,
         normalizer: Normalizer | None = None,
         seed: int = 0,
     ) -> None:
@@ -95,6 +98,7 @@ class SwarmPolicy(torch.nn.Module):
         self.action_space = _plain(action_space)
         self.observation_space = _checked_space(observation_space, architecture.n_inputs)
         self.aggregation = aggregation
+        self.vote_weights = None if vote_weights is None else list(vote_weights)
         self.weights = torch.nn.Parameter(torch.from_numpy(np.stack(list(weights.values())).astype(np.float32)))
         project = current_project()
         folder = None if project is None or ":" not in aggregation else str(project.folder)
@@ -166,7 +170,8 @@ class SwarmPolicy(torch.nn.Module):
         inputs, is_single = self._inputs(observation)
         outputs = self._outputs(inputs).astype(np.float64)
         rng = None if deterministic else self._rng
-        decision = decide(outputs, self.architecture.distribution, self._rule.value, rng)
+        vote_weights = None if self.vote_weights is None else np.asarray(self.vote_weights)
+        decision = decide(outputs, self.architecture.distribution, self._rule.value, rng, weights=vote_weights)
         env_actions = [self._to_env_action.value(action) for action in decision.actions]
         return (env_actions[0] if is_single else np.stack(env_actions)), state
 
@@ -218,6 +223,7 @@ class SwarmPolicy(torch.nn.Module):
             "action_space": encode_space(self.action_space),
             "observation_space": encode_space(self.observation_space),
             "aggregation": self.aggregation,
+            "vote_weights": self.vote_weights,
             "normalizer": normalizer and {key: np.asarray(value).tolist() for key, value in normalizer.items()},
         }
         torch.save(fields, content)
@@ -289,16 +295,28 @@ def _policy_of(loaded: Snapshot, config: Config, seed: int) -> SwarmPolicy:
     env = source.make()
     env.close()
     architecture = architecture_of(config, shape_of(source))
-    environment = loaded.state["components"].get("environment") or {}  # a checkpoint may lack its state
+    components = loaded.state["components"]
+    environment = components.get("environment") or {}  # a checkpoint may lack its state
+    weights = weights_in(loaded.state, loaded.checkpoint)
     return SwarmPolicy(
-        weights_in(loaded.state, loaded.checkpoint),
+        weights,
         architecture,
         env.action_space,
         observation_space=env.observation_space,
         aggregation=config.aggregation,
+        vote_weights=_vote_weights(config.aggregation, components.get("aggregation") or {}, list(weights)),
         normalizer=_normalizer(architecture, environment.get("normalizer")),
         seed=seed,
     )
+
+
+def _vote_weights(rule: str, aggregation: Mapping[str, Any], names: Sequence[str]) -> list[float] | None:
+    """Return the weights that the votes of models `names` had in evaluations, given the aggregation's state."""
+    if not load_rule(rule).is_weighted:
+        return None
+    led = LedReturns()
+    led.restore(aggregation.get("led", {}))
+    return led.worth(names).weights().tolist()
 
 
 def _normalizer(architecture: Architecture, state: Mapping[str, Any] | None) -> Normalizer | None:
@@ -347,6 +365,7 @@ def _decode(fields: Mapping[str, Any], seed: int) -> SwarmPolicy:
         decode_space(fields["action_space"]),
         observation_space=_decode_observations(fields),
         aggregation=fields["aggregation"],
+        vote_weights=fields.get("vote_weights"),
         normalizer=_normalizer(architecture, fields["normalizer"]),
         seed=seed,
     )

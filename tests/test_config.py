@@ -9,7 +9,7 @@ import yaml
 
 from swarmsim.config import PRESETS, ComponentSettings, Config, ScriptSettings, make_config, merged, read_file
 from swarmsim.errors import SettingsError
-from swarmsim.learning.hyperparameters import A2CSettings, GeneticSettings, PPOSettings
+from swarmsim.learning.hyperparameters import A2CSettings, EvolutionSettings, PPOSettings
 from tests.conftest import ROOT
 
 
@@ -24,6 +24,7 @@ def test_the_default_file_shows_every_setting_with_its_default_and_a_comment():
     for of_scripts in ("settings", "components"):
         del expected[of_scripts]
     expected["wrappers"] = list(expected["wrappers"])
+    expected["evolution"]["hyperparameters"] = list(expected["evolution"]["hyperparameters"])
     for of_learning in ("ppo", "a2c"):
         expected[of_learning]["hidden"] = list(expected[of_learning]["hidden"])
     assert shown == expected
@@ -45,7 +46,7 @@ def test_the_default_file_overrides_nothing_that_a_preset_sets(preset):
 
 
 def test_every_setting_has_a_help_text():
-    for settings in (Config, A2CSettings, PPOSettings, GeneticSettings, ScriptSettings, ComponentSettings):
+    for settings in (Config, A2CSettings, PPOSettings, EvolutionSettings, ScriptSettings, ComponentSettings):
         assert all(field.metadata.get("help") for field in fields(settings))
 
 
@@ -66,10 +67,16 @@ def test_the_reference_preset_has_the_reference_systems_numbers():
         "vf_coef": 0.5,
         "ent_coef": 0.0,
         "max_grad_norm": 0.5,
+        "credit": "own",
     }
     evolution = asdict(config.evolution)
-    assert evolution.pop("led_fraction") * config.led_fraction == 0  # matters for another fitness alone
+    of_other_kinds = "led_fraction", "leader", "hyperparameters", "spread", "perturbation", "copied_fraction"
+    for name in (*of_other_kinds, "min_difference", "schedule"):
+        del evolution[name]
+    assert config.led_fraction == 0
+    assert config.evolution.evolving(config.learning) == ()
     assert evolution == {
+        "kind": "genetic",
         "fitness": "contribution",
         "elite_fraction": 0.0,
         "tournament_size": 3,

@@ -6,7 +6,7 @@ import numpy as np
 
 from swarmsim import MESSAGE_TYPE, Client, Trigger
 from swarmsim.learning.genetic import next_generation
-from swarmsim.learning.hyperparameters import GeneticSettings
+from swarmsim.learning.hyperparameters import EvolutionSettings
 from swarmsim.learning.seeding import generator
 
 PORT = 8080
@@ -41,7 +41,7 @@ def gather(message):
         return None
     genomes = np.stack([np.asarray(weights[name], np.float32) for name in names])
     fitness = np.array([contribution.get(name, 0.0) for name in names])
-    generation = next_generation(genomes, fitness, GeneticSettings(), rng)
+    generation = next_generation(genomes, fitness, EvolutionSettings(), rng)
     return {"CMD": "SET", "WEIGHTS": dict(zip(names, generation.genomes, strict=True))}
 
 

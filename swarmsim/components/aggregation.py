@@ -9,17 +9,19 @@ from numpy.typing import NDArray
 
 from swarmsim.components.closed_runs import ClosedRuns
 from swarmsim.components.contribution_tracker import ContributionTracker
-from swarmsim.components.fields import Fields, invalid_field, reply_address, strings
+from swarmsim.components.fields import Fields, has_value, invalid_field, reply_address, strings
 from swarmsim.components.job import is_attempt_at
 from swarmsim.components.membership import MemberKind
 from swarmsim.components.persistence import StateStore
 from swarmsim.components.protocol.control import JobDone, JobRequest
-from swarmsim.components.protocol.evolution import Contribution, GetRequest
-from swarmsim.components.protocol.step import Action, Logits
+from swarmsim.components.protocol.evolution import Contribution, GetRequest, SetDone, parents_in
+from swarmsim.components.protocol.step import Action, Logits, learning_fields
 from swarmsim.components.quorum import Quorum
 from swarmsim.components.requests import RequestQueue
-from swarmsim.learning.decision import NO_LEADER, decide, leader
+from swarmsim.learning.decision import NO_LEADER, decide, leader_in_turn, promising_leader
 from swarmsim.learning.distributions import Categorical, Gaussian
+from swarmsim.learning.hyperparameters import LeaderChoice
+from swarmsim.learning.led_returns import LedReturns
 from swarmsim.learning.seeding import generator, restore_rng, rng_state
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import Message, root_id
@@ -41,6 +43,8 @@ class Aggregation:
         modules: the folder of a user's rule.
         continuous: whether the models' outputs describe Gaussian distributions instead of logits.
         led_fraction: fraction of the training episodes in which one model decides alone.
+        leader: how that model is chosen.
+        is_joint: whether models need to know their credit for the swarm's actions.
         eval_deterministic: whether evaluations take the best action instead of drawing it as training does.
     """
 
@@ -52,13 +56,16 @@ class Aggregation:
     modules: str | None = None
     continuous: bool = False
     led_fraction: float = 0.0
+    leader: LeaderChoice = "uniform"
+    is_joint: bool = True
     eval_deterministic: bool = True
 
     def __post_init__(self) -> None:
         self.rule = load_rule(self.aggregation, self.modules)
         self.rng = generator(self.seed, "aggregation")
         self.contributions = ContributionTracker()
-        self._returns: dict[str, list[float]] = {}
+        self._returns: dict[str, list[float]] = {}  # of episodes led since the last evolution
+        self._led = LedReturns()
         self._reports = RequestQueue()
         self._conversation: object = _NO_JOB
         self._closed_runs = ClosedRuns()
@@ -77,6 +84,7 @@ class Aggregation:
             "rng": rng_state(self.rng),
             "ledger": self.contributions.state(),
             "returns": self._returns,
+            "led": self._led.state(),
             "reported": [self._reports.last, self._reports.last_answer],
             "run": None if self._conversation is _NO_JOB else self._conversation,
             "past": self._closed_runs.state(),
@@ -89,6 +97,7 @@ class Aggregation:
         restore_rng(self.rng, state["rng"])
         self.contributions.restore(state["ledger"])
         self._returns = {name: list(returns) for name, returns in state["returns"].items()}
+        self._led.restore(state.get("led", {}))
         self._reports.restore((), *state["reported"])
         self._conversation = _NO_JOB if state["run"] is None else state["run"]
         self._decided_step = state["decided"]
@@ -101,7 +110,8 @@ class Aggregation:
 
     def settings(self) -> dict[str, Any]:
         """Return its settings."""
-        return {key: getattr(self, key) for key in ("seed", "aggregation", "led_fraction", "eval_deterministic")}
+        keys = "seed", "aggregation", "led_fraction", "leader", "is_joint", "eval_deterministic"
+        return {key: getattr(self, key) for key in keys}
 
     # --- a step
 
@@ -148,13 +158,19 @@ class Aggregation:
         step = self._decided_step + 1 if asked.step is None else asked.step
         distribution = Gaussian(outputs.shape[2] // 2) if self.continuous else Categorical(outputs.shape[2])
         rng = self._generator(step, deterministic=asked.deterministic)
-        decision = decide(outputs, distribution, self.rule, rng, self._leaders(asked))
+        names = self._quorum.names
+        weights = self._led.worth(names).weights() if self.rule.is_weighted else None
+        decision = decide(outputs, distribution, self.rule, rng, self._leaders(asked), weights)
+        learning: Fields = {}
         if not asked.deterministic:
+            if self.is_joint:
+                needs_credits = self.rule.gradient == "contribution" and (self.rule.is_weighted or not self.continuous)
+                learning = learning_fields(decision, names, has_credits=needs_credits)
             active = slice(None) if asked.active is None else asked.active
-            self.contributions.add(self._quorum.names, decision.probabilities[:, active], decision.support[:, active])
+            self.contributions.add(names, decision.probabilities[:, active], decision.support[:, active])
         self._decided_step = step
         repeated: Fields = {key: message[key] for key in ("ROOT_ID", "MODEL_STATUS") if key in message}
-        return {**Action(decision.actions, decision.log_probs, step).fields(), **repeated}
+        return {**Action(decision.actions, decision.log_probs, step, learning).fields(), **repeated}
 
     def _generator(self, step: int, *, deterministic: bool) -> np.random.Generator | None:
         """Return the generator that draws a step's actions; None to take the best ones.
@@ -172,7 +188,10 @@ class Aggregation:
         return np.array([self._leader(episode) for episode in asked.episodes.tolist()])
 
     def _leader(self, episode: int) -> int:
-        return leader(self.seed, episode, len(self._quorum.names), self.led_fraction)
+        names = self._quorum.names
+        if self.leader == "uniform":
+            return leader_in_turn(self.seed, episode, len(names), self.led_fraction)
+        return promising_leader(self.seed, episode, self._led.worth(names), self.led_fraction)
 
     # --- after a step, a job, a round
 
@@ -204,13 +223,20 @@ class Aggregation:
         """Record the returns of training episodes that one model led."""
         if not self.led_fraction or not self._quorum.names:
             return
-        for episode, score in zip(done.episodes, done.result.returns, strict=False):
-            number = self._leader(episode)
+        leaders = [self._leader(episode) for episode in done.episodes]  # before what they are worth changes
+        for number, score in zip(leaders, done.result.returns, strict=False):
             if number != NO_LEADER:
-                self._returns.setdefault(self._quorum.names[number], []).append(score)
+                name = self._quorum.names[number]
+                self._returns.setdefault(name, []).append(score)
+                self._led.add(name, score)
 
     def report(self, message: Message) -> Fields | None:
-        """Answer an evolution's GET with the contributions since the last one, and begin to count again."""
+        """Answer an evolution's GET with the contributions since the last one, and begin to count again.
+
+        Of its SET it takes who is whose copy.
+        """
+        if has_value(message, "CMD", "SET"):
+            return self._inherit(message)
         if GetRequest.read(message) is None:
             return None
         address = reply_address(message)
@@ -219,8 +245,19 @@ class Aggregation:
             self.store.write(self.state())
         return {**self._reports.last_answer, **address}
 
+    def _inherit(self, message: Message) -> Fields | None:
+        parents = parents_in(message)
+        if not parents:
+            return None
+        address = reply_address(message)
+        for child, parent in parents.items():
+            self._led.inherit(child, parent)
+        self.store.write(self.state())
+        return {**SetDone([self.client.name]).fields(), **address}
+
     def _close_round(self) -> Contribution:
         contributions, self.contributions = self.contributions, ContributionTracker()
         returns, self._returns = self._returns, {}
         mean_returns = {name: float(np.mean(of_model)) for name, of_model in returns.items()}
-        return Contribution(contributions.contribution(), contributions.diversity(), mean_returns)
+        worth, errors = self._led.worth_by_name()
+        return Contribution(contributions.contribution(), contributions.diversity(), mean_returns, worth, errors)

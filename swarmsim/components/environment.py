@@ -192,7 +192,7 @@ class Environment:
         job.step += 1
         self._normalizer_update(job)
         final_observations = result.final_observations  # of ended episodes, so there are seldom any
-        transition = transition_fields(
+        transition = dict(action.learning) | transition_fields(
             Transition(
                 actions=action.actions,
                 rewards=result.rewards,

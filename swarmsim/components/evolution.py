@@ -1,6 +1,6 @@
 """Evolution: collects genomes and contributions, breeds the next generation, and hands it out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,9 +17,11 @@ from swarmsim.components.protocol.evolution import Contribution, Genomes, GetReq
 from swarmsim.components.pulse import Pulse
 from swarmsim.components.requests import RequestQueue
 from swarmsim.components.results import EvolutionResult
-from swarmsim.learning.genetic import adapt_sigma, next_generation
-from swarmsim.learning.hyperparameters import GeneticSettings
-from swarmsim.learning.networks import Architecture, Layer
+from swarmsim.components.schedule import Schedule
+from swarmsim.learning.genetic import Generation, adapt_sigma, next_generation
+from swarmsim.learning.hyperparameters import EvolutionSettings
+from swarmsim.learning.networks import Architecture, Floats, Layer
+from swarmsim.learning.population import copies, inherited, parents_of
 from swarmsim.learning.seeding import generator, restore_rng, rng_state
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE, Message, root_id
@@ -32,7 +34,10 @@ class Evolution:
     An evolution whose process was replaced is requested again, and then draws the same numbers.
 
     Args:
-        genetic: the settings of the genetic step.
+        options: how models evolve.
+        hyperparameters: the names of the H hyperparameters that each model has of its own.
+        evolving: those of them that evolve.
+        schedule: what to do instead of copying by returns, if given.
         architecture: of the models; it shows which genes belong to a layer.
         seed: of the run.
         timeout: seconds to wait for models to be present.
@@ -42,7 +47,10 @@ class Evolution:
 
     client: Client = field(kw_only=False)
     store: StateStore = field(kw_only=False)
-    genetic: GeneticSettings
+    options: EvolutionSettings
+    hyperparameters: Sequence[str]
+    evolving: Sequence[str]
+    schedule: Schedule | None = None
     architecture: Architecture
     seed: int
     timeout: float
@@ -53,9 +61,10 @@ class Evolution:
 
     def __post_init__(self) -> None:
         self._pulse = Pulse(self.client, self.control_room, self.timeout)
-        self.sigma = self.genetic.mutation_sigma
+        self.sigma = self.options.mutation_sigma
         self.rng = generator(self.seed, "evolution")
         self._offspring: frozenset[str] = frozenset()
+        self._n_done = 0
         self._requests = RequestQueue()
         self._round: EvolutionRound | None = None
         saved_state = self.store.read()
@@ -64,19 +73,24 @@ class Evolution:
 
     def state(self) -> dict[str, Any]:
         """Return its state between two evolutions."""
-        offspring = sorted(self._offspring, key=component_order)
-        done = self._requests.last_answer
-        return {"rng": rng_state(self.rng), "done": done, "sigma": self.sigma, "offspring": offspring}
+        return {
+            "rng": rng_state(self.rng),
+            "done": self._requests.last_answer,
+            "sigma": self.sigma,
+            "offspring": sorted(self._offspring, key=component_order),
+            "number": self._n_done,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from a state."""
         restore_rng(self.rng, state["rng"])
         self._requests.restore((), state["done"].get("ROOT_ID"), state["done"])
         self.sigma, self._offspring = state["sigma"], frozenset(state["offspring"])
+        self._n_done = state.get("number", 0)
 
     def settings(self) -> dict[str, Any]:
         """Return its settings as they are now."""
-        return {**asdict(self.genetic), "seed": self.seed, "timeout": self.timeout}
+        return {**asdict(self.options), "seed": self.seed, "timeout": self.timeout}
 
     def load_settings(self, values: Mapping[str, Any]) -> None:
         """Breed the next generations with other settings of the genetic step.
@@ -84,9 +98,9 @@ class Evolution:
         Raises:
             SettingsError: one of `values` cannot be used; nothing has changed.
         """
-        self.genetic = changed(self.genetic, values, fixed=("seed", "timeout"))
+        self.options = changed(self.options, values, fixed=("seed", "timeout"))
         if "mutation_sigma" in values:
-            self.sigma = self.genetic.mutation_sigma
+            self.sigma = self.options.mutation_sigma
 
     # --- handlers
 
@@ -131,15 +145,16 @@ class Evolution:
             self._begin_next()
 
     def handle_join(self, message: Message) -> None:
-        """Ask an aggregation that joins during an evolution, since it was not there when all were asked."""
+        """Ask or tell an aggregation that joins during an evolution, since it was not there when all others were."""
         evolution_round = self._round
-        if evolution_round is None or evolution_round.generation is not None:
-            return
-        if not has_value(message, "ROOM", self.aggregations.room):
+        if evolution_round is None or not has_value(message, "ROOM", self.aggregations.room):
             return
         newcomer = text(message, "SENT_BY")
         if self.aggregations.has(self.client.rooms(), newcomer):
-            self._send(evolution_round, GetRequest().fields(), TO=newcomer)
+            request = (
+                GetRequest() if evolution_round.generation is None else SetRequest({}, parents=evolution_round.parents)
+            )
+            self._send(evolution_round, request.fields(), TO=newcomer)
 
     # --- an evolution
 
@@ -150,8 +165,7 @@ class Evolution:
         self._pulse.begin()
         self.models.wait(self.client, 1, self.timeout)
         rooms = self.client.rooms()
-        n_aggregations = len(self.aggregations.components(rooms))
-        self._round = EvolutionRound.of(request, self.models.members(rooms), n_aggregations)
+        self._round = EvolutionRound.of(request, self.models.members(rooms), self.aggregations.members(rooms))
         self._send(self._round, GetRequest().fields(), TO_ROOM=self.evolution_room)
 
     def _proceed(self, evolution_round: EvolutionRound) -> None:
@@ -163,33 +177,56 @@ class Evolution:
     def _breed(self, evolution_round: EvolutionRound) -> None:
         """Make the next generation, and hand it out."""
         names = evolution_round.names
-        fitness = evolution_round.fitness(self.genetic.fitness)
-        self.sigma = adapt_sigma(
-            self.sigma, self.genetic, fitness, np.array([name in self._offspring for name in names])
+        evolution_round.generation = generation = self._next_generation(evolution_round)
+        self._pulse()
+        self._offspring = frozenset(name for name, new in zip(names, generation.is_offspring, strict=True) if new)
+        genomes, moments, hyperparameters = (
+            {} if array is None else dict(zip(names, array, strict=True))
+            for array in (generation.genomes, generation.moments, generation.hyperparameters)
         )
-        moments = evolution_round.all_moments if self.genetic.inherit_moments else None
-        is_too_alike = evolution_round.diversity < self.genetic.min_diversity
-        generation = next_generation(
-            np.stack([evolution_round.genomes[name] for name in names]),
+        bytes_of_one = sum(array.nbytes for array in (genomes[names[0]], *list(moments.values())[:1]))
+        for some in in_groups(len(names), bytes_of_one):
+            request = SetRequest(
+                {name: genomes[name] for name in names[some]},
+                {name: moments[name] for name in names[some] if moments},
+                {name: hyperparameters[name] for name in names[some] if hyperparameters},
+                evolution_round.parents,
+            )
+            self._send(evolution_round, request.fields(), TO_ROOM=self.evolution_room)
+            self._pulse()
+
+    def _next_generation(self, evolution_round: EvolutionRound) -> Generation:
+        genomes = np.stack([evolution_round.genomes[name] for name in evolution_round.names])
+        moments = evolution_round.all_moments if self.options.inherit_moments else None
+        hyperparameters = evolution_round.all_hyperparameters(len(self.hyperparameters))
+        if self.options.kind == "genetic":
+            return self._genetic_step(evolution_round, genomes, moments)
+        if self.schedule is not None:
+            names = evolution_round.names
+            parents = self.schedule.parents_after(self._n_done, names)
+            return copies(genomes, moments, self.schedule.before(self._n_done + 1, names), parents)
+        parents = np.arange(len(genomes))
+        if self.options.kind == "pbt":
+            parents = parents_of(evolution_round.model_worth(), self.options)
+        if hyperparameters is not None:
+            keys, factor = (self.hyperparameters, self.evolving), self.options.perturbation
+            hyperparameters = inherited(hyperparameters, parents, *keys, factor, self.rng)
+        return copies(genomes, moments, hyperparameters, parents)
+
+    def _genetic_step(self, evolution_round: EvolutionRound, genomes: Floats, moments: Floats | None) -> Generation:
+        fitness = evolution_round.fitness(self.options.fitness)
+        was_offspring = np.array([name in self._offspring for name in evolution_round.names])
+        self.sigma = adapt_sigma(self.sigma, self.options, fitness, was_offspring)
+        is_too_alike = evolution_round.diversity < self.options.min_diversity
+        return next_generation(
+            genomes,
             fitness,
-            self.genetic,
+            self.options,
             self.rng,
             moments=moments,
             layers=self._layers(evolution_round),
             sigma=self.sigma * (2 if is_too_alike else 1),
         )
-        self._pulse()
-        evolution_round.generation = generation
-        self._offspring = frozenset(name for name, new in zip(names, generation.is_offspring, strict=True) if new)
-        new_moments = {} if moments is None else dict(zip(names, generation.moments, strict=True))
-        genomes = dict(zip(names, generation.genomes, strict=True))
-        arrays_of_one = [genomes[names[0]], *list(new_moments.values())[:1]]
-        for some in in_groups(len(names), sum(array.nbytes for array in arrays_of_one)):
-            request = SetRequest(
-                *({n: vectors[n] for n in names[some] if n in vectors} for vectors in (genomes, new_moments))
-            )
-            self._send(evolution_round, request.fields(), TO_ROOM=self.evolution_room)
-            self._pulse()
 
     def _layers(self, evolution_round: EvolutionRound) -> tuple[Layer, ...]:
         """Return where the layers' genes lie; they are not known of models of another size, as others may bring."""
@@ -203,6 +240,12 @@ class Evolution:
             **generation.counts(),
             contribution={name: contribution[name] for name in sorted(contribution, key=component_order)},
             diversity=evolution_round.diversity,
+            parents=evolution_round.parents,
+            hyperparameters={
+                name: dict(zip(self.hyperparameters, evolution_round.hyperparameters[name].tolist(), strict=True))
+                for name in evolution_round.names
+                if name in evolution_round.hyperparameters
+            },
         )
         done: Message = {
             "TYPE": MESSAGE_TYPE.DATA.CUSTOM.id,
@@ -212,6 +255,7 @@ class Evolution:
         }
         self._requests.remember(evolution_round.root_id, done)
         self._round = None
+        self._n_done += 1
         self.store.write(self.state())
         self.client.send(done)
         self._begin_next()

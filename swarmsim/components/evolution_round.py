@@ -11,6 +11,7 @@ from swarmsim.components.membership import SET, acknowledges
 from swarmsim.components.protocol.evolution import Contribution, Genomes
 from swarmsim.learning.genetic import Generation
 from swarmsim.learning.hyperparameters import Fitness
+from swarmsim.learning.led_returns import Worth
 from swarmsim.messaging.message import Message, root_id
 from swarmsim.messaging.rooms import Member
 
@@ -31,15 +32,21 @@ class EvolutionRound:
     contribution: dict[str, float] = field(default_factory=dict)
     diversity: float = 0.0
     n_reports: int = 0
+    worth: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
+    hyperparameters: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    acknowledging: frozenset[str] = frozenset()  # aggregations that must know who is whose copy
     generation: Generation | None = None
-    confirmed: set[str] = field(default_factory=set)  # models that have acknowledged their new genomes
+    confirmed: set[str] = field(default_factory=set)  # components that have acknowledged the next generation
 
     @classmethod
-    def of(cls, request: Message, models: Collection[Member], n_aggregations: int) -> "EvolutionRound":
-        """Return an evolution that waits for all `models`."""
+    def of(cls, request: Message, models: Collection[Member], aggregations: Collection[Member]) -> "EvolutionRound":
+        """Return an evolution that waits for all `models`, and for the `aggregations`."""
+        n_aggregations = sum(len(member.components) for member in aggregations)
+        acknowledging = frozenset(name for m in aggregations if acknowledges(m, SET) for name in m.components)
         known = frozenset(name for member in models if acknowledges(member, SET) for name in member.components)
         unnamed = {member.id: len(member.components) for member in models if not acknowledges(member, SET)}
-        return cls(request, known, unnamed, n_aggregations)
+        return cls(request, known, unnamed, n_aggregations, acknowledging=acknowledging)
 
     @property
     def root_id(self) -> object:
@@ -71,12 +78,24 @@ class EvolutionRound:
                 self.moments[name] = answer.moments[row]
             if answer.advantages is not None and answer.advantages.ndim == 1:
                 self.advantages[name] = float(answer.advantages[row])
+            if answer.hyperparameters is not None and answer.hyperparameters.ndim == 2:
+                self.hyperparameters[name] = answer.hyperparameters[row]
 
     def add_contribution(self, report: Contribution) -> None:
         self.contribution |= report.contribution
         self.returns |= report.returns
+        self.worth |= report.worth
+        self.errors |= report.errors
         self.diversity = report.diversity
         self.n_reports += 1
+
+    @property
+    def parents(self) -> dict[str, str]:
+        """Whose copy models become, of those that become one."""
+        if self.generation is None or self.generation.parents is None:
+            return {}
+        pairs = zip(self.names, self.generation.parents.tolist(), strict=True)
+        return {name: self.names[parent] for name, parent in pairs if self.names[parent] != name}
 
     @property
     def all_moments(self) -> NDArray[np.float32] | None:
@@ -97,6 +116,17 @@ class EvolutionRound:
         default = 0.0 if kind == "contribution" else float(np.median(known))
         return np.array([values.get(name, default) for name in self.names])
 
+    def model_worth(self) -> Worth:
+        """Return what the models are worth; those that have never led, the mean, which is no reason to copy them."""
+        common = float(np.mean(list(self.worth.values()))) if self.worth else 0.0
+        returns = np.array([self.worth.get(name, common) for name in self.names])
+        return Worth(returns, np.array([self.errors.get(name, np.inf) for name in self.names]))
+
+    def all_hyperparameters(self, number: int) -> NDArray[np.float64] | None:
+        """Return the `number` hyperparameters of all models, (P, H); None unless all of them have sent theirs."""
+        values = [self.hyperparameters.get(name, np.zeros(0)) for name in self.names]
+        return np.stack(values) if all(len(row) == number for row in values) else None
+
     @property
     def names(self) -> list[str]:
         """The models whose genomes evolve, sorted."""
@@ -113,4 +143,5 @@ class EvolutionRound:
 
     @property
     def is_confirmed(self) -> bool:
-        return self.generation is not None and self.confirmed >= self.known
+        informed = self.acknowledging if self.parents else frozenset()
+        return self.generation is not None and self.confirmed >= self.known | informed

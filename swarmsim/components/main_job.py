@@ -1,10 +1,13 @@
 """The wiring of the main job: which component listens in which room, and who starts after whom."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
 
 from swarmsim.components.aggregation import Aggregation
 from swarmsim.components.environment import Environment, replacement_state
@@ -12,9 +15,12 @@ from swarmsim.components.evolution import Evolution
 from swarmsim.components.membership import SET, MemberKind
 from swarmsim.components.model import Models
 from swarmsim.components.role import On, Role, State
+from swarmsim.components.schedule import Schedule
 from swarmsim.config import Config
 from swarmsim.envs.make import EnvSource, Shape
 from swarmsim.learning.networks import Architecture
+from swarmsim.learning.population import initial_hyperparameters
+from swarmsim.learning.seeding import generator
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE
 from swarmsim.messaging.rooms import COMMAND_ROOM
@@ -58,6 +64,8 @@ def _aggregation(config: Config, shape: Shape) -> Role:
             modules=config.modules,
             continuous=shape.continuous,
             led_fraction=config.led_fraction,
+            leader=config.evolution.leader,
+            is_joint=config.learning.credit == "joint",
             eval_deterministic=config.eval_deterministic,
         ),
         listens=(
@@ -66,6 +74,7 @@ def _aggregation(config: Config, shape: Shape) -> Role:
             On(EVOLUTION, Aggregation.report, direct=True),
             On(COMMAND_ROOM, Aggregation.handle_disconnect, answer_in=ACTION, type=_COMMAND.DISCONNECT),
         ),
+        announce={"ACKNOWLEDGES": [SET]},
     )
 
 
@@ -78,6 +87,7 @@ def _models(config: Config, shape: Shape, names: list[str]) -> Role:
             components=names,
             architecture=architecture,
             learning=config.learning,
+            hyperparameters=hyperparameters_of(config, names),
             seed=config.seed,
             timeout=config.timeout,
             control_room=CONTROL,
@@ -96,12 +106,24 @@ def architecture_of(config: Config, shape: Shape) -> Architecture:
     return Architecture(shape.n_inputs, shape.n_actions, config.learning.hidden, shape.continuous)
 
 
+def hyperparameters_of(config: Config, names: Sequence[str]) -> NDArray[np.float64]:
+    """Return the hyperparameters that models begin with, (P, H); raises SettingsError as `Schedule.of`."""
+    schedule = Schedule.of(config)
+    if schedule is not None:
+        return schedule.before(0, names)
+    draws = [generator(config.seed, "hyperparameters", name) for name in names]
+    return initial_hyperparameters(config.learning, config.evolution, draws)
+
+
 def _evolution(config: Config, shape: Shape) -> Role:
     return Role(
         "evolution",
         partial(
             Evolution,
-            genetic=config.evolution,
+            options=config.evolution,
+            hyperparameters=config.learning.of_each_model,
+            evolving=config.evolution.evolving(config.learning),
+            schedule=Schedule.of(config),
             architecture=architecture_of(config, shape),
             seed=config.seed,
             timeout=config.timeout,

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from swarmsim.components.admin import changed
 from swarmsim.components.fields import Fields, reply_address
@@ -37,6 +38,7 @@ class Models:
     Args:
         components: the names of the models, one row of weights each.
         learning: the hyperparameters, whose type decides the learner.
+        hyperparameters: (P, H), each model's own at its beginning.
         seed: of the run; a model's initial weights depend on it and on the model's name alone.
         timeout: seconds that control waits for a message.
         control_room: where a long update says that it goes on.
@@ -50,6 +52,7 @@ class Models:
         components: Sequence[str],
         architecture: Architecture,
         learning: LearningSettings,
+        hyperparameters: NDArray[np.float64],
         seed: int,
         timeout: float,
         control_room: str,
@@ -60,22 +63,24 @@ class Models:
         self.architecture = architecture
         self.seed = seed
         self._pulse = Pulse(client, control_room, timeout)
-        self.learner = self._begin(learning)
+        self.learner = self._begin(learning, hyperparameters)
         self._conversation: object = None
         self._step = -1
         self._is_training = True  # not while an evolution has their genomes
         self._genomes_given = RequestQueue()
 
-    def _begin(self, learning: LearningSettings) -> Learner:
+    def _begin(self, learning: LearningSettings, hyperparameters: NDArray[np.float64]) -> Learner:
         """Return a learner that continues from what an earlier process saved, or begins, unless a state is given."""
         self._generators = [generator(self.seed, "weights", name) for name in self.components]
-        state = TrainingState.zeros(len(self.components), self.architecture.n_weights, self.store.array)
+        n_models, n_hyperparameters = hyperparameters.shape
+        state = TrainingState.zeros(n_models, self.architecture.n_weights, n_hyperparameters, self.store.array)
         saved_state = self.store.read()
         if saved_state is not None:
             for rng, saved in zip(self._generators, saved_state["generators"], strict=True):
                 restore_rng(rng, saved)
         elif self.store.given_state is None:
             initial_weights(self.architecture, self._generators, out=state.weights)
+            state.hyperparameters[:] = hyperparameters
             self._save_generators()
         return self._learner(learning, state)
 
@@ -115,7 +120,7 @@ class Models:
         transition = None
         if records:
             n_envs, n_inputs = observation.observations.shape
-            transition = read_transition(message, n_envs, n_inputs, self.architecture.distribution)
+            transition = read_transition(message, n_envs, n_inputs, self.architecture.distribution, self.components)
         if is_new:
             self._conversation = message.get("ROOT_ID")
             self.learner.break_off()
@@ -155,17 +160,20 @@ class Models:
             for part in others:
                 send_answer(self.client, message, {**part, **address})
             return {**last, **address}
-        new = SetRequest.read(message, self.components, self.architecture.n_weights)
+        training_state = self.learner.training_state
+        n_hyperparameters = training_state.hyperparameters.shape[1]
+        new = SetRequest.read(message, self.components, self.architecture.n_weights, n_hyperparameters)
         if new is None:
             return None
         address = reply_address(message)
         if not new.weights:
             return None
         self.load_weights(new.weights)
-        training_state = self.learner.training_state
         for name, moments in new.moments.items():
             row = self.components.index(name)
             training_state.first_moment[row], training_state.second_moment[row] = moments
+        for name, values in new.hyperparameters.items():
+            training_state.hyperparameters[self.components.index(name)] = values
         training_state.cumulative_advantage[:] = 0
         self._is_training = True
         return {**SetDone(list(new.weights)).fields(), **address} if "TO" in address else None
@@ -174,7 +182,7 @@ class Models:
         state = self.learner.training_state
         moments = np.stack((state.first_moment, state.second_moment), axis=1)
         advantages = state.cumulative_advantage.copy() if self.learner.has_cumulative_advantage else None
-        return Genomes(self.components, state.weights.copy(), moments, advantages)
+        return Genomes(self.components, state.weights.copy(), moments, advantages, state.hyperparameters.copy())
 
     # --- what others can ask for
 
@@ -206,5 +214,8 @@ class Models:
         """
         learning = changed(self.learner.settings, values, fixed=(*SIZES, "seed"))
         state, training_state = self.learner.state(), self.learner.training_state
+        for column, name in enumerate(learning.of_each_model):
+            if name in values:
+                training_state.hyperparameters[:, column] = getattr(learning, name)
         self.learner = self._learner(learning, training_state)
         self.learner.restore(state)

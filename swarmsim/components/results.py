@@ -1,7 +1,7 @@
 """The results of jobs and evolutions, and what a component shows of itself."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from swarmsim.learning.genetic import GeneticCounts
 
@@ -34,10 +34,14 @@ class EvolutionResult(GeneticCounts):
     Attributes:
         contribution: of each model to the decisions since the evolution before; they sum to 1.
         diversity: the models' mean pairwise total variation distance in these decisions.
+        parents: of the models that became copies.
+        hyperparameters: of each model by name, as they were until this evolution; those that evolve.
     """
 
     contribution: dict[str, float]
     diversity: float
+    parents: dict[str, str] = field(default_factory=dict)
+    hyperparameters: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from swarmsim.components.control import Control, Interrupted
 from swarmsim.components.main_job import CONTROL, ENVIRONMENT, OBSERVATION, await_all, main_job, n_workers
 from swarmsim.components.results import EvolutionResult, JobResult
 from swarmsim.components.role import Role
+from swarmsim.components.schedule import Schedule
 from swarmsim.components.size import check_size
 from swarmsim.components.supervision import Supervision
 from swarmsim.config import Config
@@ -104,6 +105,7 @@ class Experiment:
         with in_project(config.modules, config.references):
             self.shape, reward_threshold = properties_of(EnvSource.of(config))
             load_rule(config.aggregation)  # refuses an unknown rule before anything starts
+        Schedule.of(config)
         is_started_here = join is None and config.rounds > 0
         self._size_warning = check_size(config, self.shape, resume=resume) if is_started_here else None
         self.workers = n_workers(config)
@@ -195,6 +197,7 @@ class Experiment:
             settings = {**asdict(self.config), "workers": self.workers}
             del settings["settings"], settings["components"]
             settings["wrappers"] = list(settings["wrappers"])
+            settings["evolution"]["hyperparameters"] = list(settings["evolution"]["hyperparameters"])
             for learner in ("ppo", "a2c"):
                 settings[learner]["hidden"] = list(settings[learner]["hidden"])
             self._directory = RunDirectory.create(self.config.out, self.config.env, settings, keep)
@@ -326,6 +329,8 @@ class Experiment:
             contribution=evolution.contribution,
             diversity=evolution.diversity,
             evolution=evolution.counts(),
+            parents=evolution.parents,
+            hyperparameters=evolution.hyperparameters,
         )
 
 

@@ -6,13 +6,14 @@ transitions; each has its own critic, and so its own returns and advantages. Rew
 could not learn their values, which begin near 1, are divided by their root mean square.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.learning.advantages import gae
+from swarmsim.learning.credit import credit_of, log_probs_of, pool_gradient, ratio, surprise
 from swarmsim.learning.distributions import Distribution
 from swarmsim.learning.hyperparameters import A2CSettings
 from swarmsim.learning.learner import Learner, Losses, Transition, clip, require_finite
@@ -20,7 +21,7 @@ from swarmsim.learning.networks import ACTORS, CRITICS, Activations, Architectur
 
 UPDATES_PER_MEASUREMENT = 16  # updates are small, and measuring the losses costs a part of one
 PLAIN_REWARDS = 1e-2, 1e2  # root mean squares of rewards that are learned from as they are
-RECORDED = "actions", "rewards", "dones", "active"  # a rollout's arrays besides the activations
+RECORDED = "actions", "rewards", "dones", "active", "log_probs", "weights"  # arrays besides the activations
 
 
 class Rollout:
@@ -39,6 +40,9 @@ class Rollout:
         self.rewards = np.empty((n_steps, n_envs), np.float32)
         self.dones = np.empty((n_steps, n_envs), np.bool_)
         self.active = np.empty((n_steps, n_envs), np.bool_)
+        self.log_probs = np.full((n_steps, n_envs), np.nan, np.float32)  # of the actions under the swarm's distribution
+        self.weights = np.ones((n_steps, n_envs, n_models), np.float32)  # of the policy loss
+        self.swarm_probabilities: list[Floats] = []  # (N, A) of each step, if the rule needs them
         self.bootstraps: dict[int, Floats] = {}  # (P, N) by step: γ V of final states of truncated episodes, else 0
 
     @property
@@ -56,6 +60,8 @@ class Rollout:
         self.rewards[self.length] = transition.rewards
         np.logical_or(transition.terminated, transition.truncated, out=self.dones[self.length])
         self.active[self.length] = transition.active
+        if transition.swarm_probabilities is not None:
+            self.swarm_probabilities.append(transition.swarm_probabilities.astype(np.float32))
         self.length += 1
 
     def end_before(self, dropped: NDArray[np.bool_], discounted: Floats) -> None:
@@ -68,6 +74,7 @@ class Rollout:
     def clear(self) -> None:
         self.length = 0
         self.bootstraps.clear()
+        self.swarm_probabilities.clear()
 
     def state(self, n_acted: int) -> dict[str, Any]:
         """Return the recorded steps, and the observations of the `n_acted` steps that were acted in."""
@@ -76,6 +83,7 @@ class Rollout:
             "observations": self.first_steps(n_acted).outputs[0].copy(),
             **{name: getattr(self, name)[: self.length].copy() for name in RECORDED},
             "bootstraps": [[step, values] for step, values in self.bootstraps.items()],
+            "swarm_probabilities": list(self.swarm_probabilities),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -83,23 +91,26 @@ class Rollout:
         self.length = len(state["actions"])
         self._activations.outputs[0][: len(state["observations"])] = state["observations"]
         for name in RECORDED:
-            getattr(self, name)[: self.length] = state[name]
+            getattr(self, name)[: self.length] = state.get(name, getattr(self, name)[: self.length])
+        self.swarm_probabilities = [np.asarray(rows) for rows in state.get("swarm_probabilities", ())]
         self.bootstraps = {step: np.asarray(values) for step, values in state["bootstraps"]}
 
 
 @dataclass(frozen=True)
 class Batch:
     """B rows that P models learn from: actions (B,) or (B, D), row weights (B,) that sum to 1, and each model's own
-    advantages and returns, both (P, B).
+    advantages, times its credit if that is joint, and returns, both (P, B).
     """
 
     actions: NDArray[Any]
     row_weights: Floats
     advantages: Floats
     returns: Floats
+    ent_coef: Floats  # (P, 1)
+    swarm_probabilities: Floats | None = None  # (B, A), of all actions, if the rule needs them
 
     def models(self, some: slice) -> "Batch":
-        return Batch(self.actions, self.row_weights, self.advantages[some], self.returns[some])
+        return replace(self, advantages=self.advantages[some], returns=self.returns[some], ent_coef=self.ent_coef[some])
 
 
 class A2C(Learner):
@@ -132,8 +143,17 @@ class A2C(Learner):
             discounted = np.float32(self.settings.gamma) * final_values
             self._rollout.bootstraps[self.rollout_length] = discounted * cut_off
             self._rollout.end_before(cut_off & ~transition.active, discounted)
+        if self.settings.credit == "joint":
+            self._credit(transition)
         self._rollout.add(transition)
         self.awaits_outcome = False
+
+    def _credit(self, transition: Transition) -> None:
+        """Weigh a step by each model's credit for it, and by the importance weight π̄ / μ where one model led."""
+        rollout, (behaviour, swarm) = self._rollout, log_probs_of(transition)
+        own = self.architecture.distribution.log_prob(rollout.next_step.logits, transition.actions)
+        weights = credit_of(transition, own, swarm) * np.minimum(np.nan_to_num(ratio(swarm, behaviour), nan=1.0), 1)
+        rollout.log_probs[rollout.length], rollout.weights[rollout.length] = swarm, weights.T
 
     @property
     def update_is_due(self) -> bool:
@@ -163,7 +183,7 @@ class A2C(Learner):
             is_measured = self.training_state.n_updates[0] % UPDATES_PER_MEASUREMENT == 0
             for block in self._blocks:
                 part = activations.models(block.models), batch.models(block.models)
-                loss_gradient(block.networks, *part, self.settings, block.gradient_networks)
+                loss_gradient(block.networks, *part, self.settings.vf_coef, block.gradient_networks)
                 if is_measured:
                     self.stats.add(losses(self.architecture.distribution, *part), block.gradient)
                 try:
@@ -188,11 +208,21 @@ class A2C(Learner):
                 rewards[:, t] += bootstraps
         values = values.reshape(n_models, n_steps, rollout.n_envs)
         last_values = rollout.next_step.values[:, :, 0]
-        gamma, gae_lambda = self.settings.gamma, self.settings.gae_lambda
-        advantages, returns = gae(rewards, values, rollout.dones[:n_steps], last_values, gamma, gae_lambda)
+        gamma, gae_lambda = self.settings.gamma, self._of_each_model("gae_lambda")
+        advantages, returns = (
+            array.reshape(n_models, -1)
+            for array in gae(rewards, values, rollout.dones[:n_steps], last_values, gamma, gae_lambda)
+        )
+        ent_coef = self._of_each_model("ent_coef").astype(np.float32)[:, None]
+        if self.settings.credit == "joint":
+            swarm_log_probs = rollout.log_probs[:n_steps].ravel()
+            weights = np.ascontiguousarray(rollout.weights[:n_steps].reshape(-1, n_models).T)
+            advantages = weights * (advantages + ent_coef * surprise(swarm_log_probs, np.flatnonzero(active)))
+            ent_coef = np.zeros_like(ent_coef)
         actions = rollout.actions[:n_steps].reshape(n_steps * rollout.n_envs, *rollout.actions.shape[2:])
         row_weights = active.astype(np.float32) / np.float32(n_active)
-        return Batch(actions, row_weights, advantages.reshape(n_models, -1), returns.reshape(n_models, -1))
+        swarm = np.concatenate(rollout.swarm_probabilities) if rollout.swarm_probabilities else None
+        return Batch(actions, row_weights, advantages, returns, ent_coef, swarm)
 
     def _scaled(self, rewards: Floats) -> Floats:
         """Count `rewards` (T, N), and return them in a unit that critics can learn.
@@ -223,7 +253,7 @@ class A2C(Learner):
 
 
 def loss_gradient(
-    networks: Networks, activations: Activations, batch: Batch, settings: A2CSettings, gradient: Networks
+    networks: Networks, activations: Activations, batch: Batch, vf_coef: float, gradient: Networks
 ) -> None:
     """Write each model's gradient of its own loss into `gradient`, given the `activations` for the batch's rows.
 
@@ -232,12 +262,14 @@ def loss_gradient(
     """
     distribution = networks.architecture.distribution
     _, log_prob_gradient = distribution.log_prob_gradient(activations.logits, batch.actions)
+    if batch.swarm_probabilities is not None:
+        log_prob_gradient = pool_gradient(batch.actions, batch.swarm_probabilities)
     logits_gradient = np.multiply(-(batch.row_weights * batch.advantages)[:, :, None], log_prob_gradient, order="C")
-    if settings.ent_coef:
-        bonus = np.float32(settings.ent_coef) * batch.row_weights[:, None]
+    if batch.ent_coef.any():
+        bonus = batch.ent_coef[:, :, None] * batch.row_weights[:, None]
         logits_gradient -= bonus * distribution.entropy_gradient(activations.logits)
     error = activations.values - batch.returns[:, :, None]
-    values_gradient = (np.float32(2 * settings.vf_coef) * batch.row_weights)[:, None] * error
+    values_gradient = (np.float32(2 * vf_coef) * batch.row_weights)[:, None] * error
     backward(networks, activations, logits_gradient, values_gradient, gradient)
 
 

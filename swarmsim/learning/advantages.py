@@ -7,7 +7,12 @@ from swarmsim.learning.networks import Floats
 
 
 def gae(
-    rewards: Floats, values: Floats, dones: NDArray[np.bool_], last_values: Floats, gamma: float, gae_lambda: float
+    rewards: Floats,
+    values: Floats,
+    dones: NDArray[np.bool_],
+    last_values: Floats,
+    gamma: float,
+    gae_lambda: float | NDArray[np.float64],
 ) -> tuple[Floats, Floats]:
     """Return advantages and returns, both (P, T, N), of P models over T steps of N environments.
 
@@ -20,13 +25,14 @@ def gae(
         values: (P, T, N), V(s_t).
         dones: (T, N), whether step t ended its episode.
         last_values: (P, N), the values of the states after the last step.
+        gae_lambda: one λ, or each model's own, (P,).
     """
     discount = np.where(dones, np.float32(0), np.float32(gamma))
     next_values = np.concatenate((values[:, 1:], last_values[:, None]), axis=1)
     advantages = discount * next_values + rewards - values
-    carried = discount * np.float32(gae_lambda)
+    carried = discount * _column(gae_lambda)
     for t in range(len(dones) - 2, -1, -1):
-        advantages[:, t] += carried[t] * advantages[:, t + 1]
+        advantages[:, t] += carried[..., t, :] * advantages[:, t + 1]
     return advantages, advantages + values
 
 
@@ -37,7 +43,7 @@ def vtrace(
     ends: NDArray[np.bool_],
     ratios: Floats,
     gamma: float,
-    gae_lambda: float,
+    gae_lambda: float | NDArray[np.float64],
     rho_clip: float,
 ) -> tuple[Floats, Floats]:
     """Return advantages and value targets, both (P, T, N), of P models over T steps of N environments.
@@ -52,15 +58,22 @@ def vtrace(
         next_values: (P, T, N), V(s_{t+1}); 0 where the episode terminated.
         ends: (T, N), whether the trajectory ends at step t.
         ratios: (P, T, N), importance weights π/μ of the actions: each model's probability over the swarm's.
+        gae_lambda: one λ, or each model's own, (P,).
         rho_clip: ρ̄.
     """
     continues = (~ends).astype(np.float32)
     errors = rewards + np.float32(gamma) * next_values - values
-    traces = np.float32(gamma * gae_lambda) * np.minimum(ratios, np.float32(1)) * continues
+    discount = _column(gamma * gae_lambda)
+    traces = discount * np.minimum(ratios, np.float32(1)) * continues
     corrections = discounted_sums(np.minimum(ratios, np.float32(rho_clip)) * errors, traces)
     advantages = errors
-    advantages[:, :-1] += np.float32(gamma * gae_lambda) * continues[:-1] * corrections[:, 1:]
+    advantages[:, :-1] += discount * continues[:-1] * corrections[:, 1:]
     return advantages, values + corrections
+
+
+def _column(by_model: float | NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return one number, or each model's own, as an array (1 or P, 1, 1)."""
+    return np.asarray(by_model, np.float32).reshape(-1, 1, 1)
 
 
 def discounted_sums(terms: Floats, discounts: Floats) -> Floats:

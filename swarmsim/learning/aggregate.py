@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,18 @@ class Rule:
     """How action distributions (P, B, A) become the swarm's (B, A), and how much each model supports each action.
 
     The support is made of non-negative numbers (P, B, A); a model's contribution to an action is its share of it.
+
+    Attributes:
+        gradient: what the gradient of the swarm's log-probability by a model's outputs is. mixture: π_i / π̄ times that
+            of its own; pool: 1[a] − π̄; contribution: P times its contribution times that of its own, which is exact for
+            weighted mixtures, and stands in for a gradient where the rule has none.
+        is_weighted: whether the rule gets probabilities times the models' weights.
     """
 
     distribution: Callable[[ActionProbabilities], NDArray[np.float64]]
     support: Callable[[ActionProbabilities], ActionProbabilities] = identity
+    gradient: Literal["mixture", "pool", "contribution"] = "contribution"
+    is_weighted: bool = False
 
 
 def proportional(support: Callable[[ActionProbabilities], ActionProbabilities]) -> Rule:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from swarmsim.learning.aggregate import ActionProbabilities, Rule, log_probabilities
 from swarmsim.learning.distributions import Distribution, Gaussian, softmax
+from swarmsim.learning.led_returns import Worth
 from swarmsim.learning.seeding import generator
 
 NO_LEADER = -1
@@ -16,7 +17,7 @@ MIN_COMPARED_STD = 0.3  # in half ranges of an action; narrower models would giv
 
 
 @lru_cache(maxsize=1024)
-def leader(seed: int, episode: int, n_models: int, led_fraction: float) -> int:
+def leader_in_turn(seed: int, episode: int, n_models: int, led_fraction: float) -> int:
     """Return which of `n_models` decides alone in a training episode, or NO_LEADER.
 
     Its return then tells what the model is worth, as each head of Bootstrapped DQN plays its own episodes (Osband
@@ -28,14 +29,23 @@ def leader(seed: int, episode: int, n_models: int, led_fraction: float) -> int:
     return int(generator(seed, "leaders", turn).permutation(n_models)[place])
 
 
+def promising_leader(seed: int, episode: int, worth: Worth, led_fraction: float) -> int:
+    """Return the same with leaders by Thompson sampling, so that models lead as often as they may be the best."""
+    if leader_in_turn(seed, episode, len(worth.returns), led_fraction) == NO_LEADER:
+        return NO_LEADER
+    return worth.sample(generator(seed, "thompson", episode))
+
+
 @dataclass(slots=True)  # not frozen: one is made in every step
 class Decision:
     """The swarm's actions, and its models' action distributions."""
 
     actions: NDArray[Any]  # (B,) in a discrete space, (B, D) in a continuous one
-    log_probs: NDArray[np.float64]  # (B,), log-probabilities or log-densities under the swarm's distribution
+    log_probs: NDArray[np.float64]  # (B,), log-probabilities or log-densities under the policy that drew the actions
     probabilities: ActionProbabilities  # (P, B, A); in a continuous space, of each model's mean action (A = P)
     support: NDArray[np.float64]  # (P, B), each model's support for the action that was taken
+    swarm_log_probs: NDArray[np.float64] | None = None  # (B,), under the swarm's distribution, where some have a leader
+    swarm_probabilities: NDArray[np.float64] | None = None  # (B, A), if the rule's gradient needs them
 
 
 def decide(
@@ -44,21 +54,31 @@ def decide(
     rule: Rule,
     rng: np.random.Generator | None,
     leaders: NDArray[np.int64] | None = None,
+    weights: NDArray[np.float64] | None = None,
 ) -> Decision:
     """Return the swarm's decision from the models' `outputs` (P, B, n_outputs).
 
     Args:
         rng: draws the actions; None takes the most probable ones.
         leaders: (B,), the model that decides alone, or NO_LEADER; None if no observation has a leader.
+        weights: (P,), of the models' votes, with the mean 1; None if all weigh the same.
     """
     if isinstance(distribution, Gaussian):
-        return _decide_continuous(outputs, distribution, rule, rng, leaders)
+        return _decide_continuous(outputs, distribution, rule, rng, leaders, weights)
     probabilities = softmax(outputs)
-    swarm = _with_leaders(rule.distribution(probabilities), probabilities, leaders)
-    actions = select_actions(swarm, rng)
+    votes = probabilities if weights is None else probabilities * weights[:, None, None]
+    swarm = rule.distribution(votes)
+    policy = _with_leaders(swarm, probabilities, leaders)
+    actions = select_actions(policy, rng)
     rows = np.arange(actions.size)
-    support = rule.support(probabilities)[:, rows, actions]
-    return Decision(actions, log_probabilities(swarm[rows, actions]), probabilities, support)
+    return Decision(
+        actions,
+        log_probabilities(policy[rows, actions]),
+        probabilities,
+        rule.support(votes)[:, rows, actions],
+        None if leaders is None else log_probabilities(swarm[rows, actions]),
+        swarm if rule.gradient == "pool" else None,
+    )
 
 
 def select_actions(distribution: NDArray[np.float64], rng: np.random.Generator | None) -> NDArray[np.int64]:
@@ -86,8 +106,9 @@ def _decide_continuous(
     rule: Rule,
     rng: np.random.Generator | None,
     leaders: NDArray[np.int64] | None,
+    weights: NDArray[np.float64] | None,
 ) -> Decision:
-    """Return the decision in a continuous space, where the swarm is the equally weighted mixture of its Gaussians.
+    """Return the decision in a continuous space, where the swarm is the mixture of its Gaussians.
 
     With `rng`, actions are drawn from the mixture, so every model's proposals are tried, from which it learns most.
     Without, the action is one of the models' means, since the mean of the means may be what no model proposes. The rule
@@ -100,18 +121,25 @@ def _decide_continuous(
     log_densities_of_means = gaussian.log_prob(outputs[:, :, None], means.swapaxes(0, 1), min_std=MIN_COMPARED_STD)
     if rng is None:
         each = np.arange(n_models)
-        own = log_densities_of_means[each, :, each][:, :, None]
-        weights = rule.distribution(np.exp(log_densities_of_means - own))
+        highest = log_densities_of_means[each, :, each][:, :, None]
+        densities = np.exp(log_densities_of_means - highest)
+        mixture = rule.distribution(densities if weights is None else densities * weights[:, None, None])
     else:
-        weights = np.full((n_rows, n_models), 1 / n_models)
-    weights = _with_leaders(weights, np.eye(n_models)[:, None].repeat(n_rows, axis=1), leaders)
-    selected, rows = select_actions(weights, rng), np.arange(n_rows)
+        mixture = np.full((n_rows, n_models), 1 / n_models)
+        mixture = mixture if weights is None else mixture * weights
+    policy = _with_leaders(mixture, np.eye(n_models)[:, None].repeat(n_rows, axis=1), leaders)
+    selected, rows = select_actions(policy, rng), np.arange(n_rows)
     actions = means[selected, rows]
     if rng is not None:
         actions = actions + stds[selected, rows] * rng.standard_normal(actions.shape)
+    own = gaussian.log_prob(outputs, actions)
     with np.errstate(divide="ignore"):
-        log_densities = np.log(weights.T) + gaussian.log_prob(outputs, actions)
+        log_densities = np.log(mixture.T) + own
     top = log_densities.max(axis=0)
     support = np.exp(log_densities - top)  # relative to the largest, so that none underflows
-    log_probs = top + np.log(support.sum(axis=0))
-    return Decision(actions.astype(np.float32), log_probs, softmax(log_densities_of_means), support)
+    swarm = log_probs = top + np.log(support.sum(axis=0))
+    if leaders is not None:
+        log_probs = np.where(leaders == NO_LEADER, swarm, own[selected, rows])
+    probabilities = softmax(log_densities_of_means)
+    led = None if leaders is None else swarm
+    return Decision(actions.astype(np.float32), log_probs, probabilities, support, led)

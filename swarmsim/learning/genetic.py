@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from swarmsim.learning.hyperparameters import GeneticSettings
+from swarmsim.learning.hyperparameters import EvolutionSettings
 from swarmsim.learning.networks import Floats, Layer
 
 SUCCESS_RATE, GROWTH = 1 / 5, 1.5  # the 1/5 success rule: Rechenberg 1973, "Evolutionsstrategie"
@@ -40,14 +40,16 @@ class Generation(GeneticCounts):
     """
 
     genomes: Floats  # (P, G)
-    moments: Floats  # (P, K, G)
+    moments: Floats | None  # (P, K, G), if they are inherited
     is_offspring: NDArray[np.bool_]  # (P,), False for genomes that survived unchanged
+    parents: NDArray[np.int64] | None = None  # (P,), whose copy each model is, in population-based training
+    hyperparameters: NDArray[np.float64] | None = None  # (P, H), if they evolve
 
 
 def next_generation(
     genomes: Floats,
     fitness: NDArray[np.float64],
-    settings: GeneticSettings,
+    settings: EvolutionSettings,
     rng: np.random.Generator,
     *,
     moments: Floats | None = None,
@@ -91,7 +93,8 @@ def next_generation(
     new_genomes = genomes.copy()
     new_genomes[is_offspring] = offspring
     n_parents_kept = len(np.union1d(parents, np.flatnonzero(~is_offspring)))
-    return Generation(n_parents_kept, crossovers, mutations, new_genomes, new_moments, is_offspring)
+    inherited = None if moments is None else new_moments
+    return Generation(n_parents_kept, crossovers, mutations, new_genomes, inherited, is_offspring)
 
 
 def tournament_selection(
@@ -148,7 +151,7 @@ def _layer_stds(genome: Floats, layers: Sequence[Layer]) -> Floats:
 
 
 def adapt_sigma(
-    sigma: float, settings: GeneticSettings, fitness: NDArray[np.float64], was_offspring: NDArray[np.bool_]
+    sigma: float, settings: EvolutionSettings, fitness: NDArray[np.float64], was_offspring: NDArray[np.bool_]
 ) -> float:
     """Return the next generation's sigma by the 1/5 success rule (Rechenberg 1973).
 

@@ -1,13 +1,16 @@
 """Settings of learning and evolution; the defaults are those of the preset `default`."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from swarmsim.settings import setting
 
 MIN_STEPS_BETWEEN_UPDATES = 8  # of PPO, however few steps there have been
 SHORT_TRAINING = 10_000  # steps
 
+Credit = Literal["joint", "own"]
+EvolutionKind = Literal["pbt", "genetic", "none"]
+LeaderChoice = Literal["uniform", "thompson"]
 Fitness = Literal["contribution", "advantage", "return"]
 Crossover = Literal["two_point", "layer", "neuron"]
 
@@ -20,7 +23,7 @@ def at_least_0(default: float, help: str) -> Any:
     return setting(default, f"{help}, ≥ 0", minimum=0)
 
 
-def at_least_1(default: int | tuple[int, ...], help: str) -> Any:
+def at_least_1(default: float | tuple[int, ...], help: str) -> Any:
     return setting(default, f"{help}, ≥ 1", minimum=1)
 
 
@@ -41,6 +44,11 @@ class LearningSettings:
     vf_coef: float = at_least_0(0.5, "value loss coefficient")
     ent_coef: float = at_least_0(0.0, "entropy bonus coefficient β")
     max_grad_norm: float = at_least_0(0.5, "gradient norm clip, of each model (a2c) or of each actor and critic (ppo)")
+    credit: Credit = setting(
+        "joint", "whose policy a model improves: joint (the swarm's, in proportion to its contribution) or own"
+    )
+
+    of_each_model: ClassVar[tuple[str, ...]] = "learning_rate", "ent_coef", "gae_lambda"  # those that may differ
 
     @property
     def replayed_per_step(self) -> float:
@@ -71,6 +79,7 @@ class PPOSettings(LearningSettings):
         0.1, "minimum divisor of normalised advantages, relative to their largest standard deviation so far"
     )
     normalize_rewards: bool = setting(True, "whether rewards are divided by their root mean square so far")
+    of_each_model: ClassVar[tuple[str, ...]] = *LearningSettings.of_each_model, "clip_range"
 
     def steps_between_updates(self, n_seen: float) -> int:
         """Return the new steps of each environment that make an update due after `n_seen` steps in all."""
@@ -82,15 +91,40 @@ class PPOSettings(LearningSettings):
 
 
 @dataclass(frozen=True)
-class GeneticSettings:
-    """Settings of the genetic step, in DEAP's words."""
+class EvolutionSettings:
+    """Settings of population-based training, and of the genetic step, in DEAP's words."""
 
+    kind: EvolutionKind = setting(
+        "pbt", "how models evolve: pbt (population-based training, Jaderberg et al. 2017), genetic, or none"
+    )
+    hyperparameters: tuple[str, ...] = setting(
+        ("learning_rate",),
+        "hyperparameters that differ by model, and evolve: learning_rate, ent_coef, gae_lambda, clip_range (kind pbt)",
+    )
+    spread: float = at_least_0(
+        0.5, "decades to each side of its setting in which a model's own hyperparameter is drawn"
+    )
+    perturbation: float = at_least_1(1.4, "factor by which a copy's hyperparameters grow or shrink (kind pbt)")
+    copied_fraction: float = fraction(
+        0.2, "fraction of models that can become copies of as many better ones (kind pbt)"
+    )
+    min_difference: float = at_least_0(
+        0.5, "standard errors by which the returns of a pair must differ, for the worse to become a copy (kind pbt)"
+    )
+    schedule: str | None = setting(
+        None, "metrics.jsonl of a run whose copies and hyperparameters are repeated (kind pbt)", is_path=True
+    )
+    leader: LeaderChoice = setting(
+        "uniform", "who leads: uniform (in turn) or thompson (Thompson sampling by the returns of led episodes)"
+    )
     fitness: Fitness = setting(
         "advantage",
         "fitness of a model: contribution (share of decisions), advantage (sum of the actions' normalised advantages "
         "by its critic, weighted by ρ), or return (mean return of the episodes that it led)",
     )
-    led_fraction: float = fraction(0.5, "fraction of training episodes that one model leads, if fitness is return")
+    led_fraction: float = fraction(
+        0.3, "fraction of training episodes that one model leads (kind genetic: only if fitness is return)"
+    )
     elite_fraction: float = fraction(0.9, "elitism: fraction of models, the fittest, that survive unchanged")
     tournament_size: int = at_least_1(3, "models drawn for each tournament selection")
     crossover: Crossover = setting(
@@ -104,3 +138,7 @@ class GeneticSettings:
     relative_sigma: bool = setting(True, "whether σ is relative to the standard deviation of the gene's layer")
     adaptive_sigma: bool = setting(True, "whether σ follows the 1/5 success rule (Rechenberg 1973)")
     min_diversity: float = fraction(0.02, "diversity (mean pairwise total variation distance) below which σ is doubled")
+
+    def evolving(self, learning: LearningSettings) -> tuple[str, ...]:
+        """Return the hyperparameters that differ by model under such a learner; those it does not have are left out."""
+        return () if self.kind == "genetic" else tuple(n for n in self.hyperparameters if n in learning.of_each_model)

@@ -49,7 +49,10 @@ class Transition:
     final_observations: Floats | None  # (N, n_inputs), used in the rows of ended episodes; None if none was truncated
     # (N,), False where an environment had no episode left to play; truncated there, the episode had ended a step before
     active: NDArray[np.bool_]
-    log_probs: NDArray[np.floating[Any]] | None = None  # (N,), of the actions under the swarm's distribution, if known
+    log_probs: NDArray[np.floating[Any]] | None = None  # (N,), of the actions under the policy that drew them, if known
+    swarm_log_probs: NDArray[np.floating[Any]] | None = None  # (N,), under the swarm's, where a leader drew; else None
+    credits: NDArray[np.floating[Any]] | None = None  # (P, N), P times each model's contribution; None for a mixture's
+    swarm_probabilities: NDArray[np.floating[Any]] | None = None  # (N, A), of all actions, if the rule needs them
 
 
 @dataclass(frozen=True)
@@ -63,16 +66,19 @@ class TrainingState:
     reward_count_and_squares: NDArray[np.float64]  # (2,), the number of rewards, and the sum of their squares
     largest_advantage_std: NDArray[np.float32]  # (P,), the largest standard deviation of a model's advantages so far
     cumulative_advantage: NDArray[np.float64]  # (P,), the sum of a model's normalised, importance-weighted advantages
+    hyperparameters: NDArray[np.float64]  # (P, H), each model's own, in the order of `of_each_model`
 
     @classmethod
-    def initial(cls, weights: Floats) -> "TrainingState":
-        """Return the state of models with these `weights` before their first update."""
-        state = cls.zeros(*weights.shape)
+    def initial(cls, weights: Floats, settings: LearningSettings) -> "TrainingState":
+        """Return the state of models with these `weights` before their first update, all with the same `settings`."""
+        n_models, n_weights = weights.shape
+        state = cls.zeros(n_models, n_weights, len(settings.of_each_model))
+        state.hyperparameters[:] = [getattr(settings, name) for name in settings.of_each_model]
         return replace(state, weights=weights)
 
     @classmethod
     def zeros(
-        cls, n_models: int, n_weights: int, make: MakeArray = lambda _, *form: np.zeros(*form)
+        cls, n_models: int, n_weights: int, n_hyperparameters: int, make: MakeArray = lambda _, *form: np.zeros(*form)
     ) -> "TrainingState":
         """Return the state of P models whose arrays `make` makes of a name, a shape and a dtype."""
         weights, each = (n_models, n_weights), (n_models,)
@@ -84,6 +90,7 @@ class TrainingState:
             reward_count_and_squares=make("reward_count_and_squares", (2,), np.float64),
             largest_advantage_std=make("largest_advantage_std", each, np.float32),
             cumulative_advantage=make("cumulative_advantage", each, np.float64),
+            hyperparameters=make("hyperparameters", (n_models, n_hyperparameters), np.float64),
         )
 
     def checkpoint_arrays(self) -> dict[str, NDArray[Any]]:
@@ -140,7 +147,7 @@ class Adam:
     """
 
     training_state: TrainingState
-    learning_rate: float
+    learning_rates: NDArray[np.float64]  # (P,), read anew at each update
     eps: float
 
     def begin_update(self) -> None:
@@ -148,7 +155,8 @@ class Adam:
         self.training_state.n_updates[0] += 1
         n_updates = int(self.training_state.n_updates[0])
         root = sqrt((1 - BETA2) / (1 - BETA2**n_updates))
-        self._step_size = np.float32(self.learning_rate * (1 - BETA1) / (1 - BETA1**n_updates) / root)
+        step_sizes = self.learning_rates * (1 - BETA1) / (1 - BETA1**n_updates) / root
+        self._step_sizes = step_sizes.astype(np.float32)[:, None]
         self._eps = np.float32(self.eps / root)
 
     def step(self, models: slice, gradient: Floats) -> None:
@@ -161,7 +169,7 @@ class Adam:
         root = np.sqrt(second, out=gradient)
         root += self._eps
         move = np.divide(first, root, out=gradient)
-        move *= self._step_size
+        move *= self._step_sizes[models]
         self.training_state.weights[models] -= move
 
 
@@ -216,7 +224,9 @@ class Learner(ABC):
     ) -> None:
         self.architecture = architecture
         self.settings = settings
-        self.training_state = training_state or TrainingState.initial(initial_weights(architecture, generators))
+        self.training_state = training_state or TrainingState.initial(
+            initial_weights(architecture, generators), settings
+        )
         self.weights = self.training_state.weights  # (P, G); change them in place only
         self.stats = LearningStats()
         self.on_minibatch: Callable[[], object] = lambda: None  # called after each minibatch of an update
@@ -224,9 +234,13 @@ class Learner(ABC):
         self._generators = list(generators)
         self._networks = Networks(architecture, self.weights)
         self._blocks = list(blocks(architecture, self.weights))
-        self._adam = Adam(self.training_state, settings.learning_rate, settings.adam_eps)
+        self._adam = Adam(self.training_state, self._of_each_model("learning_rate"), settings.adam_eps)
         self._evaluated = self._activations(n_rows=1)
         self._make_room(n_envs=1)
+
+    def _of_each_model(self, name: str) -> NDArray[np.float64]:
+        """Return each model's own value of a hyperparameter, (P,), as a view."""
+        return self.training_state.hyperparameters[:, self.settings.of_each_model.index(name)]
 
     def _count_rewards(self, rewards: Floats, number: int) -> None:
         """Count `rewards` as `number`; raises FloatingPointError if one of them is not finite."""
@@ -264,7 +278,8 @@ class Learner(ABC):
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a `state` of models of the same shape."""
         for name, array in self.training_state.checkpoint_arrays().items():
-            array[:] = state[name]
+            if name in state:  # the first version had no hyperparameters of each model
+                array[:] = state[name]
 
     @abstractmethod
     def _make_room(self, n_envs: int) -> None:

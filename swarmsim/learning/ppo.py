@@ -4,8 +4,9 @@ Read `PPO` from `act` through `record` to `_update`. The replayed actions are th
 are old. So each model computes advantages and value targets by V-trace (Espeholt et al. 2018, arXiv 1802.01561)
 against the probability that the swarm gave to its action, and the clipped objective (Schulman et al. 2017, arXiv
 1707.06347, eq. 7) keeps each update near the policy before it. As that proximal policy is not the behaviour policy,
-this is the decoupled objective of Hilton et al. 2021 (arXiv 2110.00641, section 3). Each model draws its own
-minibatches, as in bagging (Breiman 1996), so that models with the same experience stay different.
+this is the decoupled objective of Hilton et al. 2021 (arXiv 2110.00641, section 3). What is improved is the swarm's
+policy, of whose gradient each model gets its part (credit.py). Each model draws its own minibatches, as in bagging
+(Breiman 1996), so that models with the same experience stay different.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.learning.advantages import vtrace
+from swarmsim.learning.credit import pool_gradient, ratio, surprise
 from swarmsim.learning.distributions import Distribution
 from swarmsim.learning.hyperparameters import PPOSettings
 from swarmsim.learning.learner import Block, Learner, Losses, Transition, clip, require_finite
@@ -27,7 +29,6 @@ UNIT_REWARDS_VALUE = 10.0  # the value of one RMS reward in every step for ever,
 MIN_DISCOUNTING = 1e-3  # stands in for 1 − γ where γ is nearer to 1
 MAX_SCALE = float(np.finfo(np.float32).max)  # of rewards
 DUAL_CLIP = 3.0  # the ratio beyond which a bad action has no gradient: narrow densities set no other bound
-MAX_LOG_RATIO = 20.0  # keeps importance weights finite
 ROWS_PER_PASS = 512  # of the replay, evaluated at once: few enough for a core's cache, and for memory
 
 
@@ -40,6 +41,9 @@ class Minibatch:
     advantages: Floats
     value_targets: Floats
     weights: Floats
+    clip_range: Floats  # (P, 1)
+    ent_coef: Floats  # (P, 1)
+    swarm_probabilities: Floats | None = None  # (P, B, A), of all actions, if the rule needs them
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,17 @@ class TrainingBatch:
     log_probs: Floats  # (P, B), before the update
     advantages: Floats  # (P, B), normalised
     value_targets: Floats  # (P, B), by V-trace
-    weights: Floats  # (P, B), importance weights ρ of the policy loss
+    weights: Floats  # (P, B), of the policy loss: importance weights ρ, times P times the contribution if joint
+    clip_range: Floats  # (P, 1), each model's own
+    ent_coef: Floats  # (P, 1), of each model's own entropy
+    swarm_probabilities: Floats | None  # (B, A), of all actions when they were taken, if the rule needs them
 
     def minibatch(self, models: slice, indices: NDArray[np.int64]) -> Minibatch:
         """Return the rows `indices` (P, B) of some models."""
         rows = np.arange(models.start, models.stop)[:, None], indices
         own = self.log_probs[rows], self.advantages[rows], self.value_targets[rows], self.weights[rows]
-        return Minibatch(self.actions[indices], *own)
+        swarm = None if self.swarm_probabilities is None else self.swarm_probabilities[indices]
+        return Minibatch(self.actions[indices], *own, self.clip_range[models], self.ent_coef[models], swarm)
 
 
 class PPO(Learner):
@@ -78,7 +86,7 @@ class PPO(Learner):
 
     def _make_room(self, n_envs: int) -> None:
         n_steps = max(self.settings.replay_size // n_envs, self.settings.n_steps)
-        self._replay = Replay(self.architecture, n_steps, n_envs)
+        self._replay = Replay(self.architecture, len(self.weights), n_steps, n_envs)
         self._acted = self._activations(n_envs)
 
     def act(self, observations: Floats) -> Floats:
@@ -93,7 +101,8 @@ class PPO(Learner):
         self.learn()
         rewards = transition.rewards[transition.active]
         self._count_rewards(rewards, rewards.size)
-        self._replay.add(self._acted.outputs[0], transition)
+        own = self.architecture.distribution.log_prob(self._acted.logits, transition.actions)
+        self._replay.add(self._acted.outputs[0], transition, own, is_joint=self.settings.credit == "joint")
         self.awaits_outcome = False
 
     @property
@@ -147,13 +156,13 @@ class PPO(Learner):
             next_values[:, step, ends] = values[:, start : start + n_envs][:, ends]
         next_values *= ~steps.terminated
 
-        # Importance weights π/μ; where μ is unknown, the action counts as the model's own.
         actions = steps.actions.reshape(n_rows, *steps.actions.shape[2:])
         log_probs = self.architecture.distribution.log_prob(outputs, actions)
-        swarm_log_probs = steps.log_probs.reshape(n_rows)
-        swarm_log_probs = np.where(np.isnan(swarm_log_probs), log_probs, swarm_log_probs)
-        ratios = np.exp(np.clip(log_probs - swarm_log_probs, -MAX_LOG_RATIO, MAX_LOG_RATIO))
-        weights = np.minimum(ratios, np.float32(self.settings.rho_clip))
+        behaviour, credit = (
+            np.ascontiguousarray(array.reshape(n_rows, -1).T) for array in (steps.behaviour, steps.credit)
+        )
+        ratios = ratio(log_probs, behaviour)
+        weights = np.minimum(ratios, np.float32(self.settings.rho_clip)) * credit
         advantages, value_targets = vtrace(
             steps.rewards * np.float32(self._reward_scale()),
             values[:, :n_rows].reshape(-1, n_steps, n_envs),
@@ -161,7 +170,7 @@ class PPO(Learner):
             steps.ends,
             ratios.reshape(-1, n_steps, n_envs),
             self.settings.gamma,
-            self.settings.gae_lambda,
+            self._of_each_model("gae_lambda"),
             self.settings.rho_clip,
         )
         require_finite(value_targets)
@@ -169,8 +178,24 @@ class PPO(Learner):
         new = active[active >= (n_steps - self._replay.n_new) * n_envs]
         cumulative = self.training_state.cumulative_advantage
         cumulative += np.take(weights * advantages, new, axis=1).sum(axis=1)
-        targets = value_targets.reshape(-1, n_rows)
-        return TrainingBatch(observations, actions, active, log_probs, advantages, targets, weights)
+        clip_range, ent_coef = (
+            self._of_each_model(name).astype(np.float32)[:, None] for name in ("clip_range", "ent_coef")
+        )
+        if self.settings.credit == "joint":
+            advantages += ent_coef * surprise(steps.log_probs.reshape(n_rows), active)
+            ent_coef = np.zeros_like(ent_coef)
+        return TrainingBatch(
+            observations,
+            actions,
+            active,
+            log_probs,
+            advantages,
+            value_targets.reshape(-1, n_rows),
+            weights,
+            clip_range,
+            ent_coef,
+            steps.swarm_probabilities.reshape(n_rows, -1) if steps.swarm_probabilities.size else None,
+        )
 
     def _evaluate_rows(self, observations: Floats, n_acted: int) -> tuple[Floats, Floats]:
         """Return the actors' outputs for the first `n_acted` of `observations` (B, n_inputs), and all values (P, B)."""
@@ -220,9 +245,9 @@ class PPO(Learner):
         activations.outputs[0][:, 0] = batch.observations[indices]
         for part in (ACTORS, CRITICS):
             forward(part, block.networks, activations)
-        loss_gradient(block.networks, activations, minibatch, self.settings, block.gradient_networks)
+        loss_gradient(block.networks, activations, minibatch, self.settings.vf_coef, block.gradient_networks)
         if is_measured:
-            measured = losses(self.architecture.distribution, activations, minibatch, self.settings.clip_range)
+            measured = losses(self.architecture.distribution, activations, minibatch)
             self.stats.add(measured, block.gradient)
         first_of_critic = self.architecture.critic[0].start
         for genes in (slice(first_of_critic), slice(first_of_critic, None)):
@@ -237,6 +262,7 @@ class PPO(Learner):
             "replay": self._replay.state(),
             "generators": [rng_state(rng) for rng in self._generators],
             "shown": self._acted.outputs[0].copy() if self.awaits_outcome else None,
+            "answered": self._acted.logits.copy() if self.awaits_outcome else None,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -248,36 +274,41 @@ class PPO(Learner):
         self.awaits_outcome = False
         if state["shown"] is not None:
             self.act(np.asarray(state["shown"]))
+            if state.get("answered") is not None:  # before an update, perhaps
+                self._acted.logits[:] = state["answered"]
 
 
 def loss_gradient(
-    networks: Networks, activations: Activations, batch: Minibatch, settings: PPOSettings, gradient: Networks
+    networks: Networks, activations: Activations, batch: Minibatch, vf_coef: float, gradient: Networks
 ) -> None:
     """Write each model's gradient of its own loss into `gradient`, given the `activations` for its rows.
 
     loss = mean_b(−w_b J_b − ent_coef H_b + vf_coef (v_b − V_b)²), with J_b = min(r_b A_b, clip(r_b, 1 ± ε) A_b) and
-    r_b = π(a_b) / π_before(a_b) (Schulman et al. 2017, eq. 7 and 9), weighted by ρ_b = w_b (Espeholt et al. 2018,
-    section 4.2). Where A_b < 0, J_b is at least DUAL_CLIP A_b (Ye et al. 2020, arXiv 1912.09729, section 3.3).
+    r_b = π(a_b) / π_before(a_b) (Schulman et al. 2017, eq. 7 and 9), weighted by the importance weight and the credit,
+    w_b (Espeholt et al. 2018, section 4.2). Where A_b < 0, J_b is at least DUAL_CLIP A_b (Ye et al. 2020, arXiv
+    1912.09729, section 3.3).
     """
     distribution = networks.architecture.distribution
     n_rows = np.float32(batch.advantages.shape[1])
     log_probs, log_prob_gradient = distribution.log_prob_gradient(activations.logits, batch.actions)
+    if batch.swarm_probabilities is not None:
+        log_prob_gradient = pool_gradient(batch.actions, batch.swarm_probabilities)
     ratios = _ratios(log_probs, batch)
-    epsilon = np.float32(settings.clip_range)
+    epsilon = batch.clip_range
     is_bad_unclipped = (ratios > 1 - epsilon) & (ratios < DUAL_CLIP)
     is_unclipped = np.where(batch.advantages > 0, ratios < 1 + epsilon, is_bad_unclipped)
     scale = batch.weights * batch.advantages * ratios * is_unclipped / n_rows
     outputs_gradient = np.multiply(-scale[:, :, None], log_prob_gradient, order="C").astype(np.float32, copy=False)
-    if settings.ent_coef:
-        outputs_gradient -= np.float32(settings.ent_coef) / n_rows * distribution.entropy_gradient(activations.logits)
+    if batch.ent_coef.any():
+        outputs_gradient -= batch.ent_coef[:, :, None] / n_rows * distribution.entropy_gradient(activations.logits)
     error = activations.values - batch.value_targets[:, :, None]
-    backward(networks, activations, outputs_gradient, np.float32(2 * settings.vf_coef) / n_rows * error, gradient)
+    backward(networks, activations, outputs_gradient, np.float32(2 * vf_coef) / n_rows * error, gradient)
 
 
-def losses(distribution: Distribution, activations: Activations, batch: Minibatch, clip_range: float) -> Losses:
+def losses(distribution: Distribution, activations: Activations, batch: Minibatch) -> Losses:
     """Return the terms of the loss whose gradient `loss_gradient` writes."""
     ratios = _ratios(distribution.log_prob(activations.logits, batch.actions), batch)
-    clipped = np.clip(ratios, 1 - np.float32(clip_range), 1 + np.float32(clip_range))
+    clipped = np.clip(ratios, 1 - batch.clip_range, 1 + batch.clip_range)
     objective = np.minimum(ratios * batch.advantages, clipped * batch.advantages)
     objective = np.where(batch.advantages < 0, np.maximum(objective, DUAL_CLIP * batch.advantages), objective)
     return Losses(
@@ -289,4 +320,4 @@ def losses(distribution: Distribution, activations: Activations, batch: Minibatc
 
 def _ratios(log_probs: Floats, batch: Minibatch) -> Floats:
     """Return π(a) / π_before(a) of each action, (P, B)."""
-    return np.exp(np.clip(log_probs - batch.log_probs, -MAX_LOG_RATIO, MAX_LOG_RATIO))
+    return ratio(log_probs, batch.log_probs)

@@ -1,12 +1,13 @@
 """The latest transitions of N environments, in the order of their steps: an experience replay (Lin 1992)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from swarmsim.learning.credit import behaviour_log_probs, credit_of, log_probs_of
 from swarmsim.learning.learner import Transition
 from swarmsim.learning.networks import Architecture, Floats
 
@@ -19,21 +20,27 @@ class Steps:
     actions: NDArray[Any]  # (T, N), or (T, N, D) where an action is D numbers
     rewards: Floats
     log_probs: Floats  # of the actions under the swarm's distribution; NaN if unknown
+    behaviour: Floats  # (T, N, P), the log-probabilities that those of each model are compared to
+    credit: Floats  # (T, N, P), of each model
     terminated: NDArray[np.bool_]  # the episode ended by the task's own rule
     ends: NDArray[np.bool_]  # the trajectory ends here, so the next step does not follow from this one
     active: NDArray[np.bool_]  # False where an environment had no episode left to play
+    swarm_probabilities: Floats  # (T, N, A) of all actions, with A = 0 unless the rule needs them
 
     @classmethod
-    def empty(cls, architecture: Architecture, n_steps: int, n_envs: int) -> "Steps":
+    def empty(cls, architecture: Architecture, n_models: int, n_steps: int, n_envs: int) -> "Steps":
         shape, distribution = (n_steps, n_envs), architecture.distribution
         return cls(
             observations=np.zeros((*shape, architecture.n_inputs), np.float32),
             actions=np.zeros((*shape, *distribution.action_shape), distribution.action_type),
             rewards=np.zeros(shape, np.float32),
             log_probs=np.zeros(shape, np.float32),
+            behaviour=np.zeros((*shape, n_models), np.float32),
+            credit=np.ones((*shape, n_models), np.float32),
             terminated=np.zeros(shape, np.bool_),
             ends=np.zeros(shape, np.bool_),
             active=np.zeros(shape, np.bool_),
+            swarm_probabilities=np.zeros((*shape, 0), np.float32),
         )
 
     def __getitem__(self, some: slice) -> "Steps":
@@ -47,13 +54,14 @@ class Steps:
 class Replay:
     """The latest steps, up to `capacity` of them."""
 
-    def __init__(self, architecture: Architecture, capacity: int, n_envs: int) -> None:
+    def __init__(self, architecture: Architecture, n_models: int, capacity: int, n_envs: int) -> None:
         self.n_envs = n_envs
         self.n_new = 0  # steps added since this was last set to 0
         # (N, n_inputs) by step, counted from the oldest: the last observations of episodes that were truncated in it
         self.final_observations: dict[int, Floats] = {}
         self._capacity = capacity
-        self._buffer = Steps.empty(architecture, 2 * capacity, n_envs)  # twice the size, so that it moves only rarely
+        # twice the size, so that it moves only rarely
+        self._buffer = Steps.empty(architecture, n_models, 2 * capacity, n_envs)
         self._start = self._end = 0
 
     @property
@@ -61,8 +69,16 @@ class Replay:
         """All steps, the oldest first, as a view."""
         return self._buffer[self._start : self._end]
 
-    def add(self, observations: Floats, transition: Transition) -> None:
-        """Append the transition that followed the action on `observations` (N, n_inputs)."""
+    def add(self, observations: Floats, transition: Transition, own_log_probs: Floats, *, is_joint: bool) -> None:
+        """Append the transition that followed the action on `observations` (N, n_inputs).
+
+        Args:
+            own_log_probs: (P, N), of the actions under each model's own policy.
+            is_joint: whether models get credit for what the swarm does, not for what each would do on its own.
+        """
+        behaviour, swarm = log_probs_of(transition)
+        if transition.swarm_probabilities is not None:
+            self._make_room_for(transition.swarm_probabilities)
         if self._end == len(self._buffer.rewards):
             n_remaining = self._end - self._start - 1
             self._buffer[:n_remaining].copy_from(self._buffer[self._end - n_remaining : self._end])
@@ -72,7 +88,11 @@ class Replay:
         new.observations[0] = observations
         new.actions[0] = transition.actions
         new.rewards[0] = transition.rewards
-        new.log_probs[0] = np.float32(np.nan) if transition.log_probs is None else transition.log_probs
+        new.log_probs[0] = swarm
+        new.behaviour[0] = behaviour_log_probs(own_log_probs, behaviour, swarm, is_joint=is_joint).T
+        new.credit[0] = credit_of(transition, own_log_probs, swarm).T if is_joint else 1
+        if transition.swarm_probabilities is not None:
+            new.swarm_probabilities[0] = transition.swarm_probabilities
         new.terminated[0] = transition.terminated
         new.ends[0] = transition.terminated | transition.truncated
         new.active[0] = transition.active
@@ -85,6 +105,12 @@ class Replay:
             self._drop_oldest_final()
         if transition.final_observations is not None:
             self.final_observations[self._end - self._start - 1] = transition.final_observations.copy()
+
+    def _make_room_for(self, probabilities: Floats) -> None:
+        """Make room for the swarm's `probabilities` (N, A) of all actions; those of earlier steps count as unknown."""
+        if self._buffer.swarm_probabilities.shape[2:] != probabilities.shape[1:]:
+            shape = *self._buffer.rewards.shape, probabilities.shape[1]
+            self._buffer = replace(self._buffer, swarm_probabilities=np.zeros(shape, np.float32))
 
     def _drop_oldest_final(self) -> None:
         self.final_observations = {step - 1: rows for step, rows in self.final_observations.items() if step >= 1}

@@ -1,6 +1,6 @@
 """The data of a run: one record per round, failures, message counts, and their summary."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -24,6 +24,8 @@ class Round:
         contribution: each model's share in this round's training actions; they sum to 1.
         diversity: mean pairwise total variation distance of the models' action distributions, over the round's states.
         evolution: counts by name: parents_kept, crossovers, mutations.
+        parents: of the models that became copies in this round's evolution.
+        hyperparameters: each model's own in this round's training, by name.
     """
 
     round: int
@@ -37,6 +39,8 @@ class Round:
     contribution: dict[str, float]
     diversity: float
     evolution: dict[str, int]
+    parents: dict[str, str] = field(default_factory=dict)
+    hyperparameters: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def encode(self) -> dict[str, Any]:
         """Return the round as JSON values."""
@@ -45,8 +49,9 @@ class Round:
     @classmethod
     def decode(cls, values: Mapping[str, Any]) -> "Round":
         """Return the round that `encode` returned; raises TypeError or LookupError for anything else."""
+        values = {"parents": {}, "hyperparameters": {}, **values}  # which the first version did not have
         for name, kind in _ROUND_KINDS.items():
-            if not isinstance(values[name], kind) or not all(map(is_number, _items(values[name]))):
+            if not isinstance(values[name], kind) or not _are_of(_ITEMS.get(name, is_number), values[name]):
                 raise TypeError(f"{name} is of another type")
         return cls(**values)
 
@@ -60,8 +65,15 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float)
 
 
-def _items(value: object) -> Iterable[object]:
-    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+def _are_of(is_item: Callable[[object], bool], value: object) -> bool:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return all(map(is_item, items))
+
+
+_ITEMS: dict[str, Callable[[object], bool]] = {  # what is no number
+    "parents": lambda name: isinstance(name, str),
+    "hyperparameters": lambda values: isinstance(values, dict) and _are_of(is_number, values),
+}
 
 
 @dataclass

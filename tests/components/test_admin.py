@@ -56,7 +56,9 @@ def test_every_component_tells_its_settings_to_who_asks(job):
     assert settings["aggregation"] == {
         "seed": 0,
         "aggregation": "sum",
-        "led_fraction": 0.0,
+        "led_fraction": 0.3,
+        "leader": "uniform",
+        "is_joint": True,
         "eval_deterministic": True,
     }
 
@@ -143,7 +145,7 @@ def test_settings_that_are_loaded_hold_from_then_on(job):
     changed = {name for name, weights in job.control.weights().items() if not np.array_equal(weights, before[name])}
     assert changed == {"model0", "model1"}
 
-    no_change = {"mutation_probability": 0.0, "crossover_probability": 1, "elite_fraction": 0}
+    no_change = {"kind": "genetic", "mutation_probability": 0.0, "crossover_probability": 1, "elite_fraction": 0}
     assert asked_alone(job, COMMAND.LOADSETTINGS, "evolution", SETTINGS=no_change)["COMPONENT"] == ["evolution"]
     assert job.control.evolve().crossovers == 2
     asked_alone(job, COMMAND.LOADSETTINGS, "environment", SETTINGS={"timeout": 5})

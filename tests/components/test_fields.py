@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmsim.components import fields, protocol
+from swarmsim.components import fields
+from swarmsim.components.protocol import step
 from swarmsim.errors import MessageRefused
 from tests.conftest import long_after
 
@@ -18,9 +19,9 @@ READERS = {
     "text": lambda m: fields.text(m, "X"),
     "texts": lambda m: fields.strings(m, "X"),
     "numbers": lambda m: fields.numbers(m, "X", np.float32),
-    "rows": lambda m: protocol._rows(m, "X", 4),
-    "by environment": lambda m: protocol._by_environment(m, "X", np.bool_, 2),
-    "choices": lambda m: protocol._choices({**m, "ACTION": m.get("X")}, 1, 3),
+    "rows": lambda m: step._rows(m, "X", 4),
+    "by environment": lambda m: step._by_environment(m, "X", np.bool_, 2),
+    "choices": lambda m: step._choices({**m, "ACTION": m.get("X")}, 1, 3),
     "by component": lambda m: fields.by_component(m, "X"),
     "genome": lambda m: fields.genome(m, "X", m.get("X"), 3),
     "component ids": lambda m: fields.component_ids({"COMPONENT_ID": m.get("X")}),
@@ -72,8 +73,8 @@ def test_what_is_refused_is_told_with_its_sender_and_what_is_allowed(reader, val
 
 
 def test_the_forms_that_components_send_are_read_alike():
-    assert protocol._by_environment({"X": 1}, "X", np.float32, 1).tolist() == [1.0]
-    assert protocol._by_environment({"X": [1, 2.5]}, "X", np.float32, 2).tolist() == [1.0, 2.5]
-    assert protocol._rows({"X": [1, 2, 3, 4]}, "X", 2).tolist() == [[1, 2], [3, 4]]
+    assert step._by_environment({"X": 1}, "X", np.float32, 1).tolist() == [1.0]
+    assert step._by_environment({"X": [1, 2.5]}, "X", np.float32, 2).tolist() == [1.0, 2.5]
+    assert step._rows({"X": [1, 2, 3, 4]}, "X", 2).tolist() == [[1, 2], [3, 4]]
     assert fields.component_ids({"COMPONENT_ID": "a"}) == fields.component_ids({"COMPONENT_ID": ["a"]}) == ("a",)
     assert fields.by_component({"X": {"a": 1, "b": 2}}, "X", ["b", "c"]) == {"b": 2}

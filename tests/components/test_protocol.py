@@ -19,14 +19,23 @@ from swarmsim.components.protocol.control import (
     PauseRequest,
 )
 from swarmsim.components.protocol.evolution import Contribution, Genomes, GetRequest, SetDone, SetRequest
-from swarmsim.components.protocol.step import Action, Logits, Observation, read_transition, transition_fields
+from swarmsim.components.protocol.step import (
+    Action,
+    Logits,
+    Observation,
+    learning_fields,
+    read_transition,
+    transition_fields,
+)
 from swarmsim.components.results import ComponentSnapshot, EvolutionResult, JobResult
 from swarmsim.errors import MessageRefused
+from swarmsim.learning.decision import NO_LEADER, decide
 from swarmsim.learning.distributions import Categorical, Gaussian
 from swarmsim.learning.learner import Transition
+from swarmsim.learning.rules import RULES
 from tests.conftest import ROOT
 
-N_INPUTS, N_WEIGHTS = 4, 6
+N_INPUTS, N_WEIGHTS, N_HYPERPARAMETERS = 4, 6, 4
 CHOICE, VECTOR = Categorical(3), Gaussian(2)
 
 
@@ -46,13 +55,25 @@ def transition(n_envs, distribution=CHOICE):
     )
 
 
+def learning(n_envs):
+    """Return what models get for joint learning, of an action that is led in one environment, under two rules."""
+    outputs = floats(2, n_envs, 3).astype(float)
+    leaders = np.array([0] + [NO_LEADER] * (n_envs - 1))
+    rules = (RULES[name] for name in ("product", "majority"))
+    decisions = [decide(outputs, CHOICE, rule, np.random.default_rng(0), leaders) for rule in rules]
+    shown = {}
+    for decision, has_credits in zip(decisions, (False, True), strict=True):
+        shown |= learning_fields(decision, ("model0", "model1"), has_credits=has_credits)
+    return shown
+
+
 def step_messages(n_envs):
     place = {"step": 7, "episodes": np.arange(n_envs), "active": np.arange(n_envs) == 0 if n_envs > 1 else None}
-    moved = transition_fields(transition(n_envs))
+    moved = transition_fields(transition(n_envs)) | learning(n_envs)
     return [
         (Observation(floats(n_envs, N_INPUTS), False, is_last=True, transition=moved, **place), (N_INPUTS,)),
         (Logits(("model0", "model1"), floats(2, n_envs, 3).astype(float), True, **place), ()),
-        (Action(np.arange(n_envs), floats(n_envs).astype(float), 7), (n_envs, CHOICE)),
+        (Action(np.arange(n_envs), floats(n_envs).astype(float), 7, learning(n_envs)), (n_envs, CHOICE)),
         (Action(floats(n_envs, 2), floats(n_envs).astype(float), 7), (n_envs, VECTOR)),
     ]
 
@@ -64,11 +85,37 @@ OTHERS = [
     (PauseRequest(), ()),
     (Paused(), ()),
     (EvolutionRequest(), ()),
-    (EvolutionDone(EvolutionResult(1, 2, 3, contribution={"model0": 1.0}, diversity=0.25)), ()),
+    (
+        EvolutionDone(
+            EvolutionResult(
+                1,
+                2,
+                3,
+                contribution={"model0": 1.0},
+                diversity=0.25,
+                parents={"model0": "model1"},
+                hyperparameters={"model0": {"learning_rate": 0.001}},
+            )
+        ),
+        (),
+    ),
     (GetRequest(), ()),
-    (Genomes(("model0", "model1"), floats(2, 6), floats(2, 2, 6).astype(float), floats(2).astype(float)), ()),
-    (Contribution({"model0": 1.0}, 0.5, {"model0": 200.0}), ()),
-    (SetRequest({"model0": floats(6)}, {"model0": floats(2, 6)}), (["model0", "model1"], N_WEIGHTS)),
+    (
+        Genomes(
+            ("model0", "model1"), floats(2, 6), floats(2, 2, 6), floats(2).astype(float), floats(2, 4).astype(float)
+        ),
+        (),
+    ),
+    (Contribution({"model0": 1.0}, 0.5, {"model0": 200.0}, {"model0": 190.0}, {"model0": 20.0}), ()),
+    (
+        SetRequest(
+            {"model0": floats(6)},
+            {"model0": floats(2, 6)},
+            {"model0": floats(N_HYPERPARAMETERS).astype(float)},
+            {"model0": "model1"},
+        ),
+        (["model0", "model1"], N_WEIGHTS, N_HYPERPARAMETERS),
+    ),
     (SetDone(("model0",)), ()),
     (Pong(), ()),
     (Snapshot(ComponentSnapshot("ann", [("hall", "bob", 3)], {"model0": 1.0}, {"entropy": 2.0}, 4), {"a": 1}), ()),
@@ -97,7 +144,21 @@ def test_a_message_is_read_as_it_was_written(message, arguments):
 @pytest.mark.parametrize(("n_envs", "distribution"), [*product((1, 3), (CHOICE, VECTOR))])
 def test_a_transition_is_read_as_it_was_written(n_envs, distribution):
     sent = transition(n_envs, distribution)
-    assert equal(sent, read_transition(transition_fields(sent), n_envs, N_INPUTS, distribution))
+    assert equal(sent, read_transition(transition_fields(sent), n_envs, N_INPUTS, distribution, ["model0"]))
+
+
+@pytest.mark.parametrize("n_envs", [1, 3])
+def test_models_read_their_own_credit_and_what_else_they_need_for_joint_learning(n_envs):
+    message = transition_fields(transition(n_envs)) | learning(n_envs)
+    read = read_transition(message, n_envs, N_INPUTS, CHOICE, ["model1", "model7"])
+    assert read.credits.shape == (2, n_envs)
+    np.testing.assert_allclose(read.credits[0], message["CREDIT"]["model1"], rtol=1e-6)
+    assert (read.credits[1] == 0).all()  # its answer came too late to count
+    assert read.swarm_log_probs.shape == (n_envs,)
+    np.testing.assert_allclose(read.swarm_probabilities.sum(axis=1), 1, rtol=1e-6)
+    for key, value in {"CREDIT": {"model1": -1.0}, "SWARM": [0.5, 0.5], "SWARM_LOG_PROB": "low"}.items():
+        with pytest.raises(MessageRefused, match=key):
+            read_transition(message | {key: value}, n_envs, N_INPUTS, CHOICE, ["model1"])
 
 
 def test_one_environment_is_sent_without_its_axis():

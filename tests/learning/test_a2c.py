@@ -19,7 +19,7 @@ from swarmsim.learning.networks import ACTORS, CRITICS, Activations, Architectur
 from swarmsim.learning.seeding import generator
 from tests.learning.test_networks import CARTPOLE, as_torch, flat_gradient, population
 
-SETTINGS = A2CSettings()
+SETTINGS = A2CSettings(credit="own")
 
 
 @pytest.mark.parametrize("gae_lambda", [1.0, 0.95, 0.0])
@@ -56,7 +56,7 @@ def genome_of(policy) -> np.ndarray:
     return torch.cat(parts).numpy().copy()
 
 
-OTHER_SETTINGS = A2CSettings(ent_coef=0.01, gae_lambda=0.9, n_steps=40, max_grad_norm=0.05)
+OTHER_SETTINGS = A2CSettings(credit="own", ent_coef=0.01, gae_lambda=0.9, n_steps=40, max_grad_norm=0.05)
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, OTHER_SETTINGS])
@@ -108,6 +108,7 @@ def test_the_loss_and_its_gradient_are_torchs_of_the_loss_as_written():
         row_weights=row_weights / row_weights.sum(),
         advantages=rng.standard_normal((3, 8)).astype(np.float32),
         returns=rng.standard_normal((3, 8)).astype(np.float32),
+        ent_coef=np.full((3, 1), settings.ent_coef, np.float32),
     )
     seen = rng.standard_normal((8, 4)).astype(np.float32)
     networks, gradient = Networks(CARTPOLE, weights), np.empty_like(weights)
@@ -115,7 +116,7 @@ def test_the_loss_and_its_gradient_are_torchs_of_the_loss_as_written():
     activations.outputs[0][:] = seen
     forward(ACTORS, networks, activations)
     forward(CRITICS, networks, activations)
-    loss_gradient(networks, activations, batch, settings, Networks(CARTPOLE, gradient))
+    loss_gradient(networks, activations, batch, settings.vf_coef, Networks(CARTPOLE, gradient))
     terms = losses(CARTPOLE.distribution, activations, batch)
     total = terms.policy_loss - settings.ent_coef * terms.entropy + settings.vf_coef * terms.value_loss
     for i in range(3):
@@ -138,7 +139,7 @@ def test_the_loss_and_its_gradient_are_torchs_of_the_loss_as_written():
 def test_adam_and_clipping_are_torchs():
     rng = np.random.default_rng(0)
     weights = rng.standard_normal((2, 30)).astype(np.float32)
-    adam = Adam(TrainingState.initial(weights), 0.01, 1e-5)
+    adam = Adam(TrainingState.initial(weights, SETTINGS), np.full(2, 0.01), 1e-5)
     theirs = [torch.nn.Parameter(torch.tensor(w)) for w in weights]
     optimizers = [torch.optim.Adam([w], lr=0.01, eps=1e-5) for w in theirs]
     for size in (0.01, 1.0, 10.0, 0.1):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmsim.learning.aggregate import contributions
-from swarmsim.learning.decision import NO_LEADER, decide, leader
+from swarmsim.learning.decision import NO_LEADER, decide, leader_in_turn
 from swarmsim.learning.distributions import Categorical, Gaussian
 from swarmsim.learning.rules import RULES
 
@@ -42,10 +42,10 @@ def test_the_swarm_prefers_the_action_that_all_models_prefer(name):
 
 def test_rules_differ_on_the_same_action_distributions():
     probabilities = np.array([[[0.9, 0.1, 0.0]], [[0.05, 0.5, 0.45]], [[0.05, 0.5, 0.45]]])
-    for name, best in {"sum": 1, "product": 1, "majority": 1, "rank": 1, "weighted": 0}.items():
+    for name, best in {"sum": 1, "product": 1, "majority": 1, "rank": 1}.items():
         assert RULES[name].distribution(probabilities).argmax() == best, name
     probabilities = np.array([[[0.98, 0.02]], [[0.4, 0.6]], [[0.4, 0.6]]])
-    for name, best in {"sum": 0, "product": 0, "majority": 1, "rank": 1, "weighted": 0}.items():
+    for name, best in {"sum": 0, "product": 0, "majority": 1, "rank": 1}.items():
         assert RULES[name].distribution(probabilities).argmax() == best, name
 
 
@@ -88,12 +88,12 @@ def test_without_a_leader_all_decide():
 
 
 def test_every_model_leads_equally_often_in_turn():
-    led = [leader(0, episode, n_models=5, led_fraction=1.0) for episode in range(50)]
+    led = [leader_in_turn(0, episode, n_models=5, led_fraction=1.0) for episode in range(50)]
     assert np.bincount(led).tolist() == [10] * 5
     assert all(sorted(led[turn : turn + 5]) == list(range(5)) for turn in range(0, 50, 5))
-    half = [leader(0, episode, n_models=5, led_fraction=0.5) for episode in range(1000)]
+    half = [leader_in_turn(0, episode, n_models=5, led_fraction=0.5) for episode in range(1000)]
     assert 0.4 < np.mean([who == NO_LEADER for who in half]) < 0.6
-    assert {leader(0, episode, 5, 0.0) for episode in range(20)} == {NO_LEADER}
+    assert {leader_in_turn(0, episode, 5, 0.0) for episode in range(20)} == {NO_LEADER}
 
 
 def test_numbers_are_drawn_from_the_mixture_whose_density_is_returned():

@@ -16,7 +16,7 @@ from swarmsim.learning.genetic import (
     tournament_selection,
     two_point_crossover,
 )
-from swarmsim.learning.hyperparameters import GeneticSettings
+from swarmsim.learning.hyperparameters import EvolutionSettings
 from swarmsim.learning.networks import Layer
 
 N = 20_000
@@ -132,7 +132,7 @@ def generation(seed=0, **settings):
     genomes = rng.normal(size=(10, N_GENES)).astype(np.float32)
     moments = np.stack((genomes * 2, genomes * 3), axis=1)
     fitness = rng.permutation(10).astype(float)
-    made = next_generation(genomes, fitness, GeneticSettings(**settings), rng, moments=moments, layers=LAYERS)
+    made = next_generation(genomes, fitness, EvolutionSettings(**settings), rng, moments=moments, layers=LAYERS)
     return genomes, fitness, made
 
 
@@ -185,20 +185,20 @@ def test_a_relative_mutation_is_as_strong_as_its_layers_genes_are_spread():
     rng = np.random.default_rng(0)
     layers = Layer(99, 100, 1.0, 0), Layer(99, 100, 1.0, 10_000)
     genome = np.concatenate((rng.normal(0, 5, 10_000), rng.normal(0, 0.1, 10_000))).astype(np.float32)
-    settings = GeneticSettings(elite_fraction=0.0, mutation_sigma=0.2)
+    settings = EvolutionSettings(elite_fraction=0.0, mutation_sigma=0.2)
     moved = next_generation(genome[None], np.zeros(1), settings, rng, layers=layers).genomes[0] - genome
     assert moved[:10_000].std() == pytest.approx(1.0, rel=0.05)
     assert moved[10_000:].std() == pytest.approx(0.02, rel=0.05)
 
 
 def test_sigma_grows_where_offspring_do_well_and_shrinks_where_they_do_not():
-    settings = GeneticSettings(mutation_sigma=0.1)
+    settings = EvolutionSettings(mutation_sigma=0.1)
     was_offspring = np.arange(10) < 2
     best, worst = np.where(was_offspring, 1.0, 0.0), np.where(was_offspring, 0.0, 1.0)
     assert adapt_sigma(0.1, settings, best, was_offspring) > 0.1
     assert adapt_sigma(0.1, settings, worst, was_offspring) < 0.1
     assert adapt_sigma(0.1, settings, best, np.zeros(10, bool)) == 0.1
-    assert adapt_sigma(0.1, GeneticSettings(mutation_sigma=0.1, adaptive_sigma=False), best, was_offspring) == 0.1
+    assert adapt_sigma(0.1, EvolutionSettings(mutation_sigma=0.1, adaptive_sigma=False), best, was_offspring) == 0.1
     sigma = 0.1
     for _ in range(200):
         sigma = adapt_sigma(sigma, settings, best, was_offspring)

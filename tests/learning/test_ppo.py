@@ -170,9 +170,10 @@ def test_the_loss_is_the_clipped_one_and_the_gradient_its_own(continuous, ent_co
     }
     counts = rng.uniform(0, 1, (2, 40)).astype(np.float32)
     found = np.zeros_like(weights)
-    minibatch = Minibatch(actions, **parts, weights=counts)
-    loss_gradient(networks, seen, minibatch, settings, Networks(architecture, found))
-    terms = losses(architecture.distribution, seen, minibatch, settings.clip_range)
+    own = (np.full((2, 1), value, np.float32) for value in (settings.clip_range, settings.ent_coef))
+    minibatch = Minibatch(actions, **parts, weights=counts, **dict(zip(("clip_range", "ent_coef"), own, strict=True)))
+    loss_gradient(networks, seen, minibatch, settings.vf_coef, Networks(architecture, found))
+    terms = losses(architecture.distribution, seen, minibatch)
     total = terms.policy_loss - settings.ent_coef * terms.entropy + settings.vf_coef * terms.value_loss
 
     for model in range(2):

@@ -17,8 +17,10 @@ from swarmsim.components.fields import (
     invalid_field,
     message_field,
     number,
+    number_by_name,
     numbers,
 )
+from swarmsim.components.protocol.evolution import parents_in
 from swarmsim.components.results import EvolutionResult, JobResult
 from swarmsim.finite import are_finite
 from swarmsim.learning.genetic import GeneticCounts
@@ -110,7 +112,20 @@ class EvolutionDone:
         contribution = by_component(message, "CONTRIBUTION") if "CONTRIBUTION" in message else {}
         diversity = number(message, "DIVERSITY", default=0.0)
         counts = {f.name: integer(message, f.name.upper(), default=0) for f in dataclass_fields(GeneticCounts)}
-        return cls(EvolutionResult(**counts, contribution=contribution, diversity=diversity))
+        hyperparameters = {
+            name: number_by_name({**message, "HYPERPARAMETERS": values}, "HYPERPARAMETERS")
+            for name, values in (
+                by_component(message, "HYPERPARAMETERS") if "HYPERPARAMETERS" in message else {}
+            ).items()
+        }
+        result = EvolutionResult(
+            **counts,
+            contribution=contribution,
+            diversity=diversity,
+            parents=parents_in(message),
+            hyperparameters=hyperparameters,
+        )
+        return cls(result)
 
     def fields(self) -> Fields:
         return {"STATUS": "EVO_DONE"} | {name.upper(): value for name, value in asdict(self.result).items()}

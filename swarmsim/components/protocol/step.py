@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from swarmsim.components.fields import (
     Fields,
     Scalar,
+    by_component,
     component_ids,
     flag,
     integer,
@@ -22,7 +23,9 @@ from swarmsim.components.fields import (
     numbers,
 )
 from swarmsim.finite import are_finite
-from swarmsim.learning.distributions import Categorical, Distribution
+from swarmsim.learning.aggregate import contributions
+from swarmsim.learning.decision import Decision
+from swarmsim.learning.distributions import Categorical, Distribution, Gaussian
 from swarmsim.learning.learner import Transition
 from swarmsim.learning.networks import Floats
 from swarmsim.messaging.message import MODEL_STATUS, Message
@@ -115,6 +118,9 @@ class Observation:
         return shown
 
 
+LEARNING_KEYS = "SWARM_LOG_PROB", "CREDIT", "SWARM"  # of an action, which only models read
+
+
 def repeated_fields(message: Message) -> Fields:
     """Return what an answer repeats of an observation, as it was sent: no model needs to read it."""
     return {key: message[key] for key in ("STEP", "EPISODE", "ACTIVE") if key in message}
@@ -139,8 +145,10 @@ def transition_fields(transition: Transition) -> Fields:
     return {key: value[0].tolist() if value.ndim == 1 else value[0] for key, value in shown.items()}
 
 
-def read_transition(message: Message, n_envs: int, n_inputs: int, distribution: Distribution) -> Transition:
-    """Return the transition in an observation message."""
+def read_transition(
+    message: Message, n_envs: int, n_inputs: int, distribution: Distribution, names: Sequence[str]
+) -> Transition:
+    """Return the transition in an observation message, with the credits of the models `names`."""
     done = _by_environment(message, "DONE", np.bool_, n_envs)
     nowhere = np.zeros(n_envs, np.bool_)
     truncated = _by_environment(message, "TRUNCATED", np.bool_, n_envs) if "TRUNCATED" in message else nowhere
@@ -152,7 +160,32 @@ def read_transition(message: Message, n_envs: int, n_inputs: int, distribution: 
         final_observations=_rows(message, "FINAL_OBSERVATION", n_inputs) if truncated.any() else None,
         active=_by_environment(message, "ACTED", np.bool_, n_envs) if "ACTED" in message else ~nowhere,
         log_probs=_by_environment(message, "LOG_PROB", np.float32, n_envs) if "LOG_PROB" in message else None,
+        swarm_log_probs=(
+            _by_environment(message, "SWARM_LOG_PROB", np.float32, n_envs) if "SWARM_LOG_PROB" in message else None
+        ),
+        credits=_credits(message, n_envs, names) if "CREDIT" in message else None,
+        swarm_probabilities=_probabilities(message, n_envs, distribution) if "SWARM" in message else None,
     )
+
+
+def _credits(message: Message, n_envs: int, names: Sequence[str]) -> Floats:
+    """Return the credit of each model for each action, (k, N); 0 for models whose answers came too late."""
+    by_name = by_component(message, "CREDIT")
+    found = np.zeros((len(names), n_envs), np.float32)
+    for row, name in enumerate(names):
+        if name in by_name:
+            found[row] = _by_environment({**message, "CREDIT": by_name[name]}, "CREDIT", np.float32, n_envs)
+    if (found < 0).any():
+        raise invalid_field(message, "CREDIT", "made of numbers from 0")
+    return found
+
+
+def _probabilities(message: Message, n_envs: int, distribution: Distribution) -> Floats:
+    """Return the swarm's probabilities of all actions, (N, A)."""
+    rows = _rows(message, "SWARM", distribution.n)
+    if isinstance(distribution, Gaussian) or len(rows) != n_envs or (rows < 0).any():
+        raise invalid_field(message, "SWARM", f"the probabilities of all actions for each of {n_envs} environment(s)")
+    return rows
 
 
 @dataclass(slots=True)
@@ -204,6 +237,7 @@ class Action:
     actions: NDArray[Any]  # (N,) of a discrete space, (N, D) of a continuous one
     log_probs: NDArray[np.float64] | None = None  # (N,)
     step: int | None = None  # of the observation that it answers; None from a sender that counts no steps
+    learning: Mapping[str, Any] = field(default_factory=dict)  # `learning_fields`, which the environment passes on
 
     @classmethod
     def read(cls, message: Message, n_envs: int, distribution: Distribution) -> Self:
@@ -211,8 +245,27 @@ class Action:
             _actions(message, n_envs, distribution),
             _by_environment(message, "LOG_PROB", np.float64, n_envs) if "LOG_PROB" in message else None,
             integer(message, "STEP") if "STEP" in message else None,
+            {key: message[key] for key in LEARNING_KEYS if key in message},
         )
 
     def fields(self) -> Fields:
         assert self.log_probs is not None
-        return {"ACTION": _squeeze(self.actions), "LOG_PROB": _squeeze(self.log_probs), "STEP": self.step}
+        action = {"ACTION": _squeeze(self.actions), "LOG_PROB": _squeeze(self.log_probs), "STEP": self.step}
+        return action | dict(self.learning)
+
+
+def learning_fields(decision: Decision, names: Sequence[str], *, has_credits: bool) -> Fields:
+    """Return what models need for joint learning besides LOG_PROB: nothing, for the rule `sum` without a leader.
+
+    Args:
+        has_credits: whether models cannot tell their credit from LOG_PROB.
+    """
+    shown: Fields = {}
+    if decision.swarm_log_probs is not None:
+        shown["SWARM_LOG_PROB"] = _squeeze(decision.swarm_log_probs)
+    if decision.swarm_probabilities is not None:
+        shown["SWARM"] = _squeeze(decision.swarm_probabilities.astype(np.float32))
+    if has_credits:
+        by_model = len(names) * contributions(decision.support)
+        shown["CREDIT"] = {name: _squeeze(row) for name, row in zip(names, by_model, strict=True)}
+    return shown

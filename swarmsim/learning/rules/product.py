@@ -23,4 +23,4 @@ def evidence(probabilities: ActionProbabilities) -> ActionProbabilities:
     return logs - logs.min(axis=-1, keepdims=True)
 
 
-RULE = Rule(geometric_mean, evidence)
+RULE = Rule(geometric_mean, evidence, gradient="pool")

@@ -14,4 +14,4 @@ def mean(probabilities: ActionProbabilities) -> NDArray[np.float64]:
     return np.add.reduce(probabilities) / len(probabilities)
 
 
-RULE = Rule(mean)
+RULE = Rule(mean, gradient="mixture")

@@ -1,20 +1,10 @@
-"""The mean of the models' probabilities, weighted by 1 / entropy: certain models weigh more.
+"""The mean of the models' probabilities, weighted by what the models are worth: by the returns of episodes they led.
 
-Inverse entropy weighting (Misra, Bourlard and Tyagi 2003, "New Entropy Based Combination Rules in HMM/ANN Multi-Stream
-ASR", section 3).
+A weighted linear pool (Genest and Zidek 1986, "Combining Probability Distributions", section 3). As long as no model
+has led twice, all weigh the same.
 """
 
-import numpy as np
+from swarmsim.learning.aggregate import Rule
+from swarmsim.learning.rules.sum import mean
 
-from swarmsim.learning.aggregate import ActionProbabilities, log_probabilities, proportional
-
-MIN_ENTROPY = 1e-3  # nats; bounds the weight of a model that is certain
-
-
-def weighted(probabilities: ActionProbabilities) -> ActionProbabilities:
-    """Return each model's probabilities times its weight."""
-    entropy = -(probabilities * log_probabilities(probabilities)).sum(axis=-1, keepdims=True)
-    return probabilities / np.maximum(entropy, MIN_ENTROPY)
-
-
-RULE = proportional(weighted)
+RULE = Rule(mean, is_weighted=True)
