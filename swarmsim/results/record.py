@@ -24,6 +24,7 @@ class Round:
         contribution: each model's share in this round's training actions; they sum to 1.
         diversity: mean pairwise total variation distance of the models' action distributions, over the round's states.
         evolution: counts by name: parents_kept, crossovers, mutations.
+        evaluations: those within this round's training: [training steps since the run began, mean return].
     """
 
     round: int
@@ -37,6 +38,7 @@ class Round:
     contribution: dict[str, float]
     diversity: float
     evolution: dict[str, int]
+    evaluations: list[list[float]] = field(default_factory=list)
 
     def encode(self) -> dict[str, Any]:
         """Return the round as JSON values."""
@@ -45,8 +47,10 @@ class Round:
     @classmethod
     def decode(cls, values: Mapping[str, Any]) -> "Round":
         """Return the round that `encode` returned; raises TypeError or LookupError for anything else."""
+        values = {"evaluations": [], **values}  # earlier versions had none
         for name, kind in _ROUND_KINDS.items():
-            if not isinstance(values[name], kind) or not all(map(is_number, _items(values[name]))):
+            is_item = _is_evaluation if name == "evaluations" else is_number
+            if not isinstance(values[name], kind) or not all(map(is_item, _items(values[name]))):
                 raise TypeError(f"{name} is of another type")
         return cls(**values)
 
@@ -58,6 +62,10 @@ _ROUND_KINDS: dict[str, Any] = {
 
 def is_number(value: object) -> bool:
     return isinstance(value, int | float)
+
+
+def _is_evaluation(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
 
 
 def _items(value: object) -> Iterable[object]:
@@ -108,12 +116,27 @@ class RunRecord:
         return sum(sum(receivers.values()) for senders in self.messages.values() for receivers in senders.values())
 
     @property
+    def evaluations(self) -> Iterator[tuple[int, int, float]]:
+        """Round, training steps so far and mean return of every evaluation, in order."""
+        for r in self:
+            for steps, score in (*r.evaluations, (r.env_steps, r.eval_score), (r.env_steps, r.eval_score_evolved)):
+                yield r.round, int(steps), score
+
+    @property
     def solved_in(self) -> int | None:
         """The first round with an evaluation at or above the reward threshold; None without one."""
+        return None if (first := self._first_solved()) is None else first[0]
+
+    @property
+    def first_solved_steps(self) -> int | None:
+        """The training steps before the first evaluation at or above the reward threshold; None without one."""
+        return None if (first := self._first_solved()) is None else first[1]
+
+    def _first_solved(self) -> tuple[int, int, float] | None:
         threshold = self.settings.get("reward_threshold")
         if threshold is None:
             return None
-        return next((r.round for r in self if max(r.eval_score, r.eval_score_evolved) >= threshold), None)
+        return next((evaluation for evaluation in self.evaluations if evaluation[2] >= threshold), None)
 
     def encode(self) -> dict[str, Any]:
         """Return everything but the directory as JSON values, for a checkpoint."""
@@ -148,10 +171,10 @@ class RunRecord:
     def summary(self) -> dict[str, Any]:
         """Return the content of `summary.json`; scores are None before the first round has ended."""
         train_seconds = sum(r.seconds for r in self.rounds)
-        scores = [score for r in self.rounds for score in (r.eval_score, r.eval_score_evolved)]
         return {
             "final_score": self.rounds[-1].eval_score_evolved if self.rounds else None,
-            "best_score": max(scores, default=None),
+            "best_score": max((score for *_, score in self.evaluations), default=None),
+            "first_solved_steps": self.first_solved_steps,
             "env_steps": self.env_steps,
             "train_seconds": train_seconds,
             "steps_per_second": self.env_steps / train_seconds if train_seconds else 0.0,
