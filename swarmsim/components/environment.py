@@ -139,9 +139,7 @@ class Environment:
             return None
         episodes = self._episodes((), state["first_episode"], is_evaluation=bool(state["asked"].get("DETERMINISTIC")))
         self._replay(episodes, state["episodes"])
-        job = Job(
-            state["asked"], episodes, state["step"], state["seconds"], state["attempt"], state["first_episode"]
-        )
+        job = Job(state["asked"], episodes, state["step"], state["seconds"], state["attempt"], state["first_episode"])
         job.pause(state["untold"])
         return job
 

@@ -243,7 +243,7 @@ def test_what_comes_late_from_a_run_that_has_ended_begins_nothing():
     assert swarm.collect(without_step("a1", "second"))["STEP"] == 0
     assert swarm.collect(without_step("a1", "first")) is None
     assert swarm.collect(without_step("a1", "second"))["STEP"] == 1
-    assert (before["run"], before["past"]) == (None, [["first", True]])
+    assert (before["run"], before["past"]) == (None, [["first", None]])
 
 
 def test_the_end_of_a_run_ends_all_its_attempts():
