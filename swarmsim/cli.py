@@ -18,8 +18,8 @@ from swarmsim.launcher.interrupts import interrupt_by, stopping_signals
 from swarmsim.results.history import History
 
 FLAGS = (
-    "rounds", "population", "episodes", "eval_episodes", "eval_every", "env", "envs", "workers", "link", "preset", "seed",
-    "out", "verbose", "live", "tensorboard",
+    "rounds", "population", "episodes", "eval_episodes", "eval_every", "env", "envs", "workers", "link", "preset",
+    "seed", "out", "verbose", "live", "tensorboard",
 )  # fmt: skip
 COMMANDS = {
     "serve": programs.serve,

@@ -158,7 +158,7 @@ class Checkpoints:
         _write_finite(self.folder / BEST, state)
 
     def read_best(self, on_damaged: Callable[[CheckpointDamaged], None]) -> State | None:
-        """Return the state of the best checkpoint; None if there is none, or `on_damaged` gets its error."""
+        """Return the state of the best checkpoint; None without one, or if it is damaged, which `on_damaged` gets."""
         path = self.folder / BEST
         try:
             return read_finite_checkpoint(path) if path.exists() else None

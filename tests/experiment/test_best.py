@@ -14,7 +14,7 @@ from swarmsim.policy import policy_of
 from swarmsim.results.checkpoint import Checkpoints, read_checkpoint, read_weights
 from swarmsim.results.snapshot import snapshot
 from swarmsim.views.report import EVALUATE, EVALUATE_EVOLVED, TRAIN
-from tests.experiment.test_resume import SMALL, metrics
+from tests.experiment.test_resume import SMALL, Interrupting, metrics
 
 BEST = Path("out/checkpoint/best.npz")
 EVERY = {**SMALL, "rounds": 3, "eval_every": 10, "link": "inprocess", "out": "out", "preset": "reference"}
@@ -106,16 +106,11 @@ def test_it_is_neither_resumed_from_nor_removed(in_tmp_path):
 
 
 def test_a_damaged_one_is_told_and_the_next_evaluation_replaces_it(in_tmp_path):
-    class Noting(swarmsim.Report):
-        notes: list[str] = []
-
-        def noted(self, sentence):
-            self.notes.append(sentence)
-
     swarmsim.run(**EVERY | {"rounds": 1})
     BEST.write_bytes(b"PK\x03\x04")
-    swarmsim.run(resume="out", rounds=2, report=Noting())
-    assert Noting.notes == [f"{BEST} is cut short, or no checkpoint: its checksum is missing"]
+    report = Interrupting("never", 0)
+    swarmsim.run(resume="out", rounds=2, report=report)
+    assert report.notes == [f"{BEST} is cut short, or no checkpoint: its checksum is missing"]
     assert read_checkpoint(BEST)["best"]["round"] == 2
 
 

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
@@ -70,10 +70,7 @@ def test_they_change_nothing_with_other_settings_either(settings):
 
 def test_they_are_played_as_the_runs_steps_reach_each_multiple(whole):
     ends = [0, *(record["env_steps"] for record in whole)]
-    multiples = [
-        [steps for steps in range(20, end, 20) if begin < steps < end]
-        for begin, end in zip(ends, ends[1:], strict=False)
-    ]
+    multiples = [[steps for steps in range(20, end, 20) if begin < steps < end] for begin, end in pairwise(ends)]
     assert [[steps for steps, _ in record["evaluations"]] for record in whole] == multiples
     assert all(multiples)
 
@@ -87,7 +84,8 @@ def test_several_environments_reach_a_multiple_within_one_step_of_all():
 
 def test_each_has_episodes_of_its_own_and_as_many_as_the_others_have():
     class Listening(Report):
-        results: list = []
+        def __init__(self):
+            self.results = []
 
         def evaluated(self, round_number, n_steps, result):
             self.results.append((round_number, n_steps, result))
