@@ -18,7 +18,7 @@ from measuring import machine, table
 from swarmsim.components.main_job import main_job
 from swarmsim.config import Config, make_config
 from swarmsim.envs.make import shape_of
-from swarmsim.experiment.experiment import start_main_job
+from swarmsim.experiment.start import start_main_job
 
 KINDS = "child processes", "file descriptors", "threads", "files", "shared memory", "memory (MiB)"
 WARM_UP = 0.1  # of the cycles: until then, what is imported and cached for good may grow

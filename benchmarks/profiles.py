@@ -19,7 +19,7 @@ from swarmsim.components.main_job import main_job
 from swarmsim.components.role import Role
 from swarmsim.config import Config, make_config
 from swarmsim.envs.make import shape_of
-from swarmsim.experiment.experiment import start_main_job
+from swarmsim.experiment.start import start_main_job
 from swarmsim.messaging.endpoint import Address
 
 WAITING = "_ready"

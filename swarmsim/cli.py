@@ -18,8 +18,8 @@ from swarmsim.launcher.interrupts import interrupt_by, stopping_signals
 from swarmsim.results.history import History
 
 FLAGS = (
-    "rounds", "population", "episodes", "eval_episodes", "env", "envs", "workers", "link", "preset", "seed", "out",
-    "verbose", "live", "tensorboard",
+    "rounds", "population", "episodes", "eval_episodes", "eval_every", "env", "envs", "workers", "link", "preset",
+    "seed", "out", "verbose", "live", "tensorboard",
 )  # fmt: skip
 COMMANDS = {
     "serve": programs.serve,
@@ -101,6 +101,8 @@ def _run(config: Config, *, resume: bool) -> int:
 
 def last_words(history: History, checkpoint: Path | None, *, is_done: bool) -> Iterator[str]:
     """Yield lines that say where the results are, and how to resume the run."""
+    if history.first_solved_steps is not None:
+        yield f"solved after {history.first_solved_steps:,} training steps"
     if history.directory is None:
         yield "no files were written: out is empty"
         return

@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
             if field.default is False:
                 self.add_argument(flag(field.name), action="store_const", const=True, help=field.metadata["help"])
                 continue
-            metavar = "N" if isinstance(field.default, int) else field.name.upper()
+            metavar = field.metadata["metavar"] or ("N" if isinstance(field.default, int) else field.name.upper())
             meaning = f"{field.metadata['help']} (default: {field.default})"
             self.add_argument(flag(field.name), metavar=metavar, help=meaning)
         self.add_argument("--config", metavar="FILE", help=f"settings file (default: {DEFAULT_FILE}, if there is one)")

@@ -260,11 +260,14 @@ def _checked_space(space: actions.Space | None, n_inputs: int) -> actions.Space:
         return spaces.flatten_space(received)
 
 
-def load_policy(path: str | Path, *, seed: int = 0, modules: str | Path | None = None) -> SwarmPolicy:
+def load_policy(
+    path: str | Path, *, best: bool = False, seed: int = 0, modules: str | Path | None = None
+) -> SwarmPolicy:
     """Return the policy of a file that `save` wrote, or of a run; code in a file is never executed.
 
     Args:
         path: a file, a checkpoint of a run, or a run directory (its newest sound checkpoint).
+        best: whether to take the run directory's checkpoint of the best evaluation instead.
         seed: of the actions that `predict` draws.
         modules: the folder of the user's aggregation rule; by default the run's, for a file the current folder.
 
@@ -272,9 +275,11 @@ def load_policy(path: str | Path, *, seed: int = 0, modules: str | Path | None =
         SettingsError: `path` is missing, damaged or no policy, or the user's rule is not found.
     """
     path = Path(path)
-    if path.is_dir() or path.suffix == FILE:
-        newest = snapshot(path, lambda damaged: warnings.warn(f"{damaged}; the one before it is used", stacklevel=4))
-        return policy_of(newest, seed=seed, modules=modules)
+    if best or path.is_dir() or path.suffix == FILE:
+        found = snapshot(
+            path, lambda damaged: warnings.warn(f"{damaged}; the one before it is used", stacklevel=4), best=best
+        )
+        return policy_of(found, seed=seed, modules=modules)
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -25,10 +25,19 @@ _SOURCES: dict[Any, tuple[str, tuple[type, ...]]] = {
 
 
 def setting(
-    default: Any, help: str, *, minimum: float | None = None, maximum: float | None = None, is_path: bool = False
+    default: Any,
+    help: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    is_path: bool = False,
+    metavar: str | None = None,
 ) -> Any:
-    """Return a dataclass field with its help text and bounds; a path may begin with `~`."""
-    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "is_path": is_path}
+    """Return a dataclass field with its help text, its bounds and what stands for its value in a flag's help.
+
+    A path may begin with `~`.
+    """
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "is_path": is_path, "metavar": metavar}
     return (
         field(default_factory=dict, metadata=metadata) if default == {} else field(default=default, metadata=metadata)
     )

@@ -12,11 +12,13 @@ import pytest
 import yaml
 
 import swarmsim
-from swarmsim.cli import COMMANDS, main
+from swarmsim.cli import COMMANDS, last_words, main
 from swarmsim.config import CHANGEABLE, Config
 from swarmsim.errors import SettingsError
 from swarmsim.results.checkpoint import Checkpoints, read_weights
+from swarmsim.results.history import History
 from tests.conftest import ROOT, environ, long_after
+from tests.results.rounds import SETTINGS, a_round
 
 
 def run(*arguments: str, cwd: Path, timeout: float = 60) -> subprocess.CompletedProcess:
@@ -264,6 +266,12 @@ def test_a_directory_that_cannot_be_written_is_told(in_tmp_path, capsys, out):
     error = capsys.readouterr().err
     assert f"out: {out} cannot be written: " in error
     assert error.count("\n") == 1
+
+
+def test_the_last_lines_say_after_how_many_steps_a_run_was_solved_if_it_was(tmp_path):
+    for threshold, told in ((12.5, ["solved after 20 training steps"]), (None, []), (14.0, [])):
+        history = History({**SETTINGS, "reward_threshold": threshold}, tmp_path, [a_round(1), a_round(2)])
+        assert [line for line in last_words(history, None, is_done=True) if "solved" in line] == told
 
 
 def test_a_failing_component_ends_the_run_with_status_1_its_name_its_traceback_and_what_was_done(tmp_path):

@@ -14,6 +14,11 @@ policy = load_policy({path!r})
 action, _ = policy.predict(observation, deterministic=True)"""
 
 RUN_ARGUMENT = argument("run", metavar="DIR", help="run directory, or a checkpoint in it")
+BEST_ARGUMENT = argument(
+    "--best",
+    action="store_true",
+    help="the swarm of the run's best evaluation (default: that of the newest checkpoint)",
+)
 MEMBER_ARGUMENT = argument("--member", metavar="NAME", help="one model alone, such as model3 (default: all)")
 
 
@@ -21,13 +26,14 @@ MEMBER_ARGUMENT = argument("--member", metavar="NAME", help="one model alone, su
     "export",
     "Write the policy of a trained swarm into one file, for use in Python.",
     RUN_ARGUMENT,
+    BEST_ARGUMENT,
     MEMBER_ARGUMENT,
     argument("--out", metavar="FILE", help=f"default: {FILE} in the run directory"),
     example=f"swarmsim export {RUN} --out cartpole.pt",
 )
 def export(given: Namespace) -> None:
     """Write a policy, and print how to use it."""
-    found = snapshot(given.run, warn_of_damage)
+    found = snapshot(given.run, warn_of_damage, best=given.best)
     from swarmsim.policy import policy_of
 
     policy = policy_of(found)

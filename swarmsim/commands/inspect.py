@@ -12,7 +12,14 @@ from swarmsim.commands.command import RUN, argument, command
 from swarmsim.config import Config, resumed_config
 from swarmsim.errors import SettingsError
 from swarmsim.projects import in_project
-from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, moment_of, read_finite_checkpoint, weights_in
+from swarmsim.results.checkpoint import (
+    BEST,
+    CheckpointDamaged,
+    Checkpoints,
+    moment_of,
+    read_finite_checkpoint,
+    weights_in,
+)
 from swarmsim.results.run_directory import CHECKPOINT, read_versions
 from swarmsim.results.snapshot import Snapshot, snapshot
 
@@ -53,14 +60,15 @@ def _run(run: Path, config: Config) -> Iterator[str]:
 
 
 def _checkpoints(run: Path) -> Iterator[str]:
-    for path in Checkpoints(run / CHECKPOINT, keep=1).paths():
+    folder = run / CHECKPOINT
+    for path in [*Checkpoints(folder, keep=1).paths(), *folder.glob(BEST)]:
         number, complete = moment_of(path) or (0, False)
+        moment = "best" if path.name == BEST else "complete" if complete else "begun"
         try:
-            read_finite_checkpoint(path)
+            number = read_finite_checkpoint(path).get("best", {}).get("round", number)
             soundness = "sound"
         except CheckpointDamaged as damage:
             soundness = str(damage).removeprefix(f"{path} ")
-        moment = "complete" if complete else "begun"
         yield f"{path.name:<22} round {number:<4} {moment:<8} {_size(path.stat().st_size):>10}  {soundness}"
 
 

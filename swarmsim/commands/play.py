@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swarmsim.commands.command import RUN, argument, command
-from swarmsim.commands.export import MEMBER_ARGUMENT, RUN_ARGUMENT, warn_of_damage
+from swarmsim.commands.export import BEST_ARGUMENT, MEMBER_ARGUMENT, RUN_ARGUMENT, warn_of_damage
 from swarmsim.config import Config, resumed_config
 from swarmsim.errors import BadValue, SettingsError
 from swarmsim.flags import whole_number
@@ -33,8 +33,9 @@ Render = Callable[[], object]
 
 @command(
     "play",
-    "Watch a trained swarm play the episodes of its last evaluation.",
+    "Watch a trained swarm play the episodes of its last evaluation, or of its best one.",
     RUN_ARGUMENT,
+    BEST_ARGUMENT,
     argument("--episodes", default="1", metavar="N", help="number of episodes (default: 1)"),
     MEMBER_ARGUMENT,
     argument("--stochastic", action="store_true", help="sample actions, as training does; default: the best ones"),
@@ -57,7 +58,7 @@ def play(given: Namespace) -> None:
 
 
 def _play(given: Namespace, n_episodes: int, seed: int | None, gif: "Gif | None") -> None:
-    found = snapshot(given.run, warn_of_damage)
+    found = snapshot(given.run, warn_of_damage, best=given.best)
     config = resumed_config(found.run, {})
     seed = config.seed if seed is None else seed
     with in_project(config.modules, config.references):
@@ -98,11 +99,19 @@ def _frames_per_second(env: "gymnasium.Env[Any, Any]") -> float:
 
 
 def evaluation_seeds(found: Snapshot, config: Config, seed: int, n_episodes: int) -> Iterator[int]:
-    """Return the seeds of the first episodes of a run's last evaluation, or of one with another `seed`."""
-    from swarmsim.components.environment import episode_seed
+    """Return the seeds of the first episodes of the evaluation that a checkpoint was saved after.
 
-    n_trained = len(found.history) * config.episodes
-    return (episode_seed(seed, "evaluate", n_trained, number) for number in range(n_episodes))
+    Args:
+        found: the best checkpoint, or one after a run's last evaluation.
+        seed: the run's, or that of other episodes.
+    """
+    from swarmsim.components.environment import episode_seed
+    from swarmsim.views.report import TRAIN
+
+    history, best = found.history, found.state.get("best")
+    n_rounds = len(history) if best is None else best["round"]
+    within = (best["env_steps"] - history.env_steps,) if best and best["phase"] == TRAIN else ()
+    return (episode_seed(seed, "evaluate", n_rounds * config.episodes, number, *within) for number in range(n_episodes))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from swarmsim.projects import in_project
 
 SERVER, PORT = "127.0.0.1", 8080
 ROLES = ("aggregation", "model", "evolution", "environment", "control")
-ROLE_SETTINGS = ("rounds", "population", "episodes", "eval_episodes", "env", "envs", "preset", "seed")
+ROLE_SETTINGS = ("rounds", "population", "episodes", "eval_episodes", "eval_every", "env", "envs", "preset", "seed")
 ADDRESS = (
     argument("--server", default=SERVER, metavar="HOST", help=f"the server's address (default: {SERVER})"),
     argument("--port", default=str(PORT), metavar="PORT", help=f"the server's port (default: {PORT})"),

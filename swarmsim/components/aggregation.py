@@ -120,7 +120,7 @@ class Aggregation:
         answer = Logits.read(message)
         names = tuple(answer.names)
         is_new = message.get("ROOT_ID") != self._conversation
-        if is_new and message.get("ROOT_ID") in self._closed_runs:
+        if is_new and self._closed_runs.is_late(message.get("ROOT_ID"), answer.step):
             return None
         decided_step = -1 if is_new else self._decided_step
         if answer.step is not None and answer.step <= decided_step:
@@ -141,7 +141,8 @@ class Aggregation:
     def _begin(self, message: Message) -> None:
         conversation = message.get("ROOT_ID")
         if self._conversation is not _NO_JOB:
-            self._closed_runs.leave(self._conversation, is_final=is_attempt_at(self._conversation, conversation))
+            is_final = is_attempt_at(self._conversation, conversation)
+            self._closed_runs.leave(self._conversation, None if is_final else self._decided_step)
         self._conversation, self._decided_step = conversation, -1
         self._quorum.begin(self.models.components(self.client.rooms()))
 
@@ -203,7 +204,7 @@ class Aggregation:
     def finish_job(self, message: Message) -> None:
         """Save everything at the end of a job, after which late answers to it are ignored.
 
-        A job that was overtaken by another one may be requested again.
+        A job that was overtaken by another one, such as an evaluation within it, may be requested again.
         """
         if JobRequest.is_in(message):
             self._closed_runs.reopen(root_id(message))
@@ -212,9 +213,9 @@ class Aggregation:
             return
         self._credit_leaders(done)
         conversation = message.get("ROOT_ID")
-        self._closed_runs.leave(conversation, is_final=True)
+        self._closed_runs.leave(conversation)
         if is_attempt_at(conversation, self._conversation):
-            self._closed_runs.leave(self._conversation, is_final=True)
+            self._closed_runs.leave(self._conversation)
             self._conversation = _NO_JOB
             self._quorum.answers = {}
         self.store.write(self.state())

@@ -33,6 +33,7 @@ from swarmsim.messaging.process_context import running_time
 from swarmsim.messaging.rooms import COMMAND_ROOM
 
 Progress = Callable[[list[float], int], None]  # returns of episodes ended since the last call, steps so far
+OnPause = Callable[[int], int]  # gets the steps so far, and returns after how many the job pauses next
 
 POLL_SECONDS, EVOLVE_SECONDS = 0.05, 1.0
 BOUNDED_BY = "the setting timeout bounds this"
@@ -71,7 +72,8 @@ class Control:
         self.timeout = timeout
         self.supervision = supervision or Supervision([])
         self.observer = Observer()  # of the swarm while control waits
-        self.open_request: Message | None = None  # for a job or an evolution; it stays if the wait for it fails
+        # for a job or an evolution, then for an evaluation within that job; they stay if the wait for them fails
+        self.open_requests: list[Message] = []
         self._request: Message = {}
         client.join_room(control_room)
 
@@ -83,28 +85,39 @@ class Control:
         *,
         deterministic: bool,
         on_progress: Progress | None = None,
+        pause_at: int | None = None,
+        on_pause: OnPause | None = None,
         request: Message | None = None,
     ) -> JobResult:
         """Have the swarm play `n_episodes`: to learn from them, or `deterministic` to evaluate.
 
         Args:
+            pause_at: steps of all environments together after which the job pauses, and `on_pause` is called; that may
+                play evaluations.
             request: of an interrupted job, to resume it.
 
         Raises:
-            Interrupted: the observer wants to stop; `open_request` is the request that resumes the job.
+            Interrupted: the observer wants to stop; `open_requests` has the request that resumes the job.
         """
         awaited = f"the environment while it {'evaluates' if deterministic else 'trains'}"
         began = time.monotonic()
-        request = request or self._message(self.control_room, **JobRequest(n_episodes, deterministic, True).fields())
+        fields = JobRequest(n_episodes, deterministic, wants_progress=True, pause_at=pause_at).fields()
+        request = request or self._message(self.control_room, **fields)
         with self._open(request):
             while True:
                 message = self._answer(awaited, stops_after=0.0, can_pause=True)
+                paused = None
                 with self._ignoring_invalid():
                     if done := JobDone.read(message, seconds=time.monotonic() - began):
                         return done.result
+                    paused = Paused.read(message)
                     progress = JobProgress.read(message)
                     if progress is not None and on_progress is not None:
                         on_progress(progress.returns, progress.n_steps)
+                if paused is not None and on_pause is not None:
+                    request = {**request, "PAUSE_AT": on_pause(paused.n_steps)}
+                    self.open_requests[-1] = request
+                    self._send_request(request)
 
     def evolve(self, *, request: Message | None = None) -> EvolutionResult:
         """Replace the models by their next generation; an interrupt waits for its end, unless that takes long.
@@ -176,10 +189,10 @@ class Control:
 
     @contextmanager
     def _open(self, request: Message) -> Iterator[None]:
-        self.open_request = request
+        self.open_requests.append(request)
         self._send_request(request)
         yield
-        self.open_request = None
+        self.open_requests.pop()
 
     def _send_request(self, request: Message) -> None:
         """Send a request; from now on, `_answer` returns the answers to it."""

@@ -35,7 +35,7 @@ class Phase(Enum):
     IDLE = auto()  # it has no job
     PLAYING = auto()  # a step of its job waits for the action
     PAUSING = auto()  # its job is paused after this step
-    PAUSED = auto()  # its job waits until its request is repeated
+    PAUSED = auto()  # its job waits until its request is repeated, or makes way for another one
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class AdjustableSettings:
 @dataclass(eq=False, kw_only=True)
 class Environment:
     """Plays one job at a time; jobs that are requested meanwhile follow it.
+
+    A training job that is paused is kept aside while evaluations are played, and continues when it is requested again.
 
     Training and evaluation have episode seeds of their own, and environments too unless they share them, so neither
     changes the other.
@@ -93,6 +95,7 @@ class Environment:
         self._requests = RequestQueue()
         self._phase = Phase.IDLE
         self._job: Job | None = None  # unless IDLE
+        self._aside: Job | None = None  # paused training, while an evaluation is the job
         self._pause_request: Message = {}  # while PAUSING
         may_be_endless = self.source.max_episode_steps is None
         self._borders = [
@@ -117,6 +120,7 @@ class Environment:
             "asked": self._requests.waiting(),
             "done": self._requests.last_answer,
             "run": None if self._job is None else self._job.state(),
+            "aside": None if self._aside is None else self._aside.state(),
             "normalizer": None if self._normalizer is None else self._normalizer.state(),
         }
 
@@ -126,16 +130,23 @@ class Environment:
         self._requests.restore(state["asked"], state["done"].get("ROOT_ID"), state["done"])
         if self._normalizer is not None and state["normalizer"] is not None:
             self._normalizer.restore(state["normalizer"])
-        job = state["run"]
-        if job is None:
-            return
-        episodes = self._episodes((), job["first_episode"], is_evaluation=bool(job["asked"].get("DETERMINISTIC")))
-        if not episodes.restore(job["episodes"]):
+        self._aside = self._restored_job(state.get("aside"))  # earlier versions kept none
+        self._job = self._restored_job(state["run"])
+        self._phase = Phase.IDLE if self._job is None else Phase.PAUSED
+
+    def _restored_job(self, state: Mapping[str, Any] | None) -> Job | None:
+        if state is None:
+            return None
+        episodes = self._episodes((), state["first_episode"], is_evaluation=bool(state["asked"].get("DETERMINISTIC")))
+        self._replay(episodes, state["episodes"])
+        job = Job(state["asked"], episodes, state["step"], state["seconds"], state["attempt"], state["first_episode"])
+        job.pause(state["untold"])
+        return job
+
+    def _replay(self, episodes: Episodes, state: Mapping[str, Any]) -> None:
+        if not episodes.restore(state):
             problem = "playing an episode's actions again led to other observations: the run continues, but not exactly"
             self.client.log_rejected("does not keep to its seeds", problem)
-        self._job = Job(job["asked"], episodes, job["step"], job["seconds"], job["attempt"], job["first_episode"])
-        self._job.pause(job["untold"])
-        self._phase = Phase.PAUSED
 
     def close(self) -> None:
         """Close its environments."""
@@ -163,19 +174,28 @@ class Environment:
         if JobRequest.read(message) is None:
             return
         text(message, "SENT_BY")  # who gets the reports of progress
-        if self._job is not None and self._job.root_id == root_id(message):
-            if self._phase is Phase.PAUSED:
-                self._await_the_swarm()
-                self._phase = Phase.PLAYING
-                self._show(self._job, self._job.resume())
-            return
-        if self._requests.was_answered(message):
+        root = root_id(message)
+        if self._job is not None and self._job.root_id == root:
+            self._resume(self._job, message)
+        elif self._aside is not None and self._aside.root_id == root:
+            self._resume(self._aside, message)
+        elif self._requests.was_answered(message):
             self.client.send(self._requests.last_answer)
-            return
-        if self._phase is Phase.PAUSED:  # control has given that job up
-            self._phase, self._job = Phase.IDLE, None
-        self._requests.add(message)
-        self._begin_next()
+        else:
+            self._requests.add(message)
+            self._begin_next()
+
+    def _resume(self, job: Job, message: Message) -> None:
+        """Continue a job whose request is repeated, unless it has still to pause."""
+        job.renew(message)
+        if job is self._aside and not job.is_due_to_pause:  # control has given up the evaluation
+            self._end_job()
+        if job is self._aside or (self._phase is Phase.PAUSED and job.is_due_to_pause):
+            self._confirm_pause(message, job)
+        elif self._phase is Phase.PAUSED:
+            self._await_the_swarm()
+            self._phase = Phase.PLAYING
+            self._show(job, job.resume())
 
     def act(self, message: Message) -> None:
         """Take the swarm's action in all environments, and show the models the transition."""
@@ -203,10 +223,11 @@ class Environment:
                 log_probs=action.log_probs,
             )
         )
-        if self._phase is Phase.PAUSING:
+        if self._phase is Phase.PAUSING or job.is_due_to_pause:
             job.pause(transition)
+            request = self._pause_request if self._phase is Phase.PAUSING else job.message
             self._phase = Phase.PAUSED
-            self._confirm_pause(self._pause_request)
+            self._confirm_pause(request, job)
         else:
             self._show(job, transition)
 
@@ -215,7 +236,7 @@ class Environment:
         if PauseRequest.read(message) is None:
             return
         if self._phase in (Phase.IDLE, Phase.PAUSED):
-            self._confirm_pause(message)
+            self._confirm_pause(message, self._job)
         else:
             self._phase, self._pause_request = Phase.PAUSING, message
 
@@ -241,11 +262,13 @@ class Environment:
     # --- a job
 
     def _begin_next(self) -> None:
-        message = self._requests.next() if self._phase is Phase.IDLE else None
+        message = self._requests.next() if self._phase in (Phase.IDLE, Phase.PAUSED) else None
         if message is None:
             return
         request = JobRequest.read(message)
         assert request is not None
+        if self._job is not None:
+            self._make_way(self._job, request)
         self._await_the_swarm()
         mode, first_episode = "evaluate" if request.deterministic else "train", self._n_trained
         seeds = self._episode_seeds(mode, request.n_episodes)
@@ -255,6 +278,21 @@ class Environment:
         self._normalizer_update(self._job)
         self.store.write(self.state())
         self._show(self._job, {})
+
+    def _make_way(self, job: Job, request: JobRequest) -> None:
+        """Keep a paused training job aside for an evaluation; otherwise control has given it up."""
+        if not request.deterministic:
+            self._aside = None
+        elif not job.request.deterministic:
+            self._aside = job
+        self._phase, self._job = Phase.IDLE, None
+
+    def _end_job(self) -> None:
+        """Go back to the job that was kept aside, if there is one; it continues when it is requested again."""
+        job, self._job, self._aside = self._aside, self._aside, None
+        self._phase = Phase.IDLE if job is None else Phase.PAUSED
+        if job is not None and self._envs.are_shared:
+            self._replay(job.episodes, job.episodes.state())
 
     def _await_the_swarm(self) -> None:
         self.models.wait(self.client, self.n_models, self.timeout)
@@ -269,13 +307,15 @@ class Environment:
     def _episode_seeds(self, mode: str, n_episodes: int) -> list[int]:
         """Return the seeds of a job's episodes: training numbers its episodes from the run's start.
 
-        Evaluations without training in between play the same episodes, so that luck is not mistaken for progress.
+        Evaluations without training in between play the same episodes, so that luck is not mistaken for progress; each
+        one within training has its own, by the steps of that training so far.
         """
         n_trained = self._n_trained
         if mode == "train":
             self._n_trained += n_episodes
             return [episode_seed(self.seed, mode, n_trained + i) for i in range(n_episodes)]
-        return [episode_seed(self.seed, mode, n_trained, i) for i in range(n_episodes)]
+        within = () if self._aside is None else (self._aside.episodes.n_steps,)
+        return [episode_seed(self.seed, mode, n_trained, i, *within) for i in range(n_episodes)]
 
     def _normalizer_update(self, job: Job) -> None:
         if self._normalizer is not None and not job.request.deterministic:
@@ -323,13 +363,14 @@ class Environment:
             **JobDone(JobResult(returns, lengths, job.seconds), numbers).fields(),
         }
         self._requests.remember(job.root_id, done)
-        self._phase, self._job = Phase.IDLE, None
+        self._end_job()
         self.store.write(self.state())  # before it is sent: a replacement can send it again, but not take it back
         self.client.send(done)
         self._begin_next()
 
-    def _confirm_pause(self, request: Message) -> None:
-        self._send(root_id(request), TO=text(request, "SENT_BY"), **Paused().fields())
+    def _confirm_pause(self, request: Message, job: Job | None) -> None:
+        n_steps = 0 if job is None else job.episodes.n_steps
+        self._send(root_id(request), TO=text(request, "SENT_BY"), **Paused(n_steps).fields())
 
     def _send(self, conversation: object, **fields: object) -> None:
         self.client.send({"TYPE": MESSAGE_TYPE.DATA.CUSTOM.id, "ROOT_ID": conversation, **fields})
@@ -339,10 +380,14 @@ def replacement_state(store: StateStore) -> dict[str, Any]:
     """Return the state from which a process would continue that replaces one which saved its state in `store`."""
     saved = store.read()
     if saved is None:
-        return {"n_trained": 0, "asked": [], "done": {}, "run": None, "normalizer": None}
-    return {**saved, "run": None if saved["run"] is None else restarted(saved["run"])}
+        return {"n_trained": 0, "asked": [], "done": {}, "run": None, "aside": None, "normalizer": None}
+    return {**saved, **{key: saved[key] and restarted(saved[key]) for key in ("run", "aside")}}
 
 
 def episode_seed(seed: int, mode: str, *number: int) -> int:
-    """Return the seed of an episode by its number; in evaluation also by the number of training episodes before it."""
+    """Return the seed of an episode by its number.
+
+    In evaluation that is the number of training episodes before it, its own number, and within training the number of
+    steps since that training began.
+    """
     return int(generator(seed, "episodes", mode, *number).integers(2**31))

@@ -31,9 +31,19 @@ class Job:
     resumed_at: float | None = field(default_factory=time.monotonic)  # or begun; None while it is paused
 
     def __post_init__(self) -> None:
-        request = JobRequest.read(self.message)
+        self.renew(self.message)
+
+    def renew(self, message: Message) -> None:
+        """Continue with a repeated request, which may set another pause."""
+        request = JobRequest.read(message)
         assert request is not None
-        self.request = request
+        self.message, self.request = message, request
+
+    @property
+    def is_due_to_pause(self) -> bool:
+        """Whether it has come to the pause that its request sets; a job that is done has no pause."""
+        pause_at = self.request.pause_at
+        return pause_at is not None and self.episodes.n_steps >= pause_at and not self.episodes.done
 
     @property
     def root_id(self) -> object:

@@ -99,7 +99,8 @@ def _needs(config: Config, size: Size, resume: bool) -> Iterator[tuple[str, int,
     if config.out is not None:
         out = Path(config.out).absolute()
         folder = next(str(path) for path in (out, *out.parents) if path.exists())
-        number = 1 if resume else min(config.rounds, config.checkpoints + 1)  # one is removed once another is written
+        # beside the best one; one is removed once another is written
+        number = 1 + (1 if resume else min(config.rounds, config.checkpoints + 1))
         yield f"in {folder} for {number} checkpoint(s)", number * size.state, shutil.disk_usage(folder).free
 
 

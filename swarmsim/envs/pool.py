@@ -52,6 +52,11 @@ class EnvPool:
             self.close()
             raise
 
+    @property
+    def are_shared(self) -> bool:
+        """Whether an evaluation within training ends the episodes that training plays."""
+        return self.evaluation is self.training
+
     @staticmethod
     def _fill(envs: list[Environment], source: EnvSource, number: int) -> None:
         while len(envs) < number:

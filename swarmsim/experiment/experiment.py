@@ -1,5 +1,6 @@
 """The main job: each round trains, evaluates, evolves and evaluates again; the History holds the results."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -8,25 +9,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 from swarmsim.components.control import Control, Interrupted
-from swarmsim.components.main_job import CONTROL, ENVIRONMENT, OBSERVATION, await_all, main_job, n_workers
+from swarmsim.components.main_job import ENVIRONMENT, OBSERVATION, main_job, n_workers
 from swarmsim.components.results import EvolutionResult, JobResult
 from swarmsim.components.role import Role
 from swarmsim.components.schedule import Schedule
 from swarmsim.components.size import check_size
-from swarmsim.components.supervision import Supervision
 from swarmsim.config import Config
 from swarmsim.console import show
 from swarmsim.envs.make import EnvSource, properties_of
 from swarmsim.errors import ComponentFailed, SettingsError, SwarmError, explain, shortage
 from swarmsim.experiment.monitor import Monitor
+from swarmsim.experiment.start import join_main_job, start_main_job
 from swarmsim.launcher.interrupts import deferred_interrupts
 from swarmsim.launcher.process import check_may_start_processes
-from swarmsim.launcher.supervisor import OnHealed, RestartPolicy, Supervisor
 from swarmsim.launcher.swarm import Swarm
-from swarmsim.messaging.client import Client
 from swarmsim.messaging.endpoint import Address
 from swarmsim.messaging.message import Message
 from swarmsim.plugins import load_rule
@@ -37,38 +34,6 @@ from swarmsim.results.run_directory import RunDirectory, read_versions
 from swarmsim.views.report import EVALUATE, EVALUATE_EVOLVED, EVOLVE, TRAIN, Report, Result
 
 PAUSE_SECONDS, STATES_SECONDS, BUSY_STATES_SECONDS = 1.0, 0.7, 0.3
-
-
-def start_main_job(
-    stack: ExitStack, config: Config, roles: Iterable[Role], on_healed: OnHealed = lambda *_: None
-) -> tuple[Swarm, Control]:
-    """Start `roles`, and control in this process, until `stack` ends; `on_healed` gets each failure that was healed."""
-    if config.link == "inprocess":
-        stack.enter_context(threadpool_limits(1))
-    swarm = Swarm(None, link=config.link, start_method=config.start_method, start_timeout=config.start_timeout)
-    stack.enter_context(swarm)
-    address = swarm.serve()
-    client = stack.enter_context(Client("control", *address))
-    roles = list(roles)
-    for role in roles:
-        n_environments = 2 * config.envs if role.name == ENVIRONMENT else 0  # for training and for evaluations
-        swarm.add_role(role, address, config.start_timeout * (1 + n_environments))
-    supervision = Supervision(list(swarm.components))
-    if config.link != "inprocess":
-        models = [role.name for role in roles if role.is_expendable]
-        policy = RestartPolicy(config.restart, config.max_restarts)
-        supervision = Supervisor(swarm, client, policy, models, on_healed)
-    control = Control(client, CONTROL, OBSERVATION, config.timeout, supervision)
-    swarm.start()
-    supervision.start()
-    return swarm, control
-
-
-def join_main_job(stack: ExitStack, config: Config, address: Address, secret: str | None) -> Control:
-    """Join running components as their control, until `stack` ends; raises WaitTimeout if a component is missing."""
-    client = stack.enter_context(Client("control", *address, secret=secret))
-    await_all(client, config.population, config.timeout)
-    return Control(client, CONTROL, OBSERVATION, config.timeout)
 
 
 class Experiment:
@@ -125,7 +90,9 @@ class Experiment:
         self._swarm: Swarm | None = None
         self._states: Mapping[str, Any] = {}
         self._results: dict[str, Result] = {}
-        self._open_request: Message | None = None
+        self._open_requests: list[Message] = []  # of a resumed run, until they are repeated
+        self._evaluations: list[list[float]] = []  # within the training of the round that has begun
+        self._best: Mapping[str, Any] | None = None  # the evaluation of the best checkpoint
         self._phase = ""
         self._began = time.monotonic()
 
@@ -220,22 +187,33 @@ class Experiment:
                 phase: (EvolutionResult if phase == EVOLVE else JobResult)(**fields)
                 for phase, fields in state["results"].items()
             }
-            self._states, self._open_request = state["components"], state["task"]
+            self._states, self._evaluations = state["components"], state.get("evaluations", [])
+            self._open_requests = [request for request in (state["task"], state.get("evaluation")) if request]
+        best = directory.checkpoints.read_best(lambda damaged: self.report.noted(str(damaged)))
+        self._best = None if best is None else best["best"]
         difference = differing_machines([read_versions(directory.path), machine()])
         if difference:
             self.report.noted(f"the run began on another kind of machine, so its scores may differ here: {difference}")
         directory.rewrite_metrics(self.history)
 
-    def _write_checkpoint(self, directory: RunDirectory, states: Mapping[str, Any], *, complete: bool) -> None:
+    def _write_checkpoint(
+        self, directory: RunDirectory, control: Control, states: Mapping[str, Any], *, complete: bool
+    ) -> None:
+        number = len(self.history) + (not complete)
+        self.checkpoint = directory.checkpoints.write(number, self._state(control, states), complete=complete)
+
+    def _state(self, control: Control, states: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a checkpoint holds, given the components' states."""
         self._update_wall_seconds()
-        state = {
+        task, evaluation = (*control.open_requests, *self._open_requests, None, None)[:2]
+        return {
             "history": self.history.encode(),
             "results": {phase: asdict(result) for phase, result in self._results.items()},
-            "task": self._open_request,
+            "task": task,
+            "evaluation": evaluation,
+            "evaluations": self._evaluations,
             "components": states,
         }
-        number = len(self.history) + (not complete)
-        self.checkpoint = directory.checkpoints.write(number, state, complete=complete)
 
     def _save_unfinished_round(self, control: Control, roles: Iterable[Role]) -> None:
         """Write a checkpoint within a round; a component that does not answer soon ends in its last saved state."""
@@ -243,7 +221,6 @@ class Experiment:
             if self.join is not None:
                 control.pause(PAUSE_SECONDS)  # its components keep running, and would continue the job
             return
-        self._open_request = control.open_request
         try:
             # if the environment does not pause, its last saved state is used, as if its process had died
             is_paused, states = False, {}
@@ -256,7 +233,7 @@ class Experiment:
             for role in roles:
                 if role.name not in states or (role.name == ENVIRONMENT and not is_paused):
                     states[role.name] = role.last_saved_state(control.client.address)
-            self._write_checkpoint(self._directory, states, complete=False)
+            self._write_checkpoint(self._directory, control, states, complete=False)
         except (SwarmError, OSError) as error:
             self.report.noted(f"no checkpoint of the unfinished round could be written: {explain(error)}")
 
@@ -285,29 +262,79 @@ class Experiment:
                 raise Interrupted
             if phase not in self._results:
                 self._phase = phase
-                self._results[phase] = self._run_phase(number, phase, control)
+                result = self._results[phase] = self._run_phase(number, phase, control)
+                if phase == EVALUATE and isinstance(result, JobResult):
+                    self._keep_best(control, self._moment(number, phase), result.score)
         record = self._record(number)
-        self._results = {}
+        self._results, self._evaluations = {}, []
         self.history.rounds.append(record)
         if self._directory is None:
             control.request_snapshots()
         else:
-            self._write_checkpoint(self._directory, control.states(), complete=True)
+            states = control.states()
+            self._keep_best(control, self._moment(number, EVALUATE_EVOLVED), record.eval_score_evolved, states)
+            self._write_checkpoint(self._directory, control, states, complete=True)
             self._directory.append_round(self.history)
         self.report.round_ended(record)
 
     def _run_phase(self, number: int, phase: str, control: Control) -> Result:
         n_episodes = {TRAIN: self.config.episodes, EVOLVE: 0}.get(phase, self.config.eval_episodes)
         self.report.phase_began(number, phase, n_episodes)
-        request, self._open_request = self._open_request, None
+        request = self._open_requests.pop(0) if self._open_requests else None
+        every, on_progress = self.config.eval_every, self.report.episodes_ended
         result: Result
         if phase == EVOLVE:
             result = control.evolve(request=request)
+        elif phase == TRAIN and every is not None:
+            result = control.play(
+                n_episodes,
+                deterministic=False,
+                on_progress=on_progress,
+                pause_at=self._next_pause(every, 0),
+                on_pause=lambda n_steps: self._evaluate_within(control, number, every, n_steps),
+                request=request,
+            )
         else:
-            on_progress = self.report.episodes_ended
             result = control.play(n_episodes, deterministic=phase != TRAIN, on_progress=on_progress, request=request)
         self.report.phase_ended(number, phase, result)
         return result
+
+    def _next_pause(self, every: int, n_steps: int) -> int:
+        """Return after how many steps of this round's training the run's steps are a multiple of `every` again."""
+        before = self.history.env_steps
+        return every - (before + n_steps) % every + n_steps
+
+    def _evaluate_within(self, control: Control, number: int, every: int, n_steps: int) -> int:
+        """Evaluate after `n_steps` of this round's training, unless that was done already; return its next pause."""
+        steps = self.history.env_steps + n_steps
+        if not self._evaluations or self._evaluations[-1][0] < steps:
+            request = self._open_requests.pop() if self._open_requests else None
+            result = control.play(self.config.eval_episodes, deterministic=True, request=request)
+            self._evaluations.append([steps, result.score])
+            self.report.evaluated(number, steps, result)
+            self._keep_best(control, self._moment(number, TRAIN, n_steps), result.score)
+        return self._next_pause(every, n_steps)
+
+    def _moment(self, number: int, phase: str, n_steps: int | None = None) -> dict[str, Any]:
+        """Return when an evaluation was played, `n_steps` after the beginning of this round's training."""
+        if n_steps is None:
+            train = self._results.get(TRAIN)
+            n_steps = train.n_steps if isinstance(train, JobResult) else 0
+        return {"round": number, "phase": phase, "env_steps": self.history.env_steps + n_steps}
+
+    def _keep_best(
+        self, control: Control, moment: Mapping[str, Any], score: float, states: Mapping[str, Any] | None = None
+    ) -> None:
+        """Save the swarm as it was evaluated at a `moment` if its score is the best so far.
+
+        An equal score counts only where the `states` of all components are known already, so that it costs little.
+        """
+        best = -math.inf if self._best is None else self._best["score"]
+        if self._directory is None or score < best or (score == best and states is None):
+            return
+        self._best = {**moment, "score": score}
+        state = self._state(control, control.states() if states is None else states)
+        self._directory.checkpoints.write_best({**state, "best": self._best})
 
     def _record(self, number: int) -> Round:
         train, evaluation, evolution, evaluation_evolved = (
@@ -331,6 +358,7 @@ class Experiment:
             evolution=evolution.counts(),
             parents=evolution.parents,
             hyperparameters=evolution.hyperparameters,
+            evaluations=self._evaluations,
         )
 
 

@@ -151,8 +151,9 @@ def receivers(table: Rooms, message: Mapping[str, Any], sender_id: str) -> tuple
     """Return the ids of the members that receive `message`, without duplicates.
 
     A message to a room goes to each of its members except the sender. Observers come first, so that they receive it
-    before its consequences. A direct message goes to each member of that name, and to the member that represents a
-    component of that name.
+    before its consequences. The component that registered first comes last: it is control, which goes on once it has an
+    answer, and everybody else then has it, too, even if the sender dies. A direct message goes to each member of that
+    name, and to the member that represents a component of that name.
 
     Raises:
         MessageError: no such room or component ever existed.
@@ -162,7 +163,8 @@ def receivers(table: Rooms, message: Mapping[str, Any], sender_id: str) -> tuple
     if room is not None:
         if room not in table.rooms:
             raise MessageError(unknown("room", room[:NAME_LENGTH], table.rooms))
-        listeners = sorted(table.in_room(room), key=lambda member: member.has_components)
+        first = next((member for member in table.members.values() if member.has_components), None)
+        listeners = sorted(table.in_room(room), key=lambda member: (member.has_components, member is first))
         ids.update((member.id, None) for member in listeners if member.id != sender_id)
     name = message.get("TO")
     if name is not None:

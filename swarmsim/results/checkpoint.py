@@ -27,6 +27,7 @@ from swarmsim.finite import are_finite
 from swarmsim.names import natural_key
 
 FORMAT = 1
+BEST = "best.npz"
 State = dict[str, Any]
 
 _STATE = "state"
@@ -111,7 +112,7 @@ def weights_in(state: State, path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 class Checkpoints:
-    """The `keep` (at least 1) newest checkpoints of one run; one process at a time may write them."""
+    """The `keep` (at least 1) newest checkpoints of one run, and the best one; one process at a time may write them."""
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder
@@ -127,10 +128,7 @@ class Checkpoints:
             TypeError: as `write_checkpoint`.
         """
         path = self.folder / f"round-{round_number:04d}{'' if complete else '-begun'}.npz"
-        place = find_not_finite(state)
-        if place is not None:
-            raise SettingsError(f"{path} is not written: {place} is not finite")
-        write_checkpoint(path, state)
+        _write_finite(path, state)
         paths = self.paths()
         end = paths.index(path) + 1
         superfluous = [*paths[: max(0, end - self.keep)], *paths[end:], *self.folder.glob(f"*{UNFINISHED}")]
@@ -155,8 +153,21 @@ class Checkpoints:
             raise SettingsError(f"{self.folder} has no sound checkpoint: all {len(paths)} are damaged")
         return None
 
+    def write_best(self, state: State) -> None:
+        """Write the checkpoint of the swarm with the best evaluation so far; raises as `write`."""
+        _write_finite(self.folder / BEST, state)
+
+    def read_best(self, on_damaged: Callable[[CheckpointDamaged], None]) -> State | None:
+        """Return the state of the best checkpoint; None without one, or if it is damaged, which `on_damaged` gets."""
+        path = self.folder / BEST
+        try:
+            return read_finite_checkpoint(path) if path.exists() else None
+        except CheckpointDamaged as damage:
+            on_damaged(damage)
+            return None
+
     def paths(self) -> list[Path]:
-        """Return all checkpoints, sound or damaged, from the oldest to the newest."""
+        """Return all checkpoints but the best one, sound or damaged, from the oldest to the newest."""
         moments = {path: moment for path in self.folder.glob("round-*.npz") if (moment := moment_of(path))}
         return sorted(moments, key=moments.__getitem__)
 
@@ -165,6 +176,13 @@ def moment_of(path: Path) -> tuple[int, bool] | None:
     """Return a checkpoint's round and whether that is complete, by the file's name; None for other names."""
     name = _NAME.fullmatch(path.name)
     return None if name is None else (int(name[1]), name[2] is None)
+
+
+def _write_finite(path: Path, state: State) -> None:
+    place = find_not_finite(state)
+    if place is not None:
+        raise SettingsError(f"{path} is not written: {place} is not finite")
+    write_checkpoint(path, state)
 
 
 def _write(arrays: Mapping[str, NDArray], file: BinaryIO) -> None:

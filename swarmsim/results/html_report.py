@@ -147,7 +147,7 @@ class Image:
 def _format_solved(record: RunRecord) -> str:
     threshold = record.settings.get("reward_threshold")
     if record.solved_in is not None:
-        return f"in round {record.solved_in}"
+        return f"in round {record.solved_in}, after {record.first_solved_steps:,} training steps"
     return "no threshold known" if threshold is None else f"no, needs {threshold:g}"
 
 

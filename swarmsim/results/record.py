@@ -26,6 +26,7 @@ class Round:
         evolution: counts by name: parents_kept, crossovers, mutations.
         parents: of the models that became copies in this round's evolution.
         hyperparameters: each model's own in this round's training, by name.
+        evaluations: those within this round's training: [training steps since the run began, mean return].
     """
 
     round: int
@@ -41,6 +42,7 @@ class Round:
     evolution: dict[str, int]
     parents: dict[str, str] = field(default_factory=dict)
     hyperparameters: dict[str, dict[str, float]] = field(default_factory=dict)
+    evaluations: list[list[float]] = field(default_factory=list)
 
     def encode(self) -> dict[str, Any]:
         """Return the round as JSON values."""
@@ -49,7 +51,12 @@ class Round:
     @classmethod
     def decode(cls, values: Mapping[str, Any]) -> "Round":
         """Return the round that `encode` returned; raises TypeError or LookupError for anything else."""
-        values = {"parents": {}, "hyperparameters": {}, **values}  # which the first version did not have
+        values = {
+            "parents": {},
+            "hyperparameters": {},
+            "evaluations": [],
+            **values,
+        }  # newer ones
         for name, kind in _ROUND_KINDS.items():
             if not isinstance(values[name], kind) or not _are_of(_ITEMS.get(name, is_number), values[name]):
                 raise TypeError(f"{name} is of another type")
@@ -72,6 +79,7 @@ def _are_of(is_item: Callable[[object], bool], value: object) -> bool:
 
 _ITEMS: dict[str, Callable[[object], bool]] = {  # what is no number
     "parents": lambda name: isinstance(name, str),
+    "evaluations": lambda pair: isinstance(pair, list) and len(pair) == 2 and _are_of(is_number, pair),
     "hyperparameters": lambda values: isinstance(values, dict) and _are_of(is_number, values),
 }
 
@@ -120,12 +128,27 @@ class RunRecord:
         return sum(sum(receivers.values()) for senders in self.messages.values() for receivers in senders.values())
 
     @property
+    def evaluations(self) -> Iterator[tuple[int, int, float]]:
+        """Round, training steps so far and mean return of every evaluation, in order."""
+        for r in self:
+            for steps, score in (*r.evaluations, (r.env_steps, r.eval_score), (r.env_steps, r.eval_score_evolved)):
+                yield r.round, int(steps), score
+
+    @property
     def solved_in(self) -> int | None:
         """The first round with an evaluation at or above the reward threshold; None without one."""
+        return None if (first := self._first_solved()) is None else first[0]
+
+    @property
+    def first_solved_steps(self) -> int | None:
+        """The training steps before the first evaluation at or above the reward threshold; None without one."""
+        return None if (first := self._first_solved()) is None else first[1]
+
+    def _first_solved(self) -> tuple[int, int, float] | None:
         threshold = self.settings.get("reward_threshold")
         if threshold is None:
             return None
-        return next((r.round for r in self if max(r.eval_score, r.eval_score_evolved) >= threshold), None)
+        return next((evaluation for evaluation in self.evaluations if evaluation[2] >= threshold), None)
 
     def encode(self) -> dict[str, Any]:
         """Return everything but the directory as JSON values, for a checkpoint."""
@@ -160,10 +183,10 @@ class RunRecord:
     def summary(self) -> dict[str, Any]:
         """Return the content of `summary.json`; scores are None before the first round has ended."""
         train_seconds = sum(r.seconds for r in self.rounds)
-        scores = [score for r in self.rounds for score in (r.eval_score, r.eval_score_evolved)]
         return {
             "final_score": self.rounds[-1].eval_score_evolved if self.rounds else None,
-            "best_score": max(scores, default=None),
+            "best_score": max((score for *_, score in self.evaluations), default=None),
+            "first_solved_steps": self.first_solved_steps,
             "env_steps": self.env_steps,
             "train_seconds": train_seconds,
             "steps_per_second": self.env_steps / train_seconds if train_seconds else 0.0,

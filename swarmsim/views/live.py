@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from swarmsim.components.results import ComponentSnapshot, EvolutionResult
+from swarmsim.components.results import ComponentSnapshot, EvolutionResult, JobResult
 from swarmsim.console import show
 from swarmsim.errors import AddressError, SwarmError
 from swarmsim.files import write_atomically
@@ -124,7 +124,8 @@ class LiveReport(Report):
 
     def phase_began(self, round_number: int, phase: str, n_episodes: int) -> None:
         self._phase_began = time.monotonic()
-        self._state["phase"] = {"round": round_number, "name": phase, "n_episodes": n_episodes, "returns": []}
+        about = {"round": round_number, "name": phase, "n_episodes": n_episodes}
+        self._state["phase"] = {**about, "returns": [], "evaluations": []}
         self._write(at_once=True)
 
     def episodes_ended(self, returns: Sequence[float], n_steps: int) -> None:
@@ -132,6 +133,12 @@ class LiveReport(Report):
         phase["returns"] += returns
         phase["steps_per_second"] = n_steps / max(time.monotonic() - self._phase_began, 1e-9)
         self._write()
+
+    def evaluated(self, round_number: int, n_steps: int, result: JobResult) -> None:
+        phase = self._state["phase"]
+        phase["evaluations"].append([n_steps, result.score, len(phase["returns"])])
+        self._phase_began += result.seconds  # which the speed of training leaves out
+        self._write(at_once=True)
 
     def phase_ended(self, round_number: int, phase: str, result: Result) -> None:
         if not isinstance(result, EvolutionResult):

@@ -51,6 +51,9 @@ class Report(Observer):
     def episodes_ended(self, returns: Sequence[float], n_steps: int) -> None:
         """Episodes of this phase ended with these returns, after `n_steps` steps of the phase in all."""
 
+    def evaluated(self, round_number: int, n_steps: int, result: JobResult) -> None:
+        """An evaluation within training ended, after `n_steps` training steps of the run; training continues."""
+
     def phase_ended(self, round_number: int, phase: str, result: Result) -> None:
         """A phase of a round ended with this result."""
 
@@ -93,6 +96,7 @@ class Reports(Report):
     component_seen = _to_each(Report.component_seen)
     phase_began = _to_each(Report.phase_began)
     episodes_ended = _to_each(Report.episodes_ended)
+    evaluated = _to_each(Report.evaluated)
     phase_ended = _to_each(Report.phase_ended)
     round_ended = _to_each(Report.round_ended)
     noted = _to_each(Report.noted)

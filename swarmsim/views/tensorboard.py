@@ -52,6 +52,9 @@ class TensorBoardReport(Report):
         self._n_learning = 0
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars(record, learning)]
         values.append(Summary.Value(tag="contribution", histo=histogram(record.contribution.values())))
+        for steps, score in record.evaluations:
+            within = Summary.Value(tag="score/eval_within_training", simple_value=score)
+            self._write(Event(wall_time=time.time(), step=int(steps), summary=Summary(value=[within])))
         self._write(Event(wall_time=time.time(), step=record.env_steps, summary=Summary(value=values)))
 
     def _write(self, event: Event) -> None:

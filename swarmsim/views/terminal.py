@@ -9,7 +9,7 @@ from typing import Never
 
 from tqdm import tqdm
 
-from swarmsim.components.results import ComponentSnapshot, EvolutionResult
+from swarmsim.components.results import ComponentSnapshot, EvolutionResult, JobResult
 from swarmsim.console import is_within_line, show
 from swarmsim.names import format_count, format_score
 from swarmsim.results.history import History, Round
@@ -68,6 +68,9 @@ class TerminalReport(Report):
         speed = n_steps / (time.monotonic() - self._began)
         self._episodes.set_postfix_str(f"score {score}, {speed:,.0f} steps/s", refresh=False)
         self._episodes.update(len(returns))
+
+    def evaluated(self, round_number: int, n_steps: int, result: JobResult) -> None:
+        self._began += result.seconds  # which the speed of training leaves out
 
     def phase_ended(self, round_number: int, phase: str, result: Result) -> None:
         if self._episodes is not None:

@@ -28,6 +28,21 @@ def test_a_member_goes_into_a_file_of_any_name(a_run, tmp_path, capsys):
     assert torch.equal(load_policy(path).weights[0], load_policy(checkpoint).weights[2])
 
 
+def test_the_swarm_of_the_best_evaluation_is_exported_where_it_is_wanted(copied_run, capsys):
+    assert main(["export", str(copied_run), "--best"]) == 0
+    assert f"{copied_run / 'policy.pt'}: 3 models of best.npz" in capsys.readouterr().out
+    best = load_policy(copied_run / "checkpoint" / "best.npz")
+    assert torch.equal(load_policy(copied_run / "policy.pt").weights, best.weights)
+    assert torch.equal(load_policy(copied_run, best=True).weights, best.weights)
+
+
+def test_a_run_without_a_best_checkpoint_is_told(copied_run, capsys):
+    (copied_run / "checkpoint" / "best.npz").unlink()
+    assert main(["export", str(copied_run), "--best"]) == 2
+    sentence = f"{copied_run} holds no best checkpoint: no evaluation of it has ended, or an earlier version ran it"
+    assert capsys.readouterr().err == f"swarmsim: {sentence}\n"
+
+
 def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(copied_run, capsys):
     (copied_run / "checkpoint" / "round-0002.npz").write_bytes(b"PK\x03\x04")
     assert main(["export", str(copied_run)]) == 0
@@ -41,6 +56,8 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(copied_run, cap
     [
         ([], "the following arguments are required: DIR"),
         (["missing"], "missing: there is no such directory"),
+        (["missing", "--best"], "missing: there is no such directory"),
+        (["RUN/config.yaml", "--best"], "config.yaml is a file: the best checkpoint is that of a run directory"),
         (["."], ". is no run directory: one has config.yaml"),
         (["RUN", "--member", "model30"], "unknown member 'model30'; known: model0, model1, model2; did you mean"),
         (["RUN", "--out", "no/policy.pt"], "no/policy.pt cannot be written: No such file or directory"),
@@ -48,7 +65,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(copied_run, cap
     ],
 )
 def test_what_cannot_be_exported_is_told_in_one_sentence_with_status_2(a_run, in_tmp_path, capsys, arguments, sentence):
-    assert main(["export", *(str(a_run.directory) if word == "RUN" else word for word in arguments)]) == 2
+    assert main(["export", *(word.replace("RUN", str(a_run.directory)) for word in arguments)]) == 2
     captured = capsys.readouterr()
     assert sentence in captured.err
     assert (captured.err.count("\n"), captured.out) == (1, "")

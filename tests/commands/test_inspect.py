@@ -24,10 +24,16 @@ def test_a_run_is_told_with_all_its_checkpoints(a_run, capsys):
     run = "\n".join(found["run"])
     for told in (str(a_run.directory), "CartPole-v1", "3 models", "seed 1", "preset default", "swarmsim ", "python "):
         assert told in run
-    assert [line.split() for line in found["checkpoints"]] == [
+    *newest, best = found["checkpoints"]
+    assert best.split()[:4] == ["best.npz", "round", str(best_round(a_run)), "best"]
+    assert [line.split() for line in newest] == [
         [f"round-000{n}.npz", "round", str(n), "complete", *_kib(a_run, n).split(), "sound"] for n in (1, 2)
     ]
     assert found["round-0002.npz"] == [*str(a_run).splitlines(), "failures: none"]
+
+
+def best_round(run) -> int:
+    return read_checkpoint(run.directory / "checkpoint" / "best.npz")["best"]["round"]
 
 
 def _kib(run, number: int) -> str:
@@ -67,8 +73,9 @@ def test_damaged_and_begun_checkpoints_are_told_as_such(copied_run, capsys):
     (folder / "round-0003.npz").write_bytes(b"PK")
     found = inspected(copied_run, capsys)
     words = [line.split(maxsplit=6) for line in found["checkpoints"]]
-    assert [line[3] for line in words] == ["complete", "begun", "complete"]
-    assert [line[6] for line in words] == ["sound", "sound", "is cut short, or no checkpoint: its checksum is missing"]
+    assert [line[3] for line in words] == ["complete", "begun", "complete", "best"]
+    damage = "is cut short, or no checkpoint: its checksum is missing"
+    assert [line[6] for line in words] == ["sound", "sound", damage, "sound"]
     assert "round-0002-begun.npz" in found
 
 
@@ -101,7 +108,7 @@ def test_where_all_checkpoints_are_damaged_each_is_told_and_the_status_is_2(copi
         path.write_bytes(b"no archive")
     assert main(["inspect", str(copied_run)]) == 2
     captured = capsys.readouterr()
-    assert captured.out.count("is no checkpoint") == 2
+    assert captured.out.count("is no checkpoint") == 3
     assert captured.err == f"swarmsim: {copied_run / 'checkpoint'} has no sound checkpoint: all 2 are damaged\n"
 
 

@@ -16,7 +16,7 @@ def test_the_report_of_a_run_lies_in_its_directory(tmp_path, capsys):
     assert capsys.readouterr().out == f"{run / 'report.html'}\n"
     page = Page((run / "report.html").read_text())
     assert page.cells["td.eval-evolved"] == ["21.5", "43.0"]
-    assert page.cells["dd.solved"] == ["in round 2"]
+    assert page.cells["dd.solved"] == ["in round 2, after 40 training steps"]
     assert [image["class"] for image in page.images] == ["scores", "population", "rooms"]
     assert "swarmsim 0" in page.cells["p.versions"][0]
 

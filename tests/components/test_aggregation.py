@@ -243,7 +243,7 @@ def test_what_comes_late_from_a_run_that_has_ended_begins_nothing():
     assert swarm.collect(without_step("a1", "second"))["STEP"] == 0
     assert swarm.collect(without_step("a1", "first")) is None
     assert swarm.collect(without_step("a1", "second"))["STEP"] == 1
-    assert (before["run"], before["past"]) == (None, [["first", True]])
+    assert (before["run"], before["past"]) == (None, [["first", None]])
 
 
 def test_the_end_of_a_run_ends_all_its_attempts():
@@ -254,6 +254,31 @@ def test_the_end_of_a_run_ends_all_its_attempts():
     swarm.finish_job(done("first"))
     assert all(swarm.collect(without_step("a1", f"first{end}")) is None for end in ("", ".1", ".2"))
     assert swarm.collect(without_step("a1", "first-born"))["STEP"] == 0
+
+
+def test_an_answer_to_a_later_step_continues_a_run_that_was_overtaken_however_late_its_request_comes():
+    swarm = aggregation(["model"])
+
+    def answered(conversation, step):
+        return swarm.collect({**without_step("model", conversation), "STEP": step})
+
+    assert answered("train.1", 0)["STEP"] == 0
+    assert answered("train.1", 1)["STEP"] == 1
+    assert answered("evaluate", 0)["STEP"] == 0
+    assert answered("train.1", 1) is None  # late
+    assert answered("evaluate", 1)["STEP"] == 1
+    swarm.finish_job(done("evaluate"))
+    assert answered("evaluate", 2) is None
+    assert answered("train.1", 2)["STEP"] == 2
+    swarm.finish_job(done("train"))
+    assert answered("train.1", 3) is None
+
+
+def test_a_checkpoint_of_an_earlier_version_says_what_was_overtaken():
+    swarm = aggregation(["model"])
+    swarm.restore({**swarm.state(), "past": [["over", True], ["overtaken", False]]})
+    assert swarm.collect({**without_step("model", "over"), "STEP": 9}) is None
+    assert swarm.collect({**without_step("model", "overtaken"), "STEP": 9})["STEP"] == 9
 
 
 def test_a_run_that_was_overtaken_goes_on_only_when_control_asks_for_it_again():

@@ -13,7 +13,7 @@ from swarmsim.components.control import Control
 from swarmsim.components.main_job import CONTROL, OBSERVATION, main_job, n_workers, packed, process_name
 from swarmsim.config import make_config
 from swarmsim.envs.make import shape_of
-from swarmsim.experiment.experiment import start_main_job
+from swarmsim.experiment.start import start_main_job
 from swarmsim.learning.a2c import A2C
 from swarmsim.messaging.inprocess import InprocessEndpoint
 from tests.conftest import LITTLE

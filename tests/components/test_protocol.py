@@ -79,11 +79,11 @@ def step_messages(n_envs):
 
 
 OTHERS = [
-    (JobRequest(3, True, True), ()),
+    (JobRequest(3, True, True, 20), ()),
     (JobProgress([1.0, 2.0], 9), ()),
     (JobDone(JobResult([1.0, 2.0], [3, 4], 0.5), [20, 21]), ()),
     (PauseRequest(), ()),
-    (Paused(), ()),
+    (Paused(20), ()),
     (EvolutionRequest(), ()),
     (
         EvolutionDone(

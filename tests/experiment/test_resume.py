@@ -107,7 +107,7 @@ def test_an_interrupt_within_a_round_loses_nothing(in_tmp_path, every_step_is_to
     with pytest.raises(KeyboardInterrupt):
         swarmsim.run(**SMALL, **settings, rounds=2, out="out", report=report)
     assert report.notes == []
-    (checkpoint,) = Path("out/checkpoint").iterdir()
+    (checkpoint,) = Path("out/checkpoint").glob("round-*")
     assert checkpoint.name == "round-0001-begun.npz"
     if settings["link"] == "inprocess":  # between processes the run may be further by then, or over
         run = read_checkpoint(checkpoint)["components"]["environment"]["run"]
@@ -242,7 +242,8 @@ def test_a_run_that_is_done_says_so(in_tmp_path):
 
 def test_as_many_checkpoints_are_kept_as_asked_for(in_tmp_path):
     swarmsim.run(**SMALL, rounds=4, out="out", link="inprocess", checkpoints=2)
-    assert sorted(path.name for path in Path("out/checkpoint").iterdir()) == ["round-0003.npz", "round-0004.npz"]
+    names = sorted(path.name for path in Path("out/checkpoint").iterdir())
+    assert names == ["best.npz", "round-0003.npz", "round-0004.npz"]
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,6 @@ def test_a_model_too_large_for_a_message_of_its_link_is_refused(monkeypatch):
 def test_too_little_space_for_checkpoints_is_told(monkeypatch, tmp_path):
     monkeypatch.setattr(size, "_available_memory", lambda: None)
     monkeypatch.setattr(size.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 4_000_000_000}))
-    with pytest.raises(SettingsError, match=r"6.2 GB in .* for 4 checkpoint\(s\), where 4.0 GB is available"):
+    with pytest.raises(SettingsError, match=r"7.7 GB in .* for 5 checkpoint\(s\), where 4.0 GB is available"):
         check_size(config_of(out=str(tmp_path / "deep" / "out")), SCREEN)
     assert check_size(config_of(out=str(tmp_path)), SCREEN, resume=True) is None

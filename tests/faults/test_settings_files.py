@@ -88,4 +88,4 @@ def test_a_resumed_run_takes_its_own_values_and_what_no_result_depends_on(copied
     changed = {"rounds": 4, "timeout": 90, "start_timeout": 70, "max_restarts": 1, "checkpoints": 2}
     history = swarmsim.run(resume="run", out="run", **changed)
     assert len(history) == 4
-    assert len(list((copied_run / "checkpoint").glob("*.npz"))) == 2
+    assert len(list((copied_run / "checkpoint").glob("round-*.npz"))) == 2

@@ -63,7 +63,11 @@ def test_room_and_name_together_deliver_once_each():
 
 
 def test_all_members_are_in_the_command_room():
-    assert receivers(TABLE, {"TO_ROOM": "_command"}, "4") == ("1", "2", "3")
+    assert receivers(TABLE, {"TO_ROOM": "_command"}, "4") == ("2", "3", "1")
+
+
+def test_the_first_component_receives_last_what_others_must_have_when_it_goes_on():
+    assert receivers(TABLE, {"TO_ROOM": "_command"}, "2")[-1] == "1"
 
 
 def test_an_unknown_room_or_component_is_an_error_with_the_nearest_name():

@@ -62,6 +62,29 @@ def test_a_history_knows_in_which_round_it_was_solved():
     assert History(SETTINGS, rounds=rounds).solved_in is None
 
 
+def test_a_history_knows_after_how_many_steps_it_was_solved_and_counts_every_evaluation():
+    within = [[21, 45.0], [30, 55.0]]
+    rounds = [a_round(1), a_round(2, evaluations=within, eval_score=50.0), a_round(3, eval_score_evolved=60.0)]
+    for threshold, steps, solved_in in ((13.0, 20, 1), (50.0, 30, 2), (46.0, 30, 2), (60.0, 60, 3), (61.0, None, None)):
+        history = History({**SETTINGS, "reward_threshold": threshold}, rounds=rounds)
+        assert (history.first_solved_steps, history.solved_in) == (steps, solved_in)
+        assert history.summary()["first_solved_steps"] == steps
+        assert history.summary()["best_score"] == 60.0
+    assert History(SETTINGS, rounds=rounds).first_solved_steps is None
+
+
+def test_a_round_of_an_earlier_version_is_read_as_one_without_evaluations_within_training():
+    values = a_round(1).encode()
+    del values["evaluations"]
+    assert Round.decode(values) == a_round(1)
+
+
+@pytest.mark.parametrize("damage", [{}, [1.0], [[1]], [[1, "x"]], [[1, 2, 3]]])
+def test_evaluations_that_are_none_are_refused(damage):
+    with pytest.raises(TypeError, match="evaluations is of another type"):
+        Round.decode({**a_round(1).encode(), "evaluations": damage})
+
+
 def test_a_history_is_a_table_in_a_notebook_and_its_texts_stay_texts():
     history = History({**SETTINGS, "env": "<b>:X"}, rounds=[a_round(1), a_round(2, eval_score_evolved=0.123456)])
     table = history._repr_html_()

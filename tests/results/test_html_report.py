@@ -71,7 +71,7 @@ def test_a_run_is_reported_with_its_headline_numbers_and_rounds():
     assert numbers == {
         "final-score": ["43.0"],
         "best-score": ["43.0"],
-        "solved": ["in round 2"],
+        "solved": ["in round 2, after 40 training steps"],
         "n-rounds": ["2 of 5"],
     }
     assert page.cells["dd.total-steps"] == ["40"]

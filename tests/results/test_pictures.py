@@ -1,3 +1,4 @@
+import dataclasses
 from itertools import combinations
 
 import numpy as np
@@ -67,6 +68,14 @@ def test_the_scores_are_those_of_each_round_and_every_episode():
     assert axes.get_xlabel() == "round, its training episodes from left to right"
     shown = {text.get_text() for text in picture.legends[0].get_texts()}
     assert shown == {*lines_of(axes), "training episode"}
+
+
+def test_evaluations_within_training_are_at_their_steps_within_the_round():
+    history = a_history(2)
+    history.rounds[1] = dataclasses.replace(history[1], evaluations=[[25, 3.0], [30, 4.0]])
+    (axes,) = scores(history).axes
+    (line,) = (line for line in axes.lines if line.get_label() == "evaluation within training")
+    assert line.get_xydata().tolist() == [[1.75, 3.0], [2.0, 4.0]]
 
 
 def test_the_score_from_which_an_environment_is_solved_is_a_line_where_it_is_known():

@@ -195,6 +195,18 @@ def test_a_return_that_is_no_number_is_shown_as_none():
     live.close()
 
 
+def test_an_evaluation_within_training_is_shown_where_it_was_played_and_takes_no_speed_away(monkeypatch):
+    monkeypatch.setattr(time, "monotonic", iter(range(1000)).__next__)
+    live = LiveReport(0)
+    live.phase_began(1, TRAIN, 2)
+    live.episodes_ended([30.0], 30)
+    speed = live._state["phase"]["steps_per_second"]
+    live.evaluated(1, 40, JobResult([20.0, 30.0], [20, 30], 900.0))
+    live.episodes_ended([], 60)
+    assert live._state["phase"]["evaluations"] == [[40, 25.0, 1]]
+    assert live._state["phase"]["steps_per_second"] > speed
+
+
 def test_rates_are_told_over_no_less_than_half_a_second():
     traffic = Traffic()
     traffic.add(ComponentSnapshot("environment", [("action", "aggregation", 7)]), now=10.0)

@@ -42,6 +42,13 @@ def test_all_figures_of_a_run_are_there_over_its_training_steps(tmp_path):
     assert (histogram.num, histogram.sum) == (3, pytest.approx(1.0))
 
 
+def test_evaluations_within_training_are_at_their_own_steps(tmp_path):
+    history = swarmsim.run(**SMALL, eval_every=20, out=str(tmp_path / "run"), tensorboard=True)
+    found = curve(read(tmp_path / "run" / "tensorboard"), "score/eval_within_training")
+    assert found == [(steps, pytest.approx(score)) for r in history for steps, score in r.evaluations]
+    assert found
+
+
 def test_a_run_that_is_gone_on_with_goes_on_with_its_curves(tmp_path):
     out = str(tmp_path / "run")
     swarmsim.run(**SMALL | {"rounds": 1}, out=out, tensorboard=True)

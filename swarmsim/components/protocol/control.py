@@ -31,14 +31,22 @@ def _floats(message: Message, key: str) -> list[float]:
     return numbers(message, key, np.float64).tolist()
 
 
+def _steps_if_given(message: Message, key: str) -> int | None:
+    return integer(message, key, minimum=1) if key in message else None
+
+
 @dataclass(slots=True)
 class JobRequest(Declared):
-    """Control asks the environment to play `n_episodes`, and for reports of its progress if it wants them."""
+    """Control asks the environment to play `n_episodes`, and for reports of its progress if it wants them.
+
+    After `pause_at` steps of the job the environment pauses by itself, until the request is repeated with a later one.
+    """
 
     KIND = "NR_OF_EPISODE", None
     n_episodes: int = message_field("NR_OF_EPISODE", partial(integer, minimum=1))
     deterministic: bool = message_field("DETERMINISTIC", partial(flag, default=False))
     wants_progress: bool = message_field("PROGRESS", partial(flag, default=False), default=False)
+    pause_at: int | None = message_field("PAUSE_AT", _steps_if_given, default=None)
 
 
 @dataclass(slots=True)
@@ -59,9 +67,10 @@ class PauseRequest(Declared):
 
 @dataclass(slots=True)
 class Paused(Declared):
-    """The environment has stopped."""
+    """The environment has stopped, after so many steps of its job."""
 
     KIND = "STATUS", "PAUSED"
+    n_steps: int = message_field("STEPS", partial(integer, default=0), default=0)
 
 
 @dataclass(slots=True)

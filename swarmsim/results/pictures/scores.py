@@ -31,6 +31,9 @@ def scores(history: RunRecord) -> Picture:
         ("evaluation after evolution", [r.eval_score_evolved for r in history], "^-", Colour.GREEN, 6),
     ):
         axes.plot(numbers, values, style, color=color, label=label, markersize=size * shrink)
+    at, returns = _evaluations(history)
+    if at:
+        axes.plot(at, returns, "D", color=Colour.PURPLE, label="evaluation within training", markersize=5 * shrink)
     _mark_solved(axes, history.settings.get("reward_threshold"))
     number_rounds(axes, numbers)
     axes.set_xlabel("round, its training episodes from left to right")
@@ -47,6 +50,16 @@ def _episodes(history: RunRecord) -> tuple[list[float], list[float]]:
     for r in history:
         at += [r.round - 0.5 + (number + 0.5) / len(r.train_returns) for number in range(len(r.train_returns))]
         returns += r.train_returns
+    return at, returns
+
+
+def _evaluations(history: RunRecord) -> tuple[list[float], list[float]]:
+    """Return the position within its round, by training steps, and the return of each evaluation within training."""
+    at, returns, before = [], [], 0
+    for r in history:
+        at += [r.round - 0.5 + (steps - before) / (r.env_steps - before) for steps, _ in r.evaluations]
+        returns += [score for _, score in r.evaluations]
+        before = r.env_steps
     return at, returns
 
 
