@@ -18,7 +18,7 @@ from swarmsim.components.protocol.evolution import Contribution, GetRequest
 from swarmsim.components.protocol.step import Action, Logits
 from swarmsim.components.quorum import Quorum
 from swarmsim.components.requests import RequestQueue
-from swarmsim.learning.decision import NO_LEADER, decide, leader
+from swarmsim.learning.decision import NO_LEADER, Decision, decide, leader
 from swarmsim.learning.distributions import Categorical, Gaussian
 from swarmsim.learning.seeding import generator, restore_rng, rng_state
 from swarmsim.messaging.client import Client
@@ -146,15 +146,24 @@ class Aggregation:
             return None
         asked, message = self._last
         step = self._decided_step + 1 if asked.step is None else asked.step
+        answer = self._answer(outputs, asked, step)
+        self._decided_step = step
+        repeated: Fields = {key: message[key] for key in ("ROOT_ID", "MODEL_STATUS") if key in message}
+        return {**answer, **repeated}
+
+    def _answer(self, outputs: NDArray[np.float64], asked: Logits, step: int) -> Fields:
+        """Return the fields of the answer to the models' `outputs` (P, N, n_outputs)."""
         distribution = Gaussian(outputs.shape[2] // 2) if self.continuous else Categorical(outputs.shape[2])
         rng = self._generator(step, deterministic=asked.deterministic)
         decision = decide(outputs, distribution, self.rule, rng, self._leaders(asked))
+        self._count(decision, asked)
+        return Action(decision.actions, decision.log_probs, step).fields()
+
+    def _count(self, decision: Decision, asked: Logits) -> None:
+        """Add a decision of training to the contributions."""
         if not asked.deterministic:
             active = slice(None) if asked.active is None else asked.active
             self.contributions.add(self._quorum.names, decision.probabilities[:, active], decision.support[:, active])
-        self._decided_step = step
-        repeated: Fields = {key: message[key] for key in ("ROOT_ID", "MODEL_STATUS") if key in message}
-        return {**Action(decision.actions, decision.log_probs, step).fields(), **repeated}
 
     def _generator(self, step: int, *, deterministic: bool) -> np.random.Generator | None:
         """Return the generator that draws a step's actions; None to take the best ones.

@@ -195,7 +195,7 @@ class Experiment:
             settings = {**asdict(self.config), "workers": self.workers}
             del settings["settings"], settings["components"]
             settings["wrappers"] = list(settings["wrappers"])
-            for learner in ("ppo", "a2c"):
+            for learner in ("ppo", "a2c", "sac"):
                 settings[learner]["hidden"] = list(settings[learner]["hidden"])
             self._directory = RunDirectory.create(self.config.out, self.config.env, settings, keep)
         directory = self._directory

@@ -222,11 +222,15 @@ class Learner(ABC):
         self.on_minibatch: Callable[[], object] = lambda: None  # called after each minibatch of an update
         self.awaits_outcome = False  # whether the last `act` still waits for its `record`
         self._generators = list(generators)
-        self._networks = Networks(architecture, self.weights)
-        self._blocks = list(blocks(architecture, self.weights))
-        self._adam = Adam(self.training_state, settings.learning_rate, settings.adam_eps)
-        self._evaluated = self._activations(n_rows=1)
+        self._build_networks()
         self._make_room(n_envs=1)
+
+    def _build_networks(self) -> None:
+        """Make the networks of the weights, and what updates them."""
+        self._networks = Networks(self.architecture, self.weights)
+        self._blocks = list(blocks(self.architecture, self.weights))
+        self._adam = Adam(self.training_state, self.settings.learning_rate, self.settings.adam_eps)
+        self._evaluated = self._activations(n_rows=1)
 
     def _count_rewards(self, rewards: Floats, number: int) -> None:
         """Count `rewards` as `number`; raises FloatingPointError if one of them is not finite."""

@@ -214,5 +214,5 @@ class Action:
         )
 
     def fields(self) -> Fields:
-        assert self.log_probs is not None
-        return {"ACTION": _squeeze(self.actions), "LOG_PROB": _squeeze(self.log_probs), "STEP": self.step}
+        log_probs = {} if self.log_probs is None else {"LOG_PROB": _squeeze(self.log_probs)}
+        return {"ACTION": _squeeze(self.actions), **log_probs, "STEP": self.step}
