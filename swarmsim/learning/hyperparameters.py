@@ -101,7 +101,8 @@ class SACSettings(LearningSettings):
     gradient_steps: int = at_least_1(1, "minibatches per update, drawn anew for each model")
     tau: float = fraction(0.01, "Polyak coefficient τ by which the target critics follow the critics")
     ent_coef: float | Literal["auto"] = setting(
-        "auto", "entropy coefficient α, the temperature; auto: learned by each model (Haarnoja et al. 2018, section 5)",
+        "auto",
+        "entropy coefficient α, the temperature; auto: learned by each model (Haarnoja et al. 2018, section 5)",
         minimum=0,
     )
     target_entropy: float | Literal["auto"] = setting(
