@@ -94,12 +94,12 @@ class SACSettings(LearningSettings):
     hidden: tuple[int, ...] = at_least_1((64, 64), "units of each hidden layer, in the actor and in each critic")
     learning_rate: float = at_least_0(1e-3, LEARNING_RATE)
     max_grad_norm: float = at_least_0(10.0, "gradient norm clip, of each actor and of each model's critics")
-    replay_size: int = at_least_1(100_000, "replay buffer size, transitions")
+    replay_size: int = at_least_1(100_000, "replay buffer size, transitions of all environments together")
     learning_starts: int = at_least_0(500, "transitions before the first update")
     batch_size: int = at_least_1(64, "minibatch size, transitions drawn with replacement")
-    train_freq: int = at_least_1(4, "new transitions that make an update due")
+    train_freq: int = at_least_1(2, "new transitions that make an update due")
     gradient_steps: int = at_least_1(1, "minibatches per update, drawn anew for each model")
-    tau: float = fraction(0.01, "Polyak coefficient τ by which the target critics follow the critics")
+    tau: float = fraction(0.02, "Polyak coefficient τ by which the target critics follow the critics")
     ent_coef: float | Literal["auto"] = setting(
         "auto",
         "entropy coefficient α, the temperature; auto: learned by each model (Haarnoja et al. 2018, section 5)",

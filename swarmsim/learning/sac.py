@@ -128,7 +128,7 @@ class SAC(Learner):
             self.on_minibatch()
 
     def _learn_from(self, members: Members, batch: Transitions, noise: Floats, *, is_measured: bool) -> None:
-        """Update some models with each one's own rows: Haarnoja et al. 2018 (arXiv 1812.05905), algorithm 1."""
+        """Update some models, each from its own rows: Haarnoja et al. 2018 (arXiv 1812.05905), algorithm 1."""
         scaled = replace(batch, rewards=batch.rewards * np.float32(self._reward_scale()))
         measured = loss_gradient(members, self._rooms[len(noise)], scaled, noise, self.settings)
         if is_measured:
