@@ -48,7 +48,7 @@ class SAC(Learner):
         self._actors = Perceptrons([self.architecture.actor], self.weights)
         self._evaluation = self._actors.signals(1, are_shared=True)
         self._buffer = TransitionBuffer(self.architecture, self.settings.replay_size)
-        self._n_new = 0  # transitions since the last update
+        self._n_new = 0  # transitions since the last update, without the first `learning_starts`
         self._pending: Transition | None = None  # the observation after it is not known yet
 
     @cached_property
@@ -89,15 +89,12 @@ class SAC(Learner):
         require_finite(following, "observations")
         rows = Transitions(observations, transition.actions, transition.rewards, following, transition.terminated)
         self._buffer.add(rows[known])
-        self._n_new += int(np.count_nonzero(known))
+        n_late = self._buffer.n_added - self.settings.learning_starts
+        self._n_new += max(min(int(np.count_nonzero(known)), n_late), 0)
 
     @property
     def update_is_due(self) -> bool:
-        return self.awaits_outcome and self._has_enough
-
-    @property
-    def _has_enough(self) -> bool:
-        return self._n_new >= self.settings.train_freq and self._buffer.n_added >= self.settings.learning_starts
+        return self.awaits_outcome and self._n_new >= self.settings.train_freq
 
     def learn(self) -> None:
         if self.update_is_due:
@@ -105,15 +102,14 @@ class SAC(Learner):
 
     def finish(self, observations: Floats) -> None:
         self._complete(observations)
-        if self._has_enough:
+        if self._n_new >= self.settings.train_freq:
             self._update()
         self.break_off()
 
     def _update(self) -> None:
-        """Learn from as many minibatches as are due; those before `learning_starts` are not made up for."""
+        """Learn from as many minibatches as are due."""
         n_due, self._n_new = divmod(self._n_new, self.settings.train_freq)
         if self.training_state.n_updates[0] == 0:
-            n_due = 1
             for members in self._members:
                 members.target_weights[:] = members.critic_weights
         batch_size, shape = self.settings.batch_size, (2 * self.settings.batch_size, self.architecture.n_actions)

@@ -138,7 +138,7 @@ def test_models_continue_exactly_from_a_saved_state(step):
 
 
 def test_targets_begin_as_the_critics_and_follow_them_by_tau():
-    models = learner(tau=0.25, train_freq=1, learning_starts=1)
+    models = learner(tau=0.25, train_freq=1, learning_starts=0)
     models.act(np.zeros((1, N_INPUTS), np.float32))
     before = models.weights.copy()
     models.record(replace_active(a_transition(np.random.default_rng(0), 1)))
@@ -160,8 +160,7 @@ def test_updates_are_as_many_as_transitions_give_however_many_environments_there
         models.learn()
         models.record(replace_active(a_transition(rng, n_envs)))
     models.finish(np.zeros((n_envs, N_INPUTS), np.float32))
-    n_first = max(n_envs // train_freq, 1) - 1  # the first update is a single one
-    assert models.training_state.n_updates[0] == 24 * n_envs // train_freq - n_first
+    assert models.training_state.n_updates[0] == 24 * n_envs // train_freq
 
 
 def replace_active(transition):
@@ -177,7 +176,7 @@ def test_before_learning_starts_nothing_is_learned_and_later_it_is_not_made_up_f
         models.learn()
         n_updates.append(int(models.training_state.n_updates[0]))
         models.record(replace_active(a_transition(rng, 1)))
-    assert n_updates == [0] * 30 + [1, 2, 3]
+    assert n_updates == [0] * 31 + [1, 2]
 
 
 def test_what_follows_a_step_is_recorded_whether_the_episode_goes_on_ends_or_is_broken_off():
