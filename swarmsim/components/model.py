@@ -108,7 +108,7 @@ class Models:
         if observation.deterministic:
             if observation.is_last:
                 return None
-            return self._logits(message, self.learner.evaluate(observation.observations).logits)
+            return self._logits(message, self.learner.outputs(observation.observations))
         step = self._step + 1 if observation.step is None else observation.step
         is_new = message.get("ROOT_ID") != self._conversation or ("ROOT_ID" not in message and "ACTION" not in message)
         is_repeated = not is_new and step == self._step

@@ -258,6 +258,10 @@ class Learner(ABC):
             forward(part, self._networks, self._evaluated)
         return self._evaluated
 
+    def outputs(self, observations: Floats) -> Floats:
+        """Return outputs (P, N, n_outputs) for `observations` (N, n_inputs), as `act` does; record and learn nothing."""
+        return self.evaluate(observations).logits
+
     def state(self) -> dict[str, Any]:
         """Return all that the models are, from which `restore` makes others continue as these would.
 

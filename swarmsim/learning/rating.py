@@ -15,8 +15,12 @@ def rate(critics: Perceptrons, observations: Floats, actions: Floats) -> Floats:
     signals = critics.signals(n_actions * n_envs, are_shared=True)
     repeated = np.broadcast_to(observations, (n_actions, *observations.shape)).reshape(n_actions * n_envs, -1)
     signals.write(repeated, actions.reshape(n_actions * n_envs, -1))
-    values = critics.forward(signals)[..., 0]
-    return (np.add.reduce(values, axis=1) / np.float32(critics.n_networks)).reshape(-1, n_actions, n_envs)
+    return mean_value(critics.forward(signals)).reshape(-1, n_actions, n_envs)
+
+
+def mean_value(values: Floats) -> Floats:
+    """Return the mean (P, B, 1) of the values (P, K, B, 1) by each model's K critics."""
+    return np.add.reduce(values, axis=1) / np.float32(values.shape[1])
 
 
 def select_sac_actions(

@@ -16,7 +16,7 @@ from swarmsim.learning.hyperparameters import SACSettings
 from swarmsim.learning.learner import Adam, Learner, Transition, clip, require_finite
 from swarmsim.learning.networks import Activations, Floats
 from swarmsim.learning.perceptron import Perceptrons
-from swarmsim.learning.rating import rate
+from swarmsim.learning.rating import mean_value, rate
 from swarmsim.learning.sac_loss import Members, Room, loss_gradient
 from swarmsim.learning.sac_networks import SACArchitecture
 from swarmsim.learning.seeding import restore_rng, rng_state
@@ -156,14 +156,21 @@ class SAC(Learner):
             ratings[members.models] = rate(members.critics, observations, actions)
         return ratings
 
-    def evaluate(self, observations: Floats) -> Activations:
+    def outputs(self, observations: Floats) -> Floats:
         if len(observations) != self._evaluation.outputs.shape[2]:
             self._evaluation = self._actors.signals(len(observations), are_shared=True)
         self._evaluation.write(observations)
-        outputs = self._actors.forward(self._evaluation)[:, 0]
-        means, _ = self.architecture.distribution.means_and_stds(outputs)
-        values = np.stack([self.rate(observations, mean[None])[n, 0] for n, mean in enumerate(np.tanh(means))])
-        return Activations([self._evaluation.inputs[0][0, 0]], outputs, values[:, :, None])
+        return self._actors.forward(self._evaluation)[:, 0]
+
+    def evaluate(self, observations: Floats) -> Activations:
+        """Return outputs, and as values those of each model's own mean action by its critics."""
+        outputs = self.outputs(observations)
+        values = np.empty((*outputs.shape[:2], 1), np.float32)
+        for members in self._members:
+            signals = members.critics.signals(len(observations))
+            signals.write(observations, np.tanh(outputs[members.models, :, : self.architecture.n_actions]))
+            values[members.models] = mean_value(members.critics.forward(signals))
+        return Activations([self._evaluation.inputs[0][0, 0]], outputs, values)
 
     def break_off(self) -> None:
         self._complete(None)

@@ -29,10 +29,10 @@ JOB = {key: SMALL[key] for key in ("env", "learner", "sac", "max_episode_steps")
 
 
 def metrics(**settings) -> list[str]:
-    rounds = []
-    for record in swarmsim.run(**{**SMALL, "out": None, **settings}):
-        rounds.append(json.dumps({key: value for key, value in record.encode().items() if key not in TIMES}))
-    return rounds
+    return [
+        json.dumps({key: value for key, value in record.encode().items() if key not in TIMES})
+        for record in swarmsim.run(**{**SMALL, "out": None, **settings})
+    ]
 
 
 @pytest.fixture(scope="module")
