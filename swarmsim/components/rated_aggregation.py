@@ -73,8 +73,9 @@ class RatedAggregation(Aggregation):
         """Return whether that step's proposals are being rated; a step of an earlier job or attempt never is."""
         return (
             self._open is not None
-            and conversation == self._open.conversation == self._conversation
+            and isinstance(step, int)
             and step == self._open.proposal.step == self._decided_step
+            and conversation == self._open.conversation == self._conversation
         )
 
     def _action_if_complete(self) -> Fields | None:

@@ -145,6 +145,14 @@ def test_a_repeated_answer_changes_no_proposal_and_a_repeated_rating_counts_once
     assert swarm.collect(logits("model0")) is None  # the step was decided
 
 
+@pytest.mark.parametrize("step", [np.zeros(3), "0", None, 1.5])
+def test_an_answer_without_a_usable_step_does_not_have_the_proposals_sent_again(step):
+    swarm = aggregation(["model0", "model1"])
+    proposed(swarm, ["model0", "model1"])
+    with pytest.raises(MessageRefused, match="STEP from 'model0' is a whole number"):
+        swarm.collect(logits("model0", step=step))
+
+
 @pytest.mark.parametrize("late", [{"step": 0}, {"step": 1, "run": "before"}, {"step": 2}])
 def test_a_rating_of_another_step_or_job_counts_nothing(late):
     swarm = aggregation(["model0"])
