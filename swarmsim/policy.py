@@ -128,7 +128,7 @@ class SwarmPolicy(torch.nn.Module):
         return torch.stack(values).mean(dim=0)
 
     def _apply_layers(self, layers: tuple[Layer, ...], signal: Tensor) -> Tensor:
-        activation = torch.relu if isinstance(self.architecture, SACArchitecture) else torch.tanh
+        activation = {"tanh": torch.tanh, "relu": torch.relu}[self.architecture.activation]
         for layer in layers:
             matrices = self.weights[:, layer.start : layer.end].reshape(-1, layer.n_inputs + 1, layer.n_outputs)
             signal = signal @ matrices[:, :-1] + matrices[:, -1:]

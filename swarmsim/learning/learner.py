@@ -259,7 +259,7 @@ class Learner(ABC):
         return self._evaluated
 
     def outputs(self, observations: Floats) -> Floats:
-        """Return outputs (P, N, n_outputs) for `observations` (N, n_inputs), as `act` does; record and learn nothing."""
+        """Return outputs (P, N, n_outputs) for `observations` (N, n_inputs), as `act` does, but learn nothing."""
         return self.evaluate(observations).logits
 
     def state(self) -> dict[str, Any]:

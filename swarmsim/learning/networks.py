@@ -49,6 +49,7 @@ class Architecture:
     continuous: bool = False
     actor: tuple[Layer, ...] = field(init=False)
     critic: tuple[Layer, ...] = field(init=False)
+    activation = "tanh"  # between two layers
 
     def __post_init__(self) -> None:
         actor = tuple(network_layers(self.n_inputs, self.hidden, self.distribution.n_outputs, ACTION_GAIN, start=0))

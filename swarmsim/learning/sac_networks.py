@@ -20,6 +20,7 @@ class SACArchitecture(Architecture):
     critics: tuple[tuple[Layer, ...], ...] = field(init=False)
     targets: tuple[tuple[Layer, ...], ...] = field(init=False)
     log_temperature: Layer = field(init=False)
+    activation = "relu"
 
     def __post_init__(self) -> None:
         actor = tuple(network_layers(self.n_inputs, self.hidden, self.distribution.n_outputs, ACTION_GAIN, start=0))

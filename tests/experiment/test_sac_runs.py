@@ -10,6 +10,7 @@ import torch
 
 import swarmsim
 from swarmsim import load_policy
+from swarmsim.cli import main
 from swarmsim.components import environment
 from swarmsim.components.environment import episode_seed
 from swarmsim.errors import SettingsError
@@ -167,3 +168,12 @@ def score(policy, env, seed: int) -> float:
         observation, reward, terminated, truncated, _ = env.step(action)
         total, ended = total + float(reward), terminated or truncated
     return total
+
+
+def test_its_directory_can_be_inspected_exported_and_played(in_tmp_path, capsys):
+    swarmsim.run(**SMALL | {"out": "run", "rounds": 1}, link="inprocess", progress=False)
+    for command in (["inspect", "run"], ["export", "run"], ["play", "run", "--gif", "pendulum.gif"]):
+        assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "critic 4 → 8 → 8 → 1, relu between" in printed
+    assert (in_tmp_path / "run" / "policy.pt").exists()
