@@ -9,7 +9,14 @@ from typing import Any, Literal
 import yaml
 
 from swarmsim.errors import SettingsError, unknown
-from swarmsim.learning.hyperparameters import A2CSettings, EvolutionSettings, LearningSettings, PPOSettings
+from swarmsim.learning.hyperparameters import (
+    A2CSettings,
+    ActorCriticSettings,
+    EvolutionSettings,
+    LearningSettings,
+    PPOSettings,
+    SACSettings,
+)
 from swarmsim.learning.rules import RULES
 from swarmsim.results.run_directory import has_module, read_settings, references
 from swarmsim.settings import checked, parse_yaml, setting, user_path
@@ -82,7 +89,9 @@ class Config:
         "queues", "how messages travel: queues, sockets (TCP), or inprocess (all components in one process)"
     )
     preset: Preset = setting("default", "settings to start from: default, or reference (the reference system's)")
-    learner: Literal["ppo", "a2c"] = setting("ppo", "learning algorithm: ppo (with experience replay) or a2c")
+    learner: Literal["ppo", "a2c", "sac"] = setting(
+        "ppo", "learning algorithm: ppo (with experience replay), a2c, or sac (off-policy, for continuous actions)"
+    )
     normalize_observations: bool = setting(
         False, "whether observations are normalized by their running mean and standard deviation"
     )
@@ -108,6 +117,7 @@ class Config:
     checkpoints: int = setting(3, "checkpoints to keep, one per round, ≥ 1", minimum=1)
     ppo: PPOSettings = field(default_factory=PPOSettings, metadata={"help": "learner ppo"})
     a2c: A2CSettings = field(default_factory=A2CSettings, metadata={"help": "learner a2c"})
+    sac: SACSettings = field(default_factory=SACSettings, metadata={"help": "learner sac"})
     evolution: EvolutionSettings = field(default_factory=EvolutionSettings, metadata={"help": "evolution"})
     settings: ScriptSettings = field(default_factory=ScriptSettings, metadata={"help": "how Swarm runs scripts"})
     components: Mapping[str, ComponentSettings] = field(default_factory=dict, metadata={"help": "scripts of Swarm"})
@@ -120,7 +130,12 @@ class Config:
     @property
     def learning(self) -> LearningSettings:
         """The settings of the chosen learner."""
-        return self.ppo if self.learner == "ppo" else self.a2c
+        return {"ppo": self.ppo, "a2c": self.a2c, "sac": self.sac}[self.learner]
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether models improve the swarm's policy, not each its own."""
+        return isinstance(self.learning, ActorCriticSettings) and self.learning.credit == "joint"
 
     @property
     def led_fraction(self) -> float:
@@ -155,7 +170,7 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
 }
 
 _OF_SCRIPTS = ("settings", "components")
-_SECTIONS = ("ppo", "a2c", "evolution", *_OF_SCRIPTS)
+_SECTIONS = ("ppo", "a2c", "sac", "evolution", *_OF_SCRIPTS)
 
 
 def read_file(path: str | Path) -> dict[str, Any]:
@@ -202,6 +217,7 @@ def make_config(values: Mapping[str, Any], where: str) -> Config:
         **flat,
         ppo=PPOSettings(**checked(PPOSettings, sections["ppo"], f"{where}: ppo")),
         a2c=A2CSettings(**checked(A2CSettings, sections["a2c"], f"{where}: a2c")),
+        sac=SACSettings(**checked(SACSettings, sections["sac"], f"{where}: sac")),
         evolution=EvolutionSettings(**checked(EvolutionSettings, sections["evolution"], f"{where}: evolution")),
         settings=ScriptSettings(**checked(ScriptSettings, sections["settings"], f"{where}: settings")),
         components={str(name): _component(name, script, where) for name, script in components.items()},

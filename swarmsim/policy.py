@@ -28,6 +28,8 @@ from swarmsim.learning.decision import decide
 from swarmsim.learning.led_returns import LedReturns
 from swarmsim.learning.networks import ACTORS, Activations, Architecture, Floats, Layer, Networks, forward
 from swarmsim.learning.normalize import Normalizer
+from swarmsim.learning.rating import select_sac_actions
+from swarmsim.learning.sac_networks import SACArchitecture
 from swarmsim.learning.seeding import generator
 from swarmsim.plugins import load_rule
 from swarmsim.projects import current_project, in_project
@@ -71,7 +73,7 @@ class SwarmPolicy(torch.nn.Module):
     Attributes:
         names: the models' names.
         observation_space: what `predict` takes observations of; without the text that no model receives.
-        weights: (P, G), the only parameter: each model's actor, then its critic, layer by layer.
+        weights: (P, G), the only parameter: each model's actor, then its critics, layer by layer.
 
     Raises:
         SettingsError: weights or observations do not fit the architecture, or the rule is unknown.
@@ -121,14 +123,21 @@ class SwarmPolicy(torch.nn.Module):
 
     def values(self, observations: Tensor) -> Tensor:
         """Return the critics' values (P, B) of `observations` (B, n_inputs), as `as_seen` returns them."""
-        return self._apply_layers(self.architecture.critic, observations)[..., 0]
+        if not isinstance(self.architecture, SACArchitecture):
+            return self._apply_layers(self.architecture.critic, observations)[..., 0]
+        outputs = self.forward(observations)  # critics of actions value the model's own mean action
+        means = torch.tanh(outputs[..., : self.architecture.n_actions])
+        inputs = torch.cat((observations.expand(*means.shape[:-1], -1), means), dim=-1)
+        values = [self._apply_layers(critic, inputs)[..., 0] for critic in self.architecture.critics]
+        return torch.stack(values).mean(dim=0)
 
     def _apply_layers(self, layers: tuple[Layer, ...], signal: Tensor) -> Tensor:
+        activation = {"tanh": torch.tanh, "relu": torch.relu}[self.architecture.activation]
         for layer in layers:
             matrices = self.weights[:, layer.start : layer.end].reshape(-1, layer.n_inputs + 1, layer.n_outputs)
             signal = signal @ matrices[:, :-1] + matrices[:, -1:]
             if layer is not layers[-1]:
-                signal = torch.tanh(signal)
+                signal = activation(signal)
         return signal
 
     def as_seen(self, observations: Any) -> Floats:
@@ -168,16 +177,21 @@ class SwarmPolicy(torch.nn.Module):
             SettingsError: observations are not of the observation space, or not finite.
         """
         inputs, is_single = self._inputs(observation)
-        outputs = self._outputs(inputs).astype(np.float64)
-        rng = None if deterministic else self._rng
-        vote_weights = None if self.vote_weights is None else np.asarray(self.vote_weights)
-        decision = decide(outputs, self.architecture.distribution, self._rule.value, rng, weights=vote_weights)
-        env_actions = [self._to_env_action.value(action) for action in decision.actions]
+        selected = self._select_actions(inputs, None if deterministic else self._rng)
+        env_actions = [self._to_env_action.value(action) for action in selected]
         return (env_actions[0] if is_single else np.stack(env_actions)), state
 
-    def _outputs(self, observations: Floats) -> Floats:
-        """Return the outputs of `forward`, bit-identical to those in a run."""
+    def _select_actions(self, inputs: Floats, rng: np.random.Generator | None) -> NDArray[Any]:
+        """Return the swarm's actions, bit-identical to those in a run; without `rng`, the best ones."""
         genomes = self.weights.detach().to("cpu", torch.float32).contiguous().numpy()
+        if isinstance(self.architecture, SACArchitecture):
+            return select_sac_actions(self.architecture, genomes, inputs, self._rule.value, rng)
+        outputs = self._outputs(genomes, inputs).astype(np.float64)
+        vote_weights = None if self.vote_weights is None else np.asarray(self.vote_weights)
+        return decide(outputs, self.architecture.distribution, self._rule.value, rng, weights=vote_weights).actions
+
+    def _outputs(self, genomes: Floats, observations: Floats) -> Floats:
+        """Return the outputs of `forward`, bit-identical to those in a run."""
         activations = Activations.empty(self.architecture, len(genomes), len(observations))
         activations.outputs[0][:] = observations
         forward(ACTORS, Networks(self.architecture, genomes), activations)
@@ -220,6 +234,7 @@ class SwarmPolicy(torch.nn.Module):
             "n_actions": architecture.n_actions,
             "hidden": list(architecture.hidden),
             "continuous": architecture.continuous,
+            "n_critics": architecture.n_critics if isinstance(architecture, SACArchitecture) else None,
             "action_space": encode_space(self.action_space),
             "observation_space": encode_space(self.observation_space),
             "aggregation": self.aggregation,
@@ -361,9 +376,11 @@ def _checked(fields: Mapping[str, Any], path: Path, seed: int) -> SwarmPolicy:
 
 def _decode(fields: Mapping[str, Any], seed: int) -> SwarmPolicy:
     """Return the policy whose fields `save` wrote."""
-    architecture = Architecture(
-        fields["n_inputs"], fields["n_actions"], tuple(fields["hidden"]), continuous=fields["continuous"]
-    )
+    shape = fields["n_inputs"], fields["n_actions"], tuple(fields["hidden"])
+    if fields.get("n_critics"):
+        architecture: Architecture = SACArchitecture(*shape, n_critics=fields["n_critics"])
+    else:
+        architecture = Architecture(*shape, continuous=fields["continuous"])
     return SwarmPolicy(
         dict(zip(fields["names"], fields["weights"].numpy(), strict=True)),
         architecture,

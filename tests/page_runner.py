@@ -70,6 +70,7 @@ SHORTER_PYTHON = (
     (r"range\(5\)", "range(2)"),
     (r"seed in \(1, 2, 3\)", "seed in (1,)"),
     (r"(?<=population=)20\b", "4"),
+    (r"(?<=learner=\"sac\", rounds=)5", "1, population=4"),
 )
 
 

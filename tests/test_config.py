@@ -9,7 +9,7 @@ import yaml
 
 from swarmsim.config import PRESETS, ComponentSettings, Config, ScriptSettings, make_config, merged, read_file
 from swarmsim.errors import SettingsError
-from swarmsim.learning.hyperparameters import A2CSettings, EvolutionSettings, PPOSettings
+from swarmsim.learning.hyperparameters import A2CSettings, EvolutionSettings, PPOSettings, SACSettings
 from tests.conftest import ROOT
 
 
@@ -25,7 +25,7 @@ def test_the_default_file_shows_every_setting_with_its_default_and_a_comment():
         del expected[of_scripts]
     expected["wrappers"] = list(expected["wrappers"])
     expected["evolution"]["hyperparameters"] = list(expected["evolution"]["hyperparameters"])
-    for of_learning in ("ppo", "a2c"):
+    for of_learning in ("ppo", "a2c", "sac"):
         expected[of_learning]["hidden"] = list(expected[of_learning]["hidden"])
     assert shown == expected
     assert list(shown) == list(expected)
@@ -46,7 +46,8 @@ def test_the_default_file_overrides_nothing_that_a_preset_sets(preset):
 
 
 def test_every_setting_has_a_help_text():
-    for settings in (Config, A2CSettings, PPOSettings, EvolutionSettings, ScriptSettings, ComponentSettings):
+    classes = A2CSettings, PPOSettings, SACSettings, EvolutionSettings, ScriptSettings, ComponentSettings
+    for settings in (Config, *classes):
         assert all(field.metadata.get("help") for field in fields(settings))
 
 
@@ -155,6 +156,8 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
         ({"env": 7}, "here: env must be text, not 7"),
         ({"timeout": float("inf")}, "here: timeout must be a number"),
         ({"a2c": {"gama": 1}}, "here: a2c: unknown key 'gama'; .*did you mean 'gamma'"),
+        ({"sac": {"n_steps": 5}}, "here: sac: unknown key 'n_steps'"),
+        ({"sac": {"ent_coef": "car"}}, "here: sac: ent_coef must be a number or 'auto', not 'car'"),
         ({"a2c": {"gamma": 1.5}}, "here: a2c: gamma must be at most 1, got 1.5"),
         ({"a2c": {"hidden": 16}}, "here: a2c: hidden must be a list, each item a whole number, not 16"),
         ({"a2c": {"hidden": [16, 0]}}, "here: a2c: hidden must be at least 1, got 0"),

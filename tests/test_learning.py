@@ -46,3 +46,12 @@ def test_on_cartpole_the_default_settings_play_far_better_than_chance():
     """Chance gets 22 of 500, and pushing to one side 9; the worst of the seeds 0 to 9 and 100 to 109 gets 200."""
     history = swarmsim.run(rounds=3, eval_episodes=10, seed=0, link="inprocess", out=None)
     assert history[-1].eval_score_evolved > 100
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [0, 1])
+def test_five_models_swing_a_pendulum_up_within_4000_steps_by_soft_actor_critic(seed):
+    """Chance gets about -1,200, and the best controllers about -150; these two seeds get -154 and -161."""
+    settings = {"env": "Pendulum-v1", "learner": "sac", "population": 5, "rounds": 1, "episodes": 20}
+    history = swarmsim.run(**settings, eval_episodes=10, seed=seed, link="inprocess", out=None)
+    assert history[-1].eval_score_evolved > -300

@@ -116,7 +116,7 @@ def _layers(config: Config) -> Iterator[str]:
         return
     for name, layers in (("actor", architecture.actor), ("critic", architecture.critic)):
         sizes = " → ".join(str(size) for size in (layers[0].n_inputs, *(layer.n_outputs for layer in layers)))
-        yield f"{name:<6} {sizes}, tanh between"
+        yield f"{name:<6} {sizes}, {architecture.activation} between"
 
 
 def _arrays(found: Snapshot) -> Iterator[str]:

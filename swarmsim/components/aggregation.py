@@ -18,7 +18,7 @@ from swarmsim.components.protocol.evolution import Contribution, GetRequest, Set
 from swarmsim.components.protocol.step import Action, Logits, learning_fields
 from swarmsim.components.quorum import Quorum
 from swarmsim.components.requests import RequestQueue
-from swarmsim.learning.decision import NO_LEADER, decide, leader_in_turn, promising_leader
+from swarmsim.learning.decision import NO_LEADER, Decision, decide, leader_in_turn, promising_leader
 from swarmsim.learning.distributions import Categorical, Gaussian
 from swarmsim.learning.hyperparameters import LeaderChoice
 from swarmsim.learning.led_returns import LedReturns
@@ -157,21 +157,30 @@ class Aggregation:
             return None
         asked, message = self._last
         step = self._decided_step + 1 if asked.step is None else asked.step
+        answer = self._answer(outputs, asked, step)
+        self._decided_step = step
+        repeated: Fields = {key: message[key] for key in ("ROOT_ID", "MODEL_STATUS") if key in message}
+        return {**answer, **repeated}
+
+    def _answer(self, outputs: NDArray[np.float64], asked: Logits, step: int) -> Fields:
+        """Return the fields of the answer to the models' `outputs` (P, N, n_outputs)."""
         distribution = Gaussian(outputs.shape[2] // 2) if self.continuous else Categorical(outputs.shape[2])
         rng = self._generator(step, deterministic=asked.deterministic)
         names = self._quorum.names
         weights = self._led.worth(names).weights() if self.rule.is_weighted else None
         decision = decide(outputs, distribution, self.rule, rng, self._leaders(asked), weights)
+        self._count(decision, asked)
         learning: Fields = {}
+        if self.is_joint and not asked.deterministic:
+            needs_credits = self.rule.gradient == "contribution" and (self.rule.is_weighted or not self.continuous)
+            learning = learning_fields(decision, names, has_credits=needs_credits)
+        return Action(decision.actions, decision.log_probs, step, learning).fields()
+
+    def _count(self, decision: Decision, asked: Logits) -> None:
+        """Add a decision of training to the contributions."""
         if not asked.deterministic:
-            if self.is_joint:
-                needs_credits = self.rule.gradient == "contribution" and (self.rule.is_weighted or not self.continuous)
-                learning = learning_fields(decision, names, has_credits=needs_credits)
             active = slice(None) if asked.active is None else asked.active
-            self.contributions.add(names, decision.probabilities[:, active], decision.support[:, active])
-        self._decided_step = step
-        repeated: Fields = {key: message[key] for key in ("ROOT_ID", "MODEL_STATUS") if key in message}
-        return {**Action(decision.actions, decision.log_probs, step, learning).fields(), **repeated}
+            self.contributions.add(self._quorum.names, decision.probabilities[:, active], decision.support[:, active])
 
     def _generator(self, step: int, *, deterministic: bool) -> np.random.Generator | None:
         """Return the generator that draws a step's actions; None to take the best ones.

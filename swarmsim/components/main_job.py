@@ -14,18 +14,24 @@ from swarmsim.components.environment import Environment, replacement_state
 from swarmsim.components.evolution import Evolution
 from swarmsim.components.membership import SET, MemberKind
 from swarmsim.components.model import Models
+from swarmsim.components.rated_aggregation import RatedAggregation
+from swarmsim.components.rating_models import RatingModels
 from swarmsim.components.role import On, Role, State
 from swarmsim.components.schedule import Schedule
 from swarmsim.config import Config
 from swarmsim.envs.make import EnvSource, Shape
+from swarmsim.errors import SettingsError
+from swarmsim.learning.hyperparameters import SACSettings
 from swarmsim.learning.networks import Architecture
 from swarmsim.learning.population import initial_hyperparameters
+from swarmsim.learning.sac_networks import SACArchitecture
 from swarmsim.learning.seeding import generator
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import MESSAGE_TYPE
 from swarmsim.messaging.rooms import COMMAND_ROOM
 
 CONTROL, OBSERVATION, LOGITS, ACTION, EVOLUTION = "control", "observation", "logits", "action", "evolution"
+PROPOSAL, RATING = "proposal", "rating"  # of swarms whose critics rate actions
 ENVIRONMENT = "environment"
 
 # The reference system's environments are in `observation` too, since they send there, and its models in `logits`.
@@ -54,6 +60,8 @@ def one_role(config: Config, shape: Shape, kind: str, models: range) -> Role:
 
 
 def _aggregation(config: Config, shape: Shape) -> Role:
+    if isinstance(config.learning, SACSettings):
+        return _rated_aggregation(config)
     return Role(
         "aggregation",
         partial(
@@ -65,7 +73,7 @@ def _aggregation(config: Config, shape: Shape) -> Role:
             continuous=shape.continuous,
             led_fraction=config.led_fraction,
             leader=config.evolution.leader,
-            is_joint=config.learning.credit == "joint",
+            is_joint=config.is_joint,
             eval_deterministic=config.eval_deterministic,
         ),
         listens=(
@@ -78,12 +86,39 @@ def _aggregation(config: Config, shape: Shape) -> Role:
     )
 
 
+def _rated_aggregation(config: Config) -> Role:
+    return Role(
+        "aggregation",
+        partial(
+            RatedAggregation,
+            models=MODELS,
+            seed=config.seed,
+            led_fraction=1.0,
+            leader=config.evolution.leader,
+            is_joint=False,
+            eval_deterministic=config.eval_deterministic,
+            proposal_room=PROPOSAL,
+            action_room=ACTION,
+        ),
+        listens=(  # an answer names its room: what completes a step goes to PROPOSAL or to ACTION
+            On(LOGITS, RatedAggregation.collect, afterwards=RatedAggregation.update_contributions),
+            On(RATING, RatedAggregation.rate),
+            On(CONTROL, RatedAggregation.finish_job),
+            On(EVOLUTION, RatedAggregation.report, direct=True),
+            On(COMMAND_ROOM, RatedAggregation.handle_disconnect, type=_COMMAND.DISCONNECT),
+        ),
+        announce={"ACKNOWLEDGES": [SET]},
+    )
+
+
 def _models(config: Config, shape: Shape, names: list[str]) -> Role:
     architecture = architecture_of(config, shape)
+    rates = isinstance(config.learning, SACSettings)
+    models = RatingModels if rates else Models
     return Role(
         process_name(names),
         partial(
-            Models,
+            models,
             components=names,
             architecture=architecture,
             learning=config.learning,
@@ -93,8 +128,9 @@ def _models(config: Config, shape: Shape, names: list[str]) -> Role:
             control_room=CONTROL,
         ),
         listens=(
-            On(OBSERVATION, Models.observe, answer_in=LOGITS, direct=True, afterwards=Models.learn),
+            On(OBSERVATION, models.observe, answer_in=LOGITS, direct=True, afterwards=models.learn),
             On(EVOLUTION, Models.exchange),
+            *([On(PROPOSAL, RatingModels.rate, answer_in=RATING)] if rates else []),
         ),
         announce={"COMPONENTS": names, "ACKNOWLEDGES": [SET]},
         is_expendable=True,
@@ -102,7 +138,15 @@ def _models(config: Config, shape: Shape, names: list[str]) -> Role:
 
 
 def architecture_of(config: Config, shape: Shape) -> Architecture:
-    """Return the architecture of the models of such a run."""
+    """Return the architecture of the models of such a run; raises SettingsError if its learner cannot act there."""
+    if isinstance(config.learning, SACSettings):
+        if not shape.continuous:
+            raise SettingsError(
+                f"learner sac needs continuous actions (a Box), and those of {config.env} are discrete: use ppo or a2c"
+            )
+        return SACArchitecture(
+            shape.n_inputs, shape.n_actions, config.learning.hidden, n_critics=config.learning.n_critics
+        )
     return Architecture(shape.n_inputs, shape.n_actions, config.learning.hidden, shape.continuous)
 
 

@@ -18,16 +18,17 @@ from swarmsim.components.pulse import Pulse
 from swarmsim.components.requests import RequestQueue
 from swarmsim.finite import are_finite
 from swarmsim.learning.a2c import A2C
-from swarmsim.learning.hyperparameters import A2CSettings, LearningSettings, PPOSettings
+from swarmsim.learning.hyperparameters import A2CSettings, LearningSettings, PPOSettings, SACSettings
 from swarmsim.learning.learner import Learner, TrainingState
 from swarmsim.learning.networks import Architecture, Floats, initial_weights
 from swarmsim.learning.ppo import PPO
+from swarmsim.learning.sac import SAC
 from swarmsim.learning.seeding import generator, restore_rng, rng_state
 from swarmsim.messaging.client import Client
 from swarmsim.messaging.message import Message
 
-SIZES = "hidden", "n_steps", "replay_size", "batch_size"  # they decide shapes of arrays, so they are fixed
-LEARNERS: Mapping[type[LearningSettings], type[Learner]] = {A2CSettings: A2C, PPOSettings: PPO}
+SIZES = "hidden", "n_steps", "replay_size", "batch_size", "n_critics"  # they decide shapes of arrays, so they are fixed
+LEARNERS: Mapping[type[LearningSettings], type[Learner]] = {A2CSettings: A2C, PPOSettings: PPO, SACSettings: SAC}
 
 
 class Models:
@@ -112,7 +113,7 @@ class Models:
         if observation.deterministic:
             if observation.is_last:
                 return None
-            return self._logits(message, self.learner.evaluate(observation.observations).logits)
+            return self._logits(message, self.learner.outputs(observation.observations))
         step = self._step + 1 if observation.step is None else observation.step
         is_new = message.get("ROOT_ID") != self._conversation or ("ROOT_ID" not in message and "ACTION" not in message)
         is_repeated = not is_new and step == self._step

@@ -10,7 +10,7 @@ from swarmsim.components.main_job import architecture_of, n_workers
 from swarmsim.config import Config
 from swarmsim.envs.make import Shape
 from swarmsim.errors import SettingsError
-from swarmsim.learning.hyperparameters import PPOSettings
+from swarmsim.learning.hyperparameters import ActorCriticSettings, PPOSettings, SACSettings
 from swarmsim.messaging.codec import MAX_MESSAGE_BYTES
 from swarmsim.messaging.sockets.wire import MAX_BODY_BYTES
 
@@ -38,9 +38,14 @@ class Size:
         learning, workers = config.learning, n_workers(config)
         weights = FLOAT * architecture_of(config, shape).n_weights
         observation = FLOAT * shape.n_inputs
-        rows, replayed = workers * learning.n_steps * config.envs, 0
+        rows, replayed, proposals = 0, 0, 0
+        if isinstance(learning, ActorCriticSettings):
+            rows = workers * learning.n_steps * config.envs
         if isinstance(learning, PPOSettings):
             rows, replayed = config.population * learning.batch_size, 3 * workers * learning.replay_size
+        if isinstance(learning, SACSettings):
+            rows, replayed = config.population * learning.batch_size, 2 * workers * learning.replay_size
+            proposals = config.population * config.envs * max(config.population, shape.n_actions)
         genome, state = 3 * weights, 3 * weights * config.population
         return cls(
             genome=genome,
@@ -48,7 +53,7 @@ class Size:
             # the training state, the genomes given for an evolution, that evolution's two generations, the gradients
             memory=4 * state + weights * config.population + rows * observation,
             replay=replayed * observation,
-            step=2 * config.envs * observation,
+            step=max(2 * config.envs * observation, FLOAT * proposals),
         )
 
 

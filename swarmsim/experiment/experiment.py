@@ -165,7 +165,7 @@ class Experiment:
             del settings["settings"], settings["components"]
             settings["wrappers"] = list(settings["wrappers"])
             settings["evolution"]["hyperparameters"] = list(settings["evolution"]["hyperparameters"])
-            for learner in ("ppo", "a2c"):
+            for learner in ("ppo", "a2c", "sac"):
                 settings[learner]["hidden"] = list(settings[learner]["hidden"])
             self._directory = RunDirectory.create(self.config.out, self.config.env, settings, keep)
         directory = self._directory

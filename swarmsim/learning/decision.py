@@ -1,6 +1,6 @@
 """The swarm's decision: the models' outputs for B observations become one action for each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -143,3 +143,32 @@ def _decide_continuous(
     probabilities = softmax(log_densities_of_means)
     led = None if leaders is None else swarm
     return Decision(actions.astype(np.float32), log_probs, probabilities, support, led)
+
+
+def decide_squashed(
+    outputs: NDArray[np.float64],
+    gaussian: Gaussian,
+    rule: Rule,
+    rng: np.random.Generator,
+    leaders: NDArray[np.int64] | None = None,
+) -> Decision:
+    """Return the decision whose actions are drawn from the models' Gaussians and squashed by tanh.
+
+    A model's support is its density there, also where another one leads. Arguments are those of `decide`.
+    """
+    decision = decide(outputs, gaussian, rule, rng, leaders)
+    log_densities = gaussian.log_prob(outputs, decision.actions)
+    support = np.exp(log_densities - log_densities.max(axis=0))
+    return replace(decision, actions=np.tanh(decision.actions), support=support)
+
+
+def mean_actions(outputs: NDArray[np.float64], gaussian: Gaussian) -> NDArray[np.float32]:
+    """Return what each model proposes, (P, B, D): the mean of its Gaussian, squashed by tanh."""
+    means, _ = gaussian.means_and_stds(outputs)
+    return np.tanh(means).astype(np.float32)
+
+
+def highest_rated(proposals: NDArray[np.float32], ratings: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the actions (B, D) among `proposals` (Q, B, D) whose mean rating is highest, given `ratings` (P, Q, B)."""
+    best = np.add.reduce(ratings).argmax(axis=0)
+    return proposals[best, np.arange(len(best))]

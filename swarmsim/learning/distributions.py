@@ -75,10 +75,11 @@ class Categorical:
 class Gaussian:
     """Vectors of `n` independent numbers; the outputs are their means, then the logarithms of their deviations.
 
-    A log standard deviation outside `LOG_STD_BOUNDS` is clipped, and has no gradient.
+    A log standard deviation outside its bounds is clipped, and has no gradient.
     """
 
     n: int
+    log_std_bounds: tuple[float, float] = LOG_STD_BOUNDS
     action_type = np.float32
 
     @property
@@ -94,7 +95,7 @@ class Gaussian:
         return outputs[..., : self.n], np.exp(self._log_stds(outputs))
 
     def _log_stds(self, outputs: Array) -> Array:
-        return np.clip(outputs[..., self.n :], *LOG_STD_BOUNDS)
+        return np.clip(outputs[..., self.n :], *self.log_std_bounds)
 
     def log_prob(self, outputs: Array, actions: Actions, min_std: float = 0.0) -> Array:
         """Return each action's log-density, (P, B), with standard deviations raised to at least `min_std`."""
@@ -117,7 +118,7 @@ class Gaussian:
         log_stds = self._log_stds(outputs)
         stds = np.exp(log_stds)
         distances = (actions - outputs[..., : self.n]) / stds
-        by_log_stds = (distances * distances - 1) * self._is_within_bounds(outputs)
+        by_log_stds = (distances * distances - 1) * self.is_within_bounds(outputs)
         return self._log_density(distances, log_stds), np.concatenate((distances / stds, by_log_stds), axis=-1)
 
     def entropy(self, outputs: Array) -> Array:
@@ -126,12 +127,12 @@ class Gaussian:
 
     def entropy_gradient(self, outputs: Array) -> Array:
         """Return the entropy's gradient with respect to the outputs: H = Σ log σ + constant."""
-        by_log_stds = self._is_within_bounds(outputs)
+        by_log_stds = self.is_within_bounds(outputs)
         return np.concatenate((np.zeros_like(by_log_stds), by_log_stds), axis=-1)
 
-    def _is_within_bounds(self, outputs: Array) -> Array:
+    def is_within_bounds(self, outputs: Array) -> Array:
         """Return 1 where a log standard deviation is not clipped, else 0."""
-        low, high = LOG_STD_BOUNDS
+        low, high = self.log_std_bounds
         raw = outputs[..., self.n :]
         return ((raw > low) & (raw < high)).astype(outputs.dtype)
 

@@ -38,17 +38,10 @@ class LearningSettings:
     hidden: tuple[int, ...] = at_least_1((16, 16), HIDDEN)
     learning_rate: float = at_least_0(7e-4, LEARNING_RATE)
     adam_eps: float = at_least_0(1e-5, "Adam's ε (Kingma and Ba 2014)")
-    n_steps: int = at_least_1(5, "rollout length T, steps of each environment per update")
     gamma: float = fraction(0.99, "discount γ per step")
-    gae_lambda: float = fraction(1.0, f"{GAE_LAMBDA}; 1 is the n-step return")
-    vf_coef: float = at_least_0(0.5, "value loss coefficient")
-    ent_coef: float = at_least_0(0.0, "entropy bonus coefficient β")
     max_grad_norm: float = at_least_0(0.5, "gradient norm clip, of each model (a2c) or of each actor and critic (ppo)")
-    credit: Credit = setting(
-        "joint", "whose policy a model improves: joint (the swarm's, in proportion to its contribution) or own"
-    )
 
-    of_each_model: ClassVar[tuple[str, ...]] = "learning_rate", "ent_coef", "gae_lambda"  # those that may differ
+    of_each_model: ClassVar[tuple[str, ...]] = ("learning_rate",)  # these may differ by model
 
     @property
     def replayed_per_step(self) -> float:
@@ -57,12 +50,26 @@ class LearningSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class A2CSettings(LearningSettings):
+class ActorCriticSettings(LearningSettings):
+    """Settings of the learners whose critics estimate the values of states."""
+
+    n_steps: int = at_least_1(5, "rollout length T, steps of each environment per update")
+    gae_lambda: float = fraction(1.0, f"{GAE_LAMBDA}; 1 is the n-step return")
+    vf_coef: float = at_least_0(0.5, "value loss coefficient")
+    ent_coef: float = at_least_0(0.0, "entropy bonus coefficient β")
+    credit: Credit = setting(
+        "joint", "whose policy a model improves: joint (the swarm's, in proportion to its contribution) or own"
+    )
+    of_each_model: ClassVar[tuple[str, ...]] = "learning_rate", "ent_coef", "gae_lambda"
+
+
+@dataclass(frozen=True, kw_only=True)
+class A2CSettings(ActorCriticSettings):
     """Advantage actor-critic (Mnih et al. 2016, section 4); the defaults are the reference system's."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PPOSettings(LearningSettings):
+class PPOSettings(ActorCriticSettings):
     """Proximal policy optimisation (Schulman et al. 2017) on replayed experience, corrected by V-trace."""
 
     hidden: tuple[int, ...] = at_least_1((32, 32), HIDDEN)
@@ -79,7 +86,7 @@ class PPOSettings(LearningSettings):
         0.1, "minimum divisor of normalised advantages, relative to their largest standard deviation so far"
     )
     normalize_rewards: bool = setting(True, "whether rewards are divided by their root mean square so far")
-    of_each_model: ClassVar[tuple[str, ...]] = *LearningSettings.of_each_model, "clip_range"
+    of_each_model: ClassVar[tuple[str, ...]] = *ActorCriticSettings.of_each_model, "clip_range"
 
     def steps_between_updates(self, n_seen: float) -> int:
         """Return the new steps of each environment that make an update due after `n_seen` steps in all."""
@@ -88,6 +95,35 @@ class PPOSettings(LearningSettings):
     @property
     def replayed_per_step(self) -> float:
         return self.n_batches * self.batch_size / self.steps_between_updates(SHORT_TRAINING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SACSettings(LearningSettings):
+    """Soft actor-critic (Haarnoja et al. 2018, arXiv 1812.05905), for continuous actions."""
+
+    hidden: tuple[int, ...] = at_least_1((64, 64), "units of each hidden layer, in the actor and in each critic")
+    learning_rate: float = at_least_0(1e-3, LEARNING_RATE)
+    max_grad_norm: float = at_least_0(10.0, "gradient norm clip, of each actor and of each model's critics")
+    replay_size: int = at_least_1(100_000, "replay buffer size, transitions of all environments together")
+    learning_starts: int = at_least_0(500, "transitions before the first update")
+    batch_size: int = at_least_1(64, "minibatch size, transitions drawn with replacement")
+    train_freq: int = at_least_1(2, "new transitions that make an update due")
+    gradient_steps: int = at_least_1(1, "minibatches per update, drawn anew for each model")
+    tau: float = fraction(0.02, "Polyak coefficient τ by which the target critics follow the critics")
+    ent_coef: float | Literal["auto"] = setting(
+        "auto",
+        "entropy coefficient α, the temperature; auto: learned by each model (Haarnoja et al. 2018, section 5)",
+        minimum=0,
+    )
+    target_entropy: float | Literal["auto"] = setting(
+        "auto", "entropy in nats to which a learned temperature leads; auto: minus the number of action dimensions"
+    )
+    n_critics: int = at_least_1(2, "critics of each model, whose minimum is its target (Fujimoto et al. 2018)")
+    normalize_rewards: bool = setting(True, "whether rewards are divided by their root mean square so far")
+
+    @property
+    def replayed_per_step(self) -> float:
+        return self.gradient_steps * self.batch_size / self.train_freq
 
 
 @dataclass(frozen=True)

@@ -232,11 +232,15 @@ class Learner(ABC):
         self.on_minibatch: Callable[[], object] = lambda: None  # called after each minibatch of an update
         self.awaits_outcome = False  # whether the last `act` still waits for its `record`
         self._generators = list(generators)
-        self._networks = Networks(architecture, self.weights)
-        self._blocks = list(blocks(architecture, self.weights))
-        self._adam = Adam(self.training_state, self._of_each_model("learning_rate"), settings.adam_eps)
-        self._evaluated = self._activations(n_rows=1)
+        self._build_networks()
         self._make_room(n_envs=1)
+
+    def _build_networks(self) -> None:
+        """Make the networks of the weights, and what updates them."""
+        self._networks = Networks(self.architecture, self.weights)
+        self._blocks = list(blocks(self.architecture, self.weights))
+        self._adam = Adam(self.training_state, self._of_each_model("learning_rate"), self.settings.adam_eps)
+        self._evaluated = self._activations(n_rows=1)
 
     def _of_each_model(self, name: str) -> NDArray[np.float64]:
         """Return each model's own value of a hyperparameter, (P,), as a view."""
@@ -267,6 +271,10 @@ class Learner(ABC):
         for part in (ACTORS, CRITICS):
             forward(part, self._networks, self._evaluated)
         return self._evaluated
+
+    def outputs(self, observations: Floats) -> Floats:
+        """Return outputs (P, N, n_outputs) for `observations` (N, n_inputs), as `act` does, but learn nothing."""
+        return self.evaluate(observations).logits
 
     def state(self) -> dict[str, Any]:
         """Return all that the models are, from which `restore` makes others continue as these would.

@@ -49,10 +49,11 @@ class Architecture:
     continuous: bool = False
     actor: tuple[Layer, ...] = field(init=False)
     critic: tuple[Layer, ...] = field(init=False)
+    activation = "tanh"  # between two layers
 
     def __post_init__(self) -> None:
-        actor = tuple(_layers(self.n_inputs, self.hidden, self.distribution.n_outputs, ACTION_GAIN, start=0))
-        critic = tuple(_layers(self.n_inputs, self.hidden, 1, VALUE_GAIN, start=actor[-1].end))
+        actor = tuple(network_layers(self.n_inputs, self.hidden, self.distribution.n_outputs, ACTION_GAIN, start=0))
+        critic = tuple(network_layers(self.n_inputs, self.hidden, 1, VALUE_GAIN, start=actor[-1].end))
         object.__setattr__(self, "actor", actor)
         object.__setattr__(self, "critic", critic)
 
@@ -72,7 +73,8 @@ class Architecture:
         return self.critic[-1].end
 
 
-def _layers(n_inputs: int, hidden: Sequence[int], n_outputs: int, gain: float, start: int) -> Iterator[Layer]:
+def network_layers(n_inputs: int, hidden: Sequence[int], n_outputs: int, gain: float, start: int) -> Iterator[Layer]:
+    """Yield a network's layers, whose genes begin at `start`; `gain` is that of the last one."""
     for size in hidden:
         layer = Layer(n_inputs, size, HIDDEN_GAIN, start)
         yield layer

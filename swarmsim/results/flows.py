@@ -8,7 +8,7 @@ from swarmsim.names import kind_of
 from swarmsim.results.record import Messages
 
 DIRECTLY = "directly"  # stands for a room where messages go to one component alone
-FIRST = "observation", "logits", "action", "control", "evolution"
+FIRST = "observation", "logits", "proposal", "rating", "action", "control", "evolution"
 LAST = DIRECTLY, "_command", "_logging"
 
 Counts = Mapping[tuple[str, str], int]

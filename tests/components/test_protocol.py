@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from swarmsim.components.protocol import command, control, evolution, step
+from swarmsim.components.protocol import command, control, evolution, rating, step
 from swarmsim.components.protocol.command import Pong, Snapshot
 from swarmsim.components.protocol.control import (
     EvolutionDone,
@@ -19,6 +19,7 @@ from swarmsim.components.protocol.control import (
     PauseRequest,
 )
 from swarmsim.components.protocol.evolution import Contribution, Genomes, GetRequest, SetDone, SetRequest
+from swarmsim.components.protocol.rating import Proposal, Rating
 from swarmsim.components.protocol.step import (
     Action,
     Logits,
@@ -75,6 +76,9 @@ def step_messages(n_envs):
         (Logits(("model0", "model1"), floats(2, n_envs, 3).astype(float), True, **place), ()),
         (Action(np.arange(n_envs), floats(n_envs).astype(float), 7, learning(n_envs)), (n_envs, CHOICE)),
         (Action(floats(n_envs, 2), floats(n_envs).astype(float), 7), (n_envs, VECTOR)),
+        (Action(floats(n_envs, 2), None, 7), (n_envs, VECTOR)),
+        (Proposal(floats(5, n_envs, 2), 7), (2,)),
+        (Rating(("model0", "model1"), floats(2, 5, n_envs).astype(float), 7), ()),
     ]
 
 
@@ -162,7 +166,7 @@ def test_models_read_their_own_credit_and_what_else_they_need_for_joint_learning
 
 
 def test_one_environment_is_sent_without_its_axis():
-    observation, logits, action, vector = (message.fields() for message, _ in step_messages(1))
+    observation, logits, action, vector, *_ = (message.fields() for message, _ in step_messages(1))
     assert np.shape(observation["OBSERVATION"]) == np.shape(observation["FINAL_OBSERVATION"]) == (N_INPUTS,)
     assert [type(observation[key]) for key in ("ACTION", "REWARD", "DONE", "EPISODE")] == [int, float, bool, int]
     assert np.shape(logits["LOGITS"]) == (2, 3)
@@ -191,6 +195,12 @@ def test_the_reference_systems_shorter_messages_are_read_too():
     [
         (JobRequest.read, {"NR_OF_EPISODE": 0, "DETERMINISTIC": True}, "NR_OF_EPISODE .* is a whole number from 1"),
         (JobDone.read, {"STATUS": "ENV_DONE", "AVG_SCORE": "high"}, "AVG_SCORE from 'ann' is a number, not 'high'"),
+        (lambda m: Proposal.read(m, 2), {"PROPOSAL": floats(3, 1, 1), "STEP": 0}, "PROPOSAL .* is 2 finite number"),
+        (
+            Rating.read,
+            {"COMPONENT_ID": "a", "RATING": floats(2, 1, 1), "STEP": 0},
+            "finite ratings of all proposals by 1",
+        ),
         (Genomes.read, {"COMPONENT_ID": "a", "WEIGHTS": [np.nan]}, "a genome of finite numbers for each of 1"),
         (Snapshot.read, {"TAKEN": [["hall", "bob"]]}, "TAKEN from 'ann' is a list of rooms, senders and numbers"),
     ],
@@ -223,7 +233,7 @@ def test_the_page_shows_every_message_with_all_its_keys_and_no_other():
 def test_every_message_has_an_example_here():
     messages = {
         name
-        for room in (command, control, evolution, step)
+        for room in (command, control, evolution, rating, step)
         for name, value in vars(room).items()
         if isinstance(value, type) and value.__module__ == room.__name__ and hasattr(value, "fields")
     }

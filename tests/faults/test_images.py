@@ -183,6 +183,13 @@ def test_replay_buffers_that_may_not_fit_are_a_warning(monkeypatch):
     assert "9.9 GB more" in warning
 
 
+def test_the_replay_buffer_of_soft_actor_critic_holds_two_observations_of_each_transition(monkeypatch):
+    monkeypatch.setattr(size, "_available_memory", lambda: 5_000_000_000)
+    warning = check_size(config_of(learner="sac"), Shape(10_000, 2, continuous=True))
+    assert warning is not None
+    assert "8.0 GB more" in warning
+
+
 def test_a_model_too_large_for_a_message_of_its_link_is_refused(monkeypatch):
     settings = {"link": "sockets", "ppo": {"hidden": [256]}, "population": 1}
     with pytest.raises(SettingsError, match=r"one model needs a message of \d+ MB, and link sockets takes 268 MB"):

@@ -249,9 +249,8 @@ class Action:
         )
 
     def fields(self) -> Fields:
-        assert self.log_probs is not None
-        action = {"ACTION": _squeeze(self.actions), "LOG_PROB": _squeeze(self.log_probs), "STEP": self.step}
-        return action | dict(self.learning)
+        log_probs = {} if self.log_probs is None else {"LOG_PROB": _squeeze(self.log_probs)}
+        return {"ACTION": _squeeze(self.actions), **log_probs, "STEP": self.step, **self.learning}
 
 
 def learning_fields(decision: Decision, names: Sequence[str], *, has_credits: bool) -> Fields:
