@@ -54,15 +54,12 @@ class ComponentSettings:
 class Config:
     """All settings of a run."""
 
-    rounds: int = setting(5, "rounds of train, evaluate, evolve, evaluate, ≥ 0", minimum=0)
+    rounds: int = setting(5, "rounds of training and evolution, ≥ 0", minimum=0)
     population: int = setting(20, "population size, models, ≥ 1", minimum=1)
     episodes: int = setting(20, "training episodes per round, ≥ 1", minimum=1)
     eval_episodes: int = setting(1, "episodes per evaluation, ≥ 1", minimum=1)
     eval_every: int | None = setting(
-        None,
-        "training steps of the run from one evaluation within training to the next, ≥ 1; None: only the two of a round",
-        minimum=1,
-        metavar="STEPS",
+        None, "training steps between further evaluations, ≥ 1", minimum=1, metavar="STEPS"
     )
     eval_deterministic: bool = setting(True, "whether evaluations take the most probable action, not a sampled one")
     env: str = setting("CartPole-v1", "environment: a Gymnasium id, module:id, or module:Class")

@@ -35,7 +35,8 @@ class Parser(argparse.ArgumentParser):
                 self.add_argument(flag(field.name), action="store_const", const=True, help=field.metadata["help"])
                 continue
             metavar = field.metadata["metavar"] or ("N" if isinstance(field.default, int) else field.name.upper())
-            meaning = f"{field.metadata['help']} (default: {field.default})"
+            default = "" if field.default is None else f" (default: {field.default})"
+            meaning = f"{field.metadata['help']}{default}"
             self.add_argument(flag(field.name), metavar=metavar, help=meaning)
         self.add_argument("--config", metavar="FILE", help=f"settings file (default: {DEFAULT_FILE}, if there is one)")
 

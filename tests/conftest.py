@@ -16,7 +16,7 @@ from swarmsim.messaging.links import serve_any, serving_on
 from tests.browser import browser  # noqa: F401 - a fixture of all tests
 
 ROOT = Path(__file__).parent.parent
-LITTLE = {"n_batches": 2, "batch_size": 32}  # learning, so that it takes no time, and episodes stay short
+LITTLE = {"n_batches": 2, "batch_size": 32, "learning_rate": 1e-4}  # so that it takes no time, and episodes stay short
 TIMED = pytest.mark.xdist_group("timed")  # tests that bound a time, which are not run at once
 assert Path("/proc/thread-self/children").exists(), "the tests need a Linux that lists a process's children"
 LASTING = b"resource_tracker", b"chrom"  # multiprocessing's own tracker of `spawn`, the browser

@@ -46,6 +46,7 @@ def test_a_small_run_prints_its_results_and_leaves_its_files(tmp_path, program):
     out = tmp_path / "out"
     files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     assert files == [
+        "checkpoint/best.npz",
         "checkpoint/round-0001.npz",
         "checkpoint/round-0002.npz",
         "config.yaml",
@@ -68,7 +69,7 @@ def test_the_files_of_a_run_hold_what_they_promise(tmp_path):
     for r in rounds:
         assert list(r) == [
             "round", "train_score", "train_returns", "eval_score", "eval_score_evolved", "env_steps", "seconds",
-            "steps_per_second", "contribution", "diversity", "evolution",
+            "steps_per_second", "contribution", "diversity", "evolution", "parents", "hyperparameters", "evaluations",
         ]  # fmt: skip
         assert len(r["train_returns"]) == 3
         assert r["train_score"] == pytest.approx(np.mean(r["train_returns"]))
@@ -82,8 +83,9 @@ def test_the_files_of_a_run_hold_what_they_promise(tmp_path):
 
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert list(summary) == [
-        "final_score", "best_score", "env_steps", "train_seconds", "steps_per_second", "wall_seconds", "failures",
-        "seed", "env", "population", "workers", "link", "preset", "reward_threshold", "messages",
+        "final_score", "best_score", "first_solved_steps", "env_steps", "train_seconds", "steps_per_second",
+        "wall_seconds", "failures", "seed", "env", "population", "workers", "link", "preset", "reward_threshold",
+        "messages",
     ]  # fmt: skip
     assert summary["reward_threshold"] == 475
     assert summary["final_score"] == rounds[1]["eval_score_evolved"]

@@ -33,7 +33,7 @@ Render = Callable[[], object]
 
 @command(
     "play",
-    "Watch a trained swarm play the episodes of its last evaluation, or of its best one.",
+    "Watch a trained swarm play the episodes of its last or its best evaluation.",
     RUN_ARGUMENT,
     BEST_ARGUMENT,
     argument("--episodes", default="1", metavar="N", help="number of episodes (default: 1)"),

@@ -209,7 +209,8 @@ def test_a_rating_that_cannot_be_used_is_refused_and_changes_nothing(wrong, sent
 def models():
     return RatingModels(
         Present([]), StateStore(None), components=["model0", "model1"], architecture=SACArchitecture(3, 1, (8,)),
-        learning=SACSettings(hidden=(8,), replay_size=8), seed=0, timeout=9.0, control_room="control",
+        learning=SACSettings(hidden=(8,), replay_size=8), hyperparameters=np.full((2, 1), 1e-3), seed=0, timeout=9.0,
+        control_room="control",
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from swarmsim.views.report import Report
 from tests.conftest import long_after
 from tests.experiment.test_resume import SMALL, metrics, without_times
 
-EVERY = {**SMALL, "rounds": 2, "eval_every": 20}
+EVERY = {**SMALL, "rounds": 2, "eval_every": 20, "max_episode_steps": 40}
 
 
 def rounds(**settings) -> list[dict]:
@@ -163,7 +163,8 @@ class Stopping(Report):
         return self.times <= 0
 
 
-@pytest.mark.parametrize("link", long_after(1, ["inprocess", "queues"]))
+@pytest.mark.long
+@pytest.mark.parametrize("link", ["inprocess", "queues"])
 def test_a_run_can_be_stopped_again_and_again_at_any_moment(in_tmp_path, every_step_is_told, whole, link):
     for attempt in count():
         again = {"resume": "out"} if attempt else {**EVERY, "out": "out", "link": link}

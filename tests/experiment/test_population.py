@@ -17,7 +17,8 @@ SMALL = {
     "population": 4,
     "episodes": 5,
     "seed": 3,
-    "ppo": {**LITTLE, "ent_coef": 0.01},
+    "max_episode_steps": 60,
+    "ppo": {**LITTLE, "learning_rate": 2e-3, "ent_coef": 0.01},
     "evolution": {**LED, "hyperparameters": NAMES},
 }
 

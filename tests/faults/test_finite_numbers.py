@@ -111,11 +111,11 @@ def test_a_message_with_numbers_that_are_not_finite_is_refused_with_its_sender(b
     message = {"SENT_BY": "ann", "OBSERVATION": np.zeros((2, 4), np.float32), "DETERMINISTIC": False}
     message |= {"ACTION": [0, 1], "REWARD": np.ones(2, np.float32), "DONE": [False, True], "TRUNCATED": [False, True]}
     message["FINAL_OBSERVATION"] = np.zeros((2, 4), np.float32)
-    assert read_transition(message, 2, 4, Categorical(2)).rewards.tolist() == [1, 1]
+    assert read_transition(message, 2, 4, Categorical(2), ["model0"]).rewards.tolist() == [1, 1]
     for key in ("REWARD", "FINAL_OBSERVATION"):
         damaged = np.where(np.arange(message[key].size).reshape(message[key].shape) == 1, bad, message[key])
         with pytest.raises(MessageRefused, match=f"^{key} from 'ann' is one .*finite"):
-            read_transition({**message, key: damaged.astype(np.float32)}, 2, 4, Categorical(2))
+            read_transition({**message, key: damaged.astype(np.float32)}, 2, 4, Categorical(2), ["model0"])
     with pytest.raises(MessageRefused, match="^OBSERVATION from 'ann' is one .*finite"):
         Observation.read({**message, "OBSERVATION": np.full((2, 4), bad, np.float32)}, 4)
     with pytest.raises(MessageRefused, match="finite return"):
