@@ -30,17 +30,25 @@ from swarmsim.results.checkpoint import read_weights
 
 SWARM = "swarm"
 
-# Over the default settings. Where all are elite, nobody evolves.
+# Over the default settings.
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     SWARM: {},
-    "without evolution": {"evolution": {"elite_fraction": 1.0}},
+    "credit: own": {"ppo": {"credit": "own"}},
+    "without evolution": {"evolution": {"kind": "none"}},
+    "without evolution, and nobody leads": {"evolution": {"kind": "none", "spread": 0.0, "led_fraction": 0.0}},
+    "genetic evolution": {"evolution": {"kind": "genetic"}},
     "evolution without gradients": {
         "ppo": {"learning_rate": 0},
-        "evolution": {"fitness": "return", "elite_fraction": 0.5, "crossover_probability": 0.5},
+        "evolution": {
+            "kind": "genetic",
+            "fitness": "return",
+            "led_fraction": 0.5,
+            "elite_fraction": 0.5,
+            "crossover_probability": 0.5,
+        },
     },
-    "one model": {"population": 1, "evolution": {"elite_fraction": 1.0}},
-    "fitness: contribution": {"evolution": {"fitness": "contribution"}},
-    "fitness: return": {"evolution": {"fitness": "return"}},
+    "one model": {"population": 1, "evolution": {"kind": "none", "spread": 0.0}},
+    "leaders by Thompson sampling": {"evolution": {"leader": "thompson"}},
     "aggregation: product": {"aggregation": "product"},
     "aggregation: majority": {"aggregation": "majority"},
     "aggregation: rank": {"aggregation": "rank"},
