@@ -6,7 +6,7 @@ import pytest
 from swarmsim import MESSAGE_TYPE
 from swarmsim.errors import WaitTimeout
 from tests.components.test_main_job import heard_within, running
-from tests.conftest import long_after
+from tests.conftest import LITTLE, long_after
 
 COMMAND, LOG = MESSAGE_TYPE.COMMAND, MESSAGE_TYPE.LOG
 ROLES = ["aggregation", "model0", "model1", "model2", "model3", "evolution", "environment"]
@@ -49,7 +49,7 @@ def test_every_component_tells_its_settings_to_who_asks(job):
     assert sorted(name for message in answers.values() for name in message["COMPONENT"]) == sorted(ROLES)
     assert all(message["TO"] == "control" and "TO_ROOM" not in message for message in answers.values())
     settings = {name: message["SETTINGS"] for name, message in answers.items()}
-    assert settings["models0-1"]["learning_rate"] == 2e-3
+    assert settings["models0-1"]["learning_rate"] == LITTLE["learning_rate"]
     assert settings["models0-1"]["hidden"] == [32, 32]
     assert settings["evolution"]["tournament_size"] == 3
     assert settings["environment"] == {"env": "CartPole-v1", "envs": 1, "seed": 0, "timeout": 20.0}

@@ -88,6 +88,7 @@ def test_an_equal_score_replaces_it_only_at_the_end_of_a_round(in_tmp_path, writ
     assert [best["round"] for best in written] == [1, 1, 2, 3]
 
 
+@pytest.mark.long
 def test_a_resumed_run_goes_on_with_the_best_score_so_far(in_tmp_path, written):
     swarmsim.run(**EVERY)
     whole, rounds = list(written), metrics("out")
@@ -105,6 +106,7 @@ def test_it_is_neither_resumed_from_nor_removed(in_tmp_path):
     assert Checkpoints(BEST.parent, keep=1).read_newest(refuse)[0].name == "round-0003.npz"
 
 
+@pytest.mark.long
 def test_a_damaged_one_is_told_and_the_next_evaluation_replaces_it(in_tmp_path):
     swarmsim.run(**EVERY | {"rounds": 1})
     BEST.write_bytes(b"PK\x03\x04")

@@ -41,7 +41,7 @@ PACKED = [
 ]
 
 
-@pytest.mark.parametrize(("settings", "others"), long_after(2, PACKED))
+@pytest.mark.parametrize(("settings", "others"), long_after(1, PACKED))
 def test_evaluations_within_training_change_nothing_and_are_the_same_on_every_link(in_tmp_path, settings, others):
     found = rounds(**settings, out="with")
     assert found == rounds(**others)
@@ -134,7 +134,7 @@ INTERRUPTED = [
 ]
 
 
-@pytest.mark.parametrize("settings", long_after(3, INTERRUPTED), ids=lambda settings: "-".join(map(str, settings)))
+@pytest.mark.parametrize("settings", long_after(1, INTERRUPTED), ids=lambda settings: "-".join(map(str, settings)))
 def test_an_interrupt_within_such_an_evaluation_loses_nothing(in_tmp_path, monkeypatch, every_step_is_told, settings):
     with pytest.raises(KeyboardInterrupt):
         swarmsim.run(**EVERY | settings, out="out", report=Pressing(monkeypatch, 1))
@@ -174,7 +174,7 @@ def test_a_run_can_be_stopped_again_and_again_at_any_moment(in_tmp_path, every_s
     assert metrics("out") == whole
 
 
-@pytest.mark.parametrize("name", long_after(2, ["environment", "models0-2", "aggregation"]))
+@pytest.mark.parametrize("name", long_after(1, ["environment", "models0-2", "aggregation"]))
 def test_a_component_that_dies_in_such_an_evaluation_is_replaced(monkeypatch, every_step_is_told, name):
     report = Pressing(monkeypatch, 1, lambda: os.kill(report.components[name].process_id, signal.SIGKILL))
     history = swarmsim.run(**EVERY | {"workers": 2, "population": 6}, link="queues", out=None, report=report)

@@ -47,7 +47,7 @@ def test_copies_are_made_and_go_on_with_other_hyperparameters_than_their_parents
 
 @pytest.mark.parametrize(
     "settings",
-    long_after(2, [{"workers": 2}, {"link": "sockets", "workers": 3}, {"workers": 4, "start_method": "spawn"}]),
+    long_after(1, [{"workers": 2}, {"link": "sockets", "workers": 3}, {"workers": 4, "start_method": "spawn"}]),
     ids=str,
 )
 def test_own_hyperparameters_are_the_same_on_every_link_and_for_every_packing(once, settings):
@@ -55,12 +55,13 @@ def test_own_hyperparameters_are_the_same_on_every_link_and_for_every_packing(on
 
 
 @pytest.mark.parametrize("learner", ["ppo", "a2c"])
-@pytest.mark.parametrize("rule", long_after(2, ["weighted", "product", "majority", "rank"]))
+@pytest.mark.parametrize("rule", long_after(1, ["weighted", "product", "majority", "rank"]))
 def test_every_rule_credits_models_alike_for_every_packing(learner, rule):
     settings = {"aggregation": rule, "learner": learner, "rounds": 2, "envs": 2}
     assert rounds_of(**settings, link="inprocess", workers=1) == rounds_of(**settings, workers=2)
 
 
+@pytest.mark.long
 def test_leaders_by_thompson_sampling_are_the_same_twice_and_others_than_in_turn(once):
     evolution = {**SMALL["evolution"], "leader": "thompson"}
     drawn = rounds_of(evolution=evolution, link="inprocess")

@@ -63,6 +63,7 @@ def test_environments_side_by_side_are_the_same_twice_too():
     assert metrics(envs=2, workers=3) == metrics(envs=2, link="inprocess")
 
 
+@pytest.mark.long
 def test_neither_how_often_nor_how_is_evaluated_changes_the_training():
     ways = {"eval_episodes": 1}, {"eval_episodes": 3}, {"eval_deterministic": False}
     returns = [
@@ -115,7 +116,7 @@ def test_an_evaluation_takes_a_second_round_of_messages_and_training_none():
 
 
 @pytest.mark.parametrize(
-    ("name", "workers"), long_after(2, [("models0-1", 2), ("aggregation", 2), ("models0-3", 1), ("environment", 2)])
+    ("name", "workers"), long_after(1, [("models0-1", 2), ("aggregation", 2), ("models0-3", 1), ("environment", 2)])
 )
 def test_an_evaluation_goes_on_to_its_end_whoever_dies_in_it(monkeypatch, name, workers):
     monkeypatch.setattr(environment, "PROGRESS_SECONDS", -1.0)

@@ -78,7 +78,9 @@ def test_a_handler_that_is_not_pythons_stays_as_it_is(monkeypatch):
     assert signal.SIGTERM in stopping_signals()
 
 
-def test_hang_ups_ask_a_run_to_stop_and_a_second_one_does_not_hurry_it():
+def test_hang_ups_ask_a_run_to_stop_and_a_second_one_does_not_hurry_it(request):
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup has ignored
+    request.addfinalizer(lambda: signal.signal(signal.SIGHUP, before))
     with deferred_interrupts() as was_interrupted:
         signal.raise_signal(signal.SIGHUP)
         signal.raise_signal(signal.SIGHUP)
