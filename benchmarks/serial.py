@@ -16,7 +16,7 @@ from swarmsim.components.model import LEARNERS
 from swarmsim.config import Config
 from swarmsim.envs.episodes import Episodes
 from swarmsim.envs.make import make_env, shape_of
-from swarmsim.learning.decision import decide, leader_in_turn
+from swarmsim.learning.decision import NO_LEADER, decide, leader_in_turn
 from swarmsim.learning.learner import TrainingState, Transition
 from swarmsim.learning.networks import Architecture, initial_weights
 from swarmsim.learning.rules import RULES
@@ -52,7 +52,8 @@ def train(config: Config) -> tuple[list[float], float]:
             # Act: every model answers with logits, and the aggregation makes one action of them.
             outputs = learner.act(episodes.observations).astype(float)
             leaders = [
-                leader_in_turn(config.seed, n, len(names), config.led_fraction) for n in episodes.numbers.tolist()
+                leader_in_turn(config.seed, number, len(names), config.led_fraction) if plays else NO_LEADER
+                for number, plays in zip(episodes.numbers.tolist(), active.tolist(), strict=True)
             ]
             led = np.array(leaders) if config.led_fraction else None
             decision = decide(outputs, shape.distribution, RULES["sum"], rng, led)

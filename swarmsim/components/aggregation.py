@@ -192,10 +192,12 @@ class Aggregation:
         return None if self.eval_deterministic else generator(self.seed, "evaluation", step)
 
     def _leaders(self, asked: Logits) -> NDArray[np.int64] | None:
-        """Return which model decides alone in each environment, (N,); None if none does anywhere."""
+        """Return which model decides alone where an episode is played, (N,); None if none does anywhere."""
         if not self.led_fraction or asked.episodes is None or asked.deterministic:
             return None
-        return np.array([self._leader(episode) for episode in asked.episodes.tolist()])
+        plays = np.ones(len(asked.episodes), np.bool_) if asked.active is None else asked.active
+        playing = zip(asked.episodes.tolist(), plays.tolist(), strict=True)
+        return np.array([self._leader(episode) if plays_it else NO_LEADER for episode, plays_it in playing])
 
     def _leader(self, episode: int) -> int:
         names = self._quorum.names

@@ -78,7 +78,7 @@ class Replay:
         """
         behaviour, swarm = log_probs_of(transition)
         if transition.swarm_probabilities is not None:
-            self._make_room_for(transition.swarm_probabilities)
+            self._make_room_for(transition.swarm_probabilities.shape[1])
         if self._end == len(self._buffer.rewards):
             n_remaining = self._end - self._start - 1
             self._buffer[:n_remaining].copy_from(self._buffer[self._end - n_remaining : self._end])
@@ -106,10 +106,10 @@ class Replay:
         if transition.final_observations is not None:
             self.final_observations[self._end - self._start - 1] = transition.final_observations.copy()
 
-    def _make_room_for(self, probabilities: Floats) -> None:
-        """Make room for the swarm's `probabilities` (N, A) of all actions; those of earlier steps count as unknown."""
-        if self._buffer.swarm_probabilities.shape[2:] != probabilities.shape[1:]:
-            shape = *self._buffer.rewards.shape, probabilities.shape[1]
+    def _make_room_for(self, n_actions: int) -> None:
+        """Make room for the swarm's probabilities of `n_actions` actions; those of earlier steps count as 0."""
+        if self._buffer.swarm_probabilities.shape[2] != n_actions:
+            shape = *self._buffer.rewards.shape, n_actions
             self._buffer = replace(self._buffer, swarm_probabilities=np.zeros(shape, np.float32))
 
     def _drop_oldest_final(self) -> None:
@@ -127,5 +127,13 @@ class Replay:
     def restore(self, state: Mapping[str, Any]) -> None:
         self.n_new = state["n_new"]
         self._start, self._end = 0, len(state["rewards"])
-        self.steps.copy_from(Steps(**{name: state[name] for name in vars(self.steps)}))
+        log_probs = np.asarray(state["log_probs"])[..., None]
+        first_version = {  # compared each model to the policy that acted, and gave no credit
+            "behaviour": np.nan_to_num(log_probs),
+            "credit": np.ones_like(log_probs),
+            "swarm_probabilities": np.zeros((*log_probs.shape[:2], 0), np.float32),
+        }
+        saved = Steps(**{name: {**first_version, **state}[name] for name in vars(self.steps)})
+        self._make_room_for(saved.swarm_probabilities.shape[2])
+        self.steps.copy_from(saved)
         self.final_observations = {step: np.asarray(rows) for step, rows in state["final_observations"]}

@@ -400,3 +400,12 @@ def test_only_environments_that_play_count():
 def test_components_are_ordered_by_their_numbers_value():
     names = ["model10", "model2", "b", "model1", "a7x", "model02"]
     assert sorted(names, key=component_order) == ["a7x", "b", "model1", "model02", "model2", "model10"]
+
+
+def test_an_environment_without_an_episode_has_no_leader():
+    swarm = aggregation(["model0", "model1"], led_fraction=1.0)
+    playing = {"EPISODE": [0, -1], "ACTIVE": [True, False], "deterministic": False}
+    answers = [swarm.collect(logits(n, values=[LOGITS[n]] * 2, **playing)) for n in ("model0", "model1")]
+    own = np.log([np.exp(LOGITS[n][answers[1]["ACTION"][0]]) / np.exp(LOGITS[n]).sum() for n in ("model0", "model1")])
+    assert answers[1]["LOG_PROB"][0] in [pytest.approx(of_one) for of_one in own]
+    assert answers[1]["LOG_PROB"][1] == answers[1]["SWARM_LOG_PROB"][1]

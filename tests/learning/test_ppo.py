@@ -22,7 +22,7 @@ def learner(names=NAMES, architecture=CARTPOLE, **changed):
     return PPO(architecture, PPOSettings(**small | changed), [generator(0, name) for name in names])
 
 
-def played(models, steps, n_envs=3, restarted_at=None):
+def played(models, steps, n_envs=3, restarted_at=None, pool=False):
     rng = np.random.default_rng(1)
     for step in range(steps):
         models.act(rng.standard_normal((n_envs, 4)).astype(np.float32))
@@ -40,6 +40,7 @@ def played(models, steps, n_envs=3, restarted_at=None):
                 rng.standard_normal((n_envs, 4)).astype(np.float32) if truncated.any() else None,
                 rng.random(n_envs) < 0.9,
                 np.full(n_envs, -0.7, np.float32),
+                swarm_probabilities=np.full((n_envs, 2), 0.5, np.float32) if pool else None,
             )
         )
     return vars(models.training_state)
@@ -52,10 +53,26 @@ def test_models_learn_the_same_however_they_are_packed():
     assert not np.array_equal(together["weights"], learner().weights)
 
 
+@pytest.mark.parametrize("pool", [False, True])
 @pytest.mark.parametrize("step", [3, 8, 30, 55])
-def test_models_continue_exactly_from_a_saved_state(step):
-    whole, restarted = played(learner(), 60), played(learner(), 60, restarted_at=step)
+def test_models_continue_exactly_from_a_saved_state(step, pool):
+    whole, restarted = played(learner(), 60, pool=pool), played(learner(), 60, restarted_at=step, pool=pool)
     assert all(np.array_equal(whole[key], restarted[key]) for key in whole)
+
+
+def test_a_state_of_the_first_version_which_knew_no_credit_is_continued():
+    models, other = learner(), learner()
+    played(models, 20)
+    state = models.state()
+    del state["hyperparameters"], state["answered"]
+    state["replay"] = {
+        name: value
+        for name, value in state["replay"].items()
+        if name not in ("behaviour", "credit", "swarm_probabilities")
+    }
+    other.restore(state)
+    assert np.isfinite(played(other, 20)["weights"]).all()
+    assert not np.array_equal(other.weights, models.weights)
 
 
 def test_what_is_learned_does_not_depend_on_how_many_rows_are_evaluated_at_once(monkeypatch):
