@@ -11,7 +11,6 @@ import yaml
 from swarmsim.errors import SettingsError, unknown
 from swarmsim.learning.hyperparameters import (
     A2CSettings,
-    ActorCriticSettings,
     EvolutionSettings,
     LearningSettings,
     PPOSettings,
@@ -128,11 +127,6 @@ class Config:
     def learning(self) -> LearningSettings:
         """The settings of the chosen learner."""
         return {"ppo": self.ppo, "a2c": self.a2c, "sac": self.sac}[self.learner]
-
-    @property
-    def is_joint(self) -> bool:
-        """Whether models improve the swarm's policy, not each its own."""
-        return isinstance(self.learning, ActorCriticSettings) and self.learning.credit == "joint"
 
     @property
     def led_fraction(self) -> float:

@@ -73,7 +73,7 @@ def _aggregation(config: Config, shape: Shape) -> Role:
             continuous=shape.continuous,
             led_fraction=config.led_fraction,
             leader=config.evolution.leader,
-            is_joint=config.is_joint,
+            is_joint=config.learning.is_joint,
             eval_deterministic=config.eval_deterministic,
         ),
         listens=(

@@ -143,7 +143,7 @@ class A2C(Learner):
             discounted = np.float32(self.settings.gamma) * final_values
             self._rollout.bootstraps[self.rollout_length] = discounted * cut_off
             self._rollout.end_before(cut_off & ~transition.active, discounted)
-        if self.settings.credit == "joint":
+        if self.settings.is_joint:
             self._credit(transition)
         self._rollout.add(transition)
         self.awaits_outcome = False
@@ -214,7 +214,7 @@ class A2C(Learner):
             for array in gae(rewards, values, rollout.dones[:n_steps], last_values, gamma, gae_lambda)
         )
         ent_coef = self._of_each_model("ent_coef").astype(np.float32)[:, None]
-        if self.settings.credit == "joint":
+        if self.settings.is_joint:
             swarm_log_probs = rollout.log_probs[:n_steps].ravel()
             weights = np.ascontiguousarray(rollout.weights[:n_steps].reshape(-1, n_models).T)
             advantages = weights * (advantages + ent_coef * surprise(swarm_log_probs, np.flatnonzero(active)))

@@ -29,6 +29,7 @@ def leader_in_turn(seed: int, episode: int, n_models: int, led_fraction: float) 
     return int(generator(seed, "leaders", turn).permutation(n_models)[place])
 
 
+@lru_cache(maxsize=1024)
 def promising_leader(seed: int, episode: int, worth: Worth, led_fraction: float) -> int:
     """Return the same with leaders by Thompson sampling, so that models lead as often as they may be the best."""
     if leader_in_turn(seed, episode, len(worth.returns), led_fraction) == NO_LEADER:

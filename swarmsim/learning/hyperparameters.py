@@ -44,6 +44,11 @@ class LearningSettings:
     of_each_model: ClassVar[tuple[str, ...]] = ("learning_rate",)  # these may differ by model
 
     @property
+    def is_joint(self) -> bool:
+        """Whether models improve the swarm's policy by their contributions, not each its own."""
+        return False
+
+    @property
     def replayed_per_step(self) -> float:
         """Transitions that a model replays for each step of its environments, after SHORT_TRAINING steps."""
         return 0.0
@@ -61,6 +66,10 @@ class ActorCriticSettings(LearningSettings):
         "joint", "whose policy a model improves: joint (the swarm's, in proportion to its contribution) or own"
     )
     of_each_model: ClassVar[tuple[str, ...]] = "learning_rate", "ent_coef", "gae_lambda"
+
+    @property
+    def is_joint(self) -> bool:
+        return self.credit == "joint"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,9 @@ BETA1, BETA2 = 0.9, 0.999
 CLIP_EPS = 1e-6
 MODELS_PER_BLOCK = 128  # few enough for their arrays to stay in a core's cache, enough to make a numpy call worthwhile
 DIVERGED = "its learning has diverged, to numbers that are not finite; a smaller learning_rate may help"
+UNIT_REWARDS_VALUE = 10.0  # the value of one RMS reward in every step for ever, as the critics see it: easy to learn
+MIN_DISCOUNTING = 1e-3  # stands in for 1 − γ where γ is nearer to 1
+MAX_SCALE = float(np.finfo(np.float32).max)  # of rewards
 STAT_NAMES = "policy_loss", "value_loss", "entropy", "gradient_norm"
 
 MakeArray = Callable[[str, tuple[int, ...], DTypeLike], NDArray[Any]]
@@ -259,6 +262,16 @@ class Learner(ABC):
         """Return the root mean square of the rewards that were counted; 1 as long as all are 0."""
         number, squares = self.training_state.reward_count_and_squares.tolist()
         return (squares / number) ** 0.5 if squares else 1.0
+
+    def _reward_scale(self, normalize_rewards: bool) -> float:
+        """Return the factor of rewards that gives values a size which networks learn easily.
+
+        Rewards of 1 RMS for ever are worth RMS / (1 − γ), which becomes UNIT_REWARDS_VALUE.
+        """
+        if not normalize_rewards:
+            return 1.0
+        scale = UNIT_REWARDS_VALUE * max(1 - self.settings.gamma, MIN_DISCOUNTING) / self._reward_rms()
+        return min(scale, MAX_SCALE)
 
     def _activations(self, n_rows: int) -> Activations:
         return Activations.empty(self.architecture, len(self.weights), n_rows)

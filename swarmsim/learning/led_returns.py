@@ -10,7 +10,7 @@ KEEP = 0.8  # of what is known of a model, at each episode that it leads
 MIN_BETWEEN = 0.05  # the least variance between models, in variances within them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # by identity, so that what follows from it can be cached
 class Worth:
     """Each of P models' expected return, and its standard error, both (P,); infinite errors as long as little is known.
 
@@ -47,15 +47,18 @@ class LedReturns:
 
     def __init__(self) -> None:
         self._sums: dict[str, NDArray[np.float64]] = {}  # of weights, weighted returns, and their weighted squares
+        self._worth: dict[tuple[str, ...], Worth] = {}  # as long as no return is added: each step asks for it
 
     def add(self, name: str, value: float) -> None:
         """Count the return of an episode that a model led."""
+        self._worth.clear()
         sums = self._sums.setdefault(name, np.zeros(3))
         sums *= KEEP
         sums += (1.0, value, value * value)
 
     def inherit(self, child: str, parent: str) -> None:
         """Expect of a copy what is known of its parent, as if from one episode."""
+        self._worth.clear()
         if parent in self._sums:
             self._sums[child] = self._sums[parent] / max(self._sums[parent][0], 1.0)
 
@@ -65,6 +68,12 @@ class LedReturns:
 
     def worth(self, names: Sequence[str]) -> Worth:
         """Return what the models `names` are worth."""
+        key = tuple(names)
+        if key not in self._worth:
+            self._worth[key] = self._estimate(key)
+        return self._worth[key]
+
+    def _estimate(self, names: Sequence[str]) -> Worth:
         sums = np.array([self._sums.get(name, np.zeros(3)) for name in names]).reshape(-1, 3)
         weights, known = sums[:, 0], sums[:, 0] > 0
         degrees = np.maximum(weights - 1, 0).sum()
@@ -91,3 +100,4 @@ class LedReturns:
 
     def restore(self, state: Mapping[str, Sequence[float]]) -> None:
         self._sums = {name: np.array(sums, float) for name, sums in state.items()}
+        self._worth.clear()

@@ -25,9 +25,6 @@ from swarmsim.learning.networks import ACTORS, CRITICS, Activations, Floats, Net
 from swarmsim.learning.replay import Replay
 from swarmsim.learning.seeding import restore_rng, rng_state
 
-UNIT_REWARDS_VALUE = 10.0  # the value of one RMS reward in every step for ever, as the critics see it: easy to learn
-MIN_DISCOUNTING = 1e-3  # stands in for 1 − γ where γ is nearer to 1
-MAX_SCALE = float(np.finfo(np.float32).max)  # of rewards
 DUAL_CLIP = 3.0  # the ratio beyond which a bad action has no gradient: narrow densities set no other bound
 ROWS_PER_PASS = 512  # of the replay, evaluated at once: few enough for a core's cache, and for memory
 
@@ -102,7 +99,7 @@ class PPO(Learner):
         rewards = transition.rewards[transition.active]
         self._count_rewards(rewards, rewards.size)
         own = self.architecture.distribution.log_prob(self._acted.logits, transition.actions)
-        self._replay.add(self._acted.outputs[0], transition, own, is_joint=self.settings.credit == "joint")
+        self._replay.add(self._acted.outputs[0], transition, own, is_joint=self.settings.is_joint)
         self.awaits_outcome = False
 
     @property
@@ -164,7 +161,7 @@ class PPO(Learner):
         ratios = ratio(log_probs, behaviour)
         weights = np.minimum(ratios, np.float32(self.settings.rho_clip)) * credit
         advantages, value_targets = vtrace(
-            steps.rewards * np.float32(self._reward_scale()),
+            steps.rewards * np.float32(self._reward_scale(self.settings.normalize_rewards)),
             values[:, :n_rows].reshape(-1, n_steps, n_envs),
             next_values,
             steps.ends,
@@ -181,7 +178,7 @@ class PPO(Learner):
         clip_range, ent_coef = (
             self._of_each_model(name).astype(np.float32)[:, None] for name in ("clip_range", "ent_coef")
         )
-        if self.settings.credit == "joint":
+        if self.settings.is_joint:
             advantages += ent_coef * surprise(steps.log_probs.reshape(n_rows), active)
             ent_coef = np.zeros_like(ent_coef)
         return TrainingBatch(
@@ -213,16 +210,6 @@ class PPO(Learner):
                 forward(ACTORS, self._networks, activations)
                 outputs[:, some] = activations.logits[:, : n_acted - start]
         return outputs, values
-
-    def _reward_scale(self) -> float:
-        """Return the factor of rewards that gives values a size which networks learn easily (see `normalize_rewards`).
-
-        Rewards of 1 RMS for ever are worth RMS / (1 − γ), which becomes UNIT_REWARDS_VALUE.
-        """
-        if not self.settings.normalize_rewards:
-            return 1.0
-        scale = UNIT_REWARDS_VALUE * max(1 - self.settings.gamma, MIN_DISCOUNTING) / self._reward_rms()
-        return min(scale, MAX_SCALE)
 
     def _normalized(self, advantages: Floats, rows: NDArray[np.int64]) -> Floats:
         """Return `advantages` (P, B) with mean 0 and standard deviation 1 over the active `rows`.

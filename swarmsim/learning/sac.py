@@ -25,9 +25,6 @@ from swarmsim.learning.transitions import TransitionBuffer, Transitions
 MOMENTS = "first_moment", "second_moment"
 MODELS_PER_BLOCK = 8  # few enough for the arrays of a minibatch to stay in a core's cache
 UPDATES_PER_MEASUREMENT = 16  # measuring the losses costs a part of an update
-UNIT_REWARDS_VALUE = 10.0  # the value of one RMS reward in every step for ever, as the critics see it: easy to learn
-MIN_DISCOUNTING = 1e-3  # stands in for 1 − γ where γ is nearer to 1
-MAX_SCALE = float(np.finfo(np.float32).max)  # of rewards
 
 
 class SAC(Learner):
@@ -127,7 +124,7 @@ class SAC(Learner):
 
     def _learn_from(self, members: Members, batch: Transitions, noise: Floats, *, is_measured: bool) -> None:
         """Update some models, each from its own rows: Haarnoja et al. 2018 (arXiv 1812.05905), algorithm 1."""
-        scaled = replace(batch, rewards=batch.rewards * np.float32(self._reward_scale()))
+        scaled = replace(batch, rewards=batch.rewards * np.float32(self._reward_scale(self.settings.normalize_rewards)))
         measured = loss_gradient(members, self._rooms[len(noise)], scaled, noise, self.settings)
         if is_measured:
             self.stats.add(measured, members.gradient)
@@ -136,16 +133,6 @@ class SAC(Learner):
         self._adam.step(members.models, members.gradient)
         targets = members.target_weights
         targets += np.float32(self.settings.tau) * (members.critic_weights - targets)
-
-    def _reward_scale(self) -> float:
-        """Return the factor of rewards that gives values a size which networks learn easily (see `normalize_rewards`).
-
-        Rewards of 1 RMS for ever are worth RMS / (1 − γ), which becomes UNIT_REWARDS_VALUE.
-        """
-        if not self.settings.normalize_rewards:
-            return 1.0
-        scale = UNIT_REWARDS_VALUE * max(1 - self.settings.gamma, MIN_DISCOUNTING) / self._reward_rms()
-        return min(scale, MAX_SCALE)
 
     def rate(self, observations: Floats, actions: Floats) -> Floats:
         """Return each model's value (P, Q, N) of Q `actions` (Q, N, D) for `observations` (N, n_inputs).

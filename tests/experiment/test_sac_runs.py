@@ -20,6 +20,7 @@ from tests.components.test_main_job import heard, is_status, observer, running
 from tests.conftest import long_after
 from tests.experiment.test_resume import Interrupting
 from tests.launcher.test_supervisor import Striking
+from tests.test_policy import score
 
 SAC = {"hidden": (8, 8), "learning_starts": 20, "batch_size": 8, "train_freq": 8}
 SMALL = {
@@ -161,16 +162,6 @@ def test_it_plays_its_last_evaluation_again_to_the_last_bit_also_from_a_file(tmp
     drawn = [policy.predict(observations)[0] for _ in range(2)]
     assert (drawn[0] != drawn[1]).any()
     assert np.abs(drawn).max() <= 2
-
-
-def score(policy, env, seed: int) -> float:
-    observation, _ = env.reset(seed=seed)
-    total, ended = 0.0, False
-    while not ended:
-        action, _ = policy.predict(observation, deterministic=True)
-        observation, reward, terminated, truncated, _ = env.step(action)
-        total, ended = total + float(reward), terminated or truncated
-    return total
 
 
 def test_its_directory_can_be_inspected_exported_and_played(in_tmp_path, capsys):
