@@ -61,6 +61,11 @@ def credit_of(transition: Transition, own: Floats, swarm: Floats) -> Floats:
         return transition.credits.astype(np.float32)
     if transition.swarm_probabilities is not None:
         return np.ones_like(own)
+    return mixture_credit(own, swarm)
+
+
+def mixture_credit(own: Floats, swarm: Floats) -> Floats:
+    """Return the credit of models for actions of a mixture with equal weights, (P, N); arguments as in `credit_of`."""
     return np.where(np.isnan(swarm), np.float32(1), ratio(own, swarm))
 
 

@@ -83,7 +83,7 @@ class PPO(Learner):
 
     def _make_room(self, n_envs: int) -> None:
         n_steps = max(self.settings.replay_size // n_envs, self.settings.n_steps)
-        self._replay = Replay(self.architecture, len(self.weights), n_steps, n_envs)
+        self._replay = Replay(self.architecture, len(self.weights), n_steps, n_envs, is_joint=self.settings.is_joint)
         self._acted = self._activations(n_envs)
 
     def act(self, observations: Floats) -> Floats:
@@ -98,8 +98,7 @@ class PPO(Learner):
         self.learn()
         rewards = transition.rewards[transition.active]
         self._count_rewards(rewards, rewards.size)
-        own = self.architecture.distribution.log_prob(self._acted.logits, transition.actions)
-        self._replay.add(self._acted.outputs[0], transition, own, is_joint=self.settings.is_joint)
+        self._replay.add(self._acted.outputs[0], transition, self._acted.logits)
         self.awaits_outcome = False
 
     @property

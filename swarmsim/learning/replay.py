@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from swarmsim.learning.credit import behaviour_log_probs, credit_of, log_probs_of
+from swarmsim.learning.credit import behaviour_log_probs, log_probs_of, mixture_credit
 from swarmsim.learning.learner import Transition
 from swarmsim.learning.networks import Architecture, Floats
 
@@ -52,9 +52,15 @@ class Steps:
 
 
 class Replay:
-    """The latest steps, up to `capacity` of them."""
+    """The latest steps, up to `capacity` of them.
 
-    def __init__(self, architecture: Architecture, n_models: int, capacity: int, n_envs: int) -> None:
+    Args:
+        is_joint: whether models get credit for what the swarm does, not for what each would do on its own.
+    """
+
+    def __init__(
+        self, architecture: Architecture, n_models: int, capacity: int, n_envs: int, *, is_joint: bool
+    ) -> None:
         self.n_envs = n_envs
         self.n_new = 0  # steps added since this was last set to 0
         # (N, n_inputs) by step, counted from the oldest: the last observations of episodes that were truncated in it
@@ -63,18 +69,22 @@ class Replay:
         # twice the size, so that it moves only rarely
         self._buffer = Steps.empty(architecture, n_models, 2 * capacity, n_envs)
         self._start = self._end = 0
+        self._distribution, self._is_joint = architecture.distribution, is_joint
+        # Of the newest steps: the models' outputs (P, N, n_outputs), and whether credit follows from them. Credit is
+        # computed for many steps at once, as it is needed no sooner.
+        self._uncredited: list[tuple[Floats, bool]] = []
 
     @property
     def steps(self) -> Steps:
         """All steps, the oldest first, as a view."""
+        self._credit()
         return self._buffer[self._start : self._end]
 
-    def add(self, observations: Floats, transition: Transition, own_log_probs: Floats, *, is_joint: bool) -> None:
-        """Append the transition that followed the action on `observations` (N, n_inputs).
+    def add(self, observations: Floats, transition: Transition, outputs: Floats) -> None:
+        """Append the transition that followed the action on `observations` (N, n_inputs), to which models answered.
 
         Args:
-            own_log_probs: (P, N), of the actions under each model's own policy.
-            is_joint: whether models get credit for what the swarm does, not for what each would do on its own.
+            outputs: (P, N, n_outputs), the models' answers.
         """
         behaviour, swarm = log_probs_of(transition)
         if transition.swarm_probabilities is not None:
@@ -89,8 +99,10 @@ class Replay:
         new.actions[0] = transition.actions
         new.rewards[0] = transition.rewards
         new.log_probs[0] = swarm
-        new.behaviour[0] = behaviour_log_probs(own_log_probs, behaviour, swarm, is_joint=is_joint).T
-        new.credit[0] = credit_of(transition, own_log_probs, swarm).T if is_joint else 1
+        new.behaviour[0] = behaviour[:, None]
+        new.credit[0] = 1 if transition.credits is None or not self._is_joint else transition.credits.T
+        follows = self._is_joint and transition.credits is None and transition.swarm_probabilities is None
+        self._uncredited.append((outputs.copy(), follows))
         if transition.swarm_probabilities is not None:
             new.swarm_probabilities[0] = transition.swarm_probabilities
         new.terminated[0] = transition.terminated
@@ -105,6 +117,22 @@ class Replay:
             self._drop_oldest_final()
         if transition.final_observations is not None:
             self.final_observations[self._end - self._start - 1] = transition.final_observations.copy()
+
+    def _credit(self) -> None:
+        """Complete what the newest steps say of each model: behaviour and credit."""
+        if not self._uncredited:
+            return
+        outputs, follows = zip(*self._uncredited, strict=True)
+        self._uncredited = []
+        new = self._buffer[self._end - len(outputs) : self._end]
+        n_rows = new.rewards.size
+        actions = new.actions.reshape(n_rows, *new.actions.shape[2:])
+        own = self._distribution.log_prob(np.concatenate(outputs, axis=1), actions)
+        swarm, behaviour = new.log_probs.reshape(n_rows), new.behaviour[:, :, 0].reshape(n_rows)
+        compared = behaviour_log_probs(own, behaviour, swarm, is_joint=self._is_joint)
+        new.behaviour[:] = compared.T.reshape(new.behaviour.shape)
+        mixture = mixture_credit(own, swarm).T.reshape(new.credit.shape)
+        new.credit[:] = np.where(np.array(follows)[:, None, None], mixture, new.credit)
 
     def _make_room_for(self, n_actions: int) -> None:
         """Make room for the swarm's probabilities of `n_actions` actions; those of earlier steps count as 0."""
@@ -135,5 +163,6 @@ class Replay:
         }
         saved = Steps(**{name: {**first_version, **state}[name] for name in vars(self.steps)})
         self._make_room_for(saved.swarm_probabilities.shape[2])
+        self._uncredited = []
         self.steps.copy_from(saved)
         self.final_observations = {step: np.asarray(rows) for step, rows in state["final_observations"]}
