@@ -308,7 +308,7 @@ def test_a_replayed_handshake_is_refused(with_secret, monkeypatch):
         with Client("carol", *with_secret.address, secret=SECRET):
             pass
     assert any(b"PROVE" in frame for frame in frames)
-    with Peer(with_secret, *frames) as replaying:
+    with Peer(with_secret, b"".join(frames)) as replaying:  # at once, since it is dropped in between
         assert replaying.next_message()["LINK"] == "CHALLENGE"
         assert "does not share" in replaying.next_message()["ERROR"]
         assert replaying.is_dropped()
