@@ -67,6 +67,7 @@ class Aggregation:
         self._returns: dict[str, list[float]] = {}  # of episodes led since the last evolution
         self._led = LedReturns()
         self._reports = RequestQueue()
+        self._last_done: object = None  # the ROOT_ID of the job that ended last: its end may be told again
         self._conversation: object = _NO_JOB
         self._closed_runs = ClosedRuns()
         self._decided_step = -1
@@ -86,6 +87,7 @@ class Aggregation:
             "returns": self._returns,
             "led": self._led.state(),
             "reported": [self._reports.last, self._reports.last_answer],
+            "last_done": self._last_done,
             "run": None if self._conversation is _NO_JOB else self._conversation,
             "past": self._closed_runs.state(),
             "decided": self._decided_step,
@@ -99,6 +101,7 @@ class Aggregation:
         self._returns = {name: list(returns) for name, returns in state["returns"].items()}
         self._led.restore(state.get("led", {}))
         self._reports.restore((), *state["reported"])
+        self._last_done = state.get("last_done")
         self._conversation = _NO_JOB if state["run"] is None else state["run"]
         self._decided_step = state["decided"]
         self._closed_runs = ClosedRuns(state.get("past", ()))
@@ -222,8 +225,10 @@ class Aggregation:
         done = JobDone.read(message)
         if done is None:
             return
-        self._credit_leaders(done)
         conversation = message.get("ROOT_ID")
+        if conversation is None or conversation != self._last_done:
+            self._credit_leaders(done)
+        self._last_done = conversation
         self._closed_runs.leave(conversation)
         if is_attempt_at(conversation, self._conversation):
             self._closed_runs.leave(self._conversation)

@@ -31,11 +31,12 @@ class Quorum:
         self._n_places = self._expected.total()
 
     def state(self) -> dict[str, Any]:
-        return {"awaited": dict(self._expected), "gone": sorted(self._departed)}
+        return {"awaited": dict(self._expected), "gone": sorted(self._departed), "names": list(self.names)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.begin(Counter(state["awaited"]).elements())
         self._departed = set(state["gone"])
+        self._order = ModelOrder((tuple(state.get("names", ())),))
 
     @property
     def names(self) -> Names:

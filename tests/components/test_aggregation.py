@@ -1,5 +1,7 @@
 """The aggregation by itself: a client that only tells who is there."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,8 @@ from swarmsim.components.contribution_tracker import ContributionTracker
 from swarmsim.components.fields import component_order
 from swarmsim.components.main_job import MODELS
 from swarmsim.components.persistence import StateStore
+from swarmsim.components.protocol.control import JobDone
+from swarmsim.components.results import JobResult
 from swarmsim.errors import MessageRefused
 from swarmsim.learning.aggregate import contributions, diversity
 from swarmsim.learning.distributions import softmax
@@ -409,3 +413,37 @@ def test_an_environment_without_an_episode_has_no_leader():
     own = np.log([np.exp(LOGITS[n][answers[1]["ACTION"][0]]) / np.exp(LOGITS[n]).sum() for n in ("model0", "model1")])
     assert answers[1]["LOG_PROB"][0] in [pytest.approx(of_one) for of_one in own]
     assert answers[1]["LOG_PROB"][1] == answers[1]["SWARM_LOG_PROB"][1]
+
+
+def led_to_the_end():
+    """Return an aggregation, both of whose models have led one episode of a job that is played, but not told as done."""
+    swarm = aggregation(["model0", "model1"], led_fraction=1.0)
+    for name in ("model0", "model1"):
+        swarm.collect(logits(name, run="job", values=[LOGITS[name]], EPISODE=[0], deterministic=False))
+    return swarm, JobDone(JobResult([7.0, 9.0], [7, 9], 1.0), [0, 1]).fields()
+
+
+def resumed(swarm):
+    again = aggregation(["model0", "model1"], led_fraction=1.0)
+    again.restore(deepcopy(swarm.state()))
+    return again
+
+
+def test_a_job_whose_end_is_told_again_counts_once():
+    swarm, done = led_to_the_end()
+    swarm.finish_job({"ROOT_ID": "job", **done})
+    once = deepcopy(swarm.state())
+    assert sorted(value for returns in once["returns"].values() for value in returns) == [7.0, 9.0]
+    for each in (swarm, resumed(swarm)):
+        each.finish_job({"ROOT_ID": "job", **done})
+        assert (each.state()["led"], each.state()["returns"]) == (once["led"], once["returns"])
+    swarm.finish_job({"ROOT_ID": "next job", **done})
+    assert swarm.state()["led"] != once["led"]
+
+
+def test_a_job_that_was_stopped_after_its_last_step_counts_when_it_is_resumed():
+    swarm, done = led_to_the_end()
+    again = resumed(swarm)
+    for each in (swarm, again):
+        each.finish_job({"ROOT_ID": "job", **done})
+    assert again.state()["led"] == swarm.state()["led"] != {}

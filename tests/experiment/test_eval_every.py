@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import swarmsim
-from swarmsim.components.control import Control
+from swarmsim.components.control import Control, Interrupted
+from swarmsim.components.protocol.control import JobDone
 from swarmsim.envs.episodes import Episodes
 from swarmsim.results.checkpoint import read_checkpoint, read_weights
 from swarmsim.results.history import TIMES
@@ -172,6 +173,26 @@ def test_a_run_can_be_stopped_again_and_again_at_any_moment(in_tmp_path, every_s
             break
     assert attempt > 5
     assert metrics("out") == whole
+
+
+def test_a_job_whose_end_lay_unread_counts_once(in_tmp_path, monkeypatch, whole):
+    answer = Control._answer
+
+    def interrupted(control, *args, **more):
+        message = answer(control, *args, **more)
+        if JobDone.read(message) and message["ROOT_ID"] not in interrupts:
+            interrupts.append(message["ROOT_ID"])
+            raise Interrupted
+        return message
+
+    interrupts: list[object] = []
+    monkeypatch.setattr(Control, "_answer", interrupted)
+    history = swarmsim.run(**EVERY, out="out", link="inprocess")
+    while len(history) < EVERY["rounds"]:
+        history = swarmsim.run(resume="out")
+    assert len(interrupts) > 2 * 3  # training and two evaluations a round, and those within training
+    assert metrics("out") == whole
+    assert whole[-1]["parents"]  # what the members are worth decides
 
 
 @pytest.mark.parametrize("name", long_after(1, ["environment", "models0-2", "aggregation"]))
