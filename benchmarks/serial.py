@@ -28,6 +28,7 @@ def train(config: Config) -> tuple[list[float], float]:
     # Models: a population of actor-critic networks. Each has its own generator, so its weights depend on no other.
     names = tuple(f"model{i}" for i in range(config.population))
     shape = shape_of(config.env)
+    config = config.with_learner(continuous=shape.continuous)
     architecture = Architecture(shape.n_inputs, shape.n_actions, config.learning.hidden, shape.continuous)
     generators = [generator(config.seed, "weights", name) for name in names]
     state = TrainingState.initial(initial_weights(architecture, generators), config.learning)
@@ -40,7 +41,7 @@ def train(config: Config) -> tuple[list[float], float]:
     tracker = ContributionTracker()
 
     # Environment: several episodes side by side, each with its own seed.
-    envs = [make_env(config.env) for _ in range(config.envs)]
+    envs = [make_env(config.env) for _ in range(config.n_envs)]
     seeds = [episode_seed(config.seed, "train", i) for i in range(config.episodes)]
 
     with threadpool_limits(1):  # the matrices are too small to be worth a second thread

@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from swarmsim.config import read_file
+from swarmsim.config import merged, read_file
+from swarmsim.views.report import Report
 
 EVAL_EPISODES = 20
+KEPT = 0.8  # of the way from the worst to its best evaluation, which a trial's last one has kept
 
 
 @dataclass(frozen=True)
@@ -24,16 +26,20 @@ class Task:
     """An environment, and what counts there.
 
     Attributes:
-        rounds: the budget, of 20 episodes each.
+        steps: the budget of training steps.
+        every: training steps from one evaluation to the next.
         solved: the mean return from which it is called solved.
         worst, best: the returns that areas under the curve count as 0 and 1.
+        n_last: evaluations at the end whose mean is the trial's result.
         settings: over the defaults, where these do not do.
     """
 
-    rounds: int
+    steps: int
+    every: int
     solved: float
     worst: float
     best: float
+    n_last: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -43,10 +49,10 @@ def _settings_of(example: str) -> dict[str, Any]:
 
 
 TASKS: Mapping[str, Task] = {
-    "CartPole-v1": Task(5, 475, 0, 500),
-    "Acrobot-v1": Task(10, -100, -500, 0),
-    "Pendulum-v1": Task(20, -200, -1600, 0),
-    "LunarLander-v3": Task(50, 200, -500, 300, _settings_of("lunar_lander")),
+    "CartPole-v1": Task(10_000, 500, 475, 0, 500),
+    "Acrobot-v1": Task(20_000, 1_000, -100, -500, 0),
+    "Pendulum-v1": Task(10_000, 1_000, -200, -1600, 0),
+    "LunarLander-v3": Task(300_000, 50_000, 200, -500, 300, 3, _settings_of("lunar_lander")),
 }
 
 
@@ -55,22 +61,36 @@ class Trial:
     """One seed of one variant.
 
     Attributes:
-        settings: over those of the swarm's default; of other learners, their own.
-        steps: training steps after which a learner is evaluated that has no rounds of its own.
+        settings: of the swarm, over its defaults; of other learners, their own.
+        steps, every: as in `Task`.
+        episodes: of a round.
     """
 
     env: str
     variant: str
     seed: int
-    rounds: int
-    episodes: int
     settings: Mapping[str, Any]
-    steps: tuple[int, ...] = ()
+    steps: int
+    every: int
+    episodes: int = 20
 
     @property
     def key(self) -> str:
         """What tells it from all others: nothing that was measured under other settings is taken for its outcome."""
         return json.dumps(asdict(self), sort_keys=True)
+
+    @property
+    def looks(self) -> list[int]:
+        """The training steps after which it is evaluated."""
+        return list(range(self.every, self.steps + 1, self.every))
+
+
+def trial_of(env: str, variant: str, seed: int, settings: Mapping[str, Any], steps: int | None = None) -> Trial:
+    """Return a trial of a swarm, with `settings` over those of its task; `steps` replace the task's budget."""
+    task = TASKS[env]
+    return Trial(
+        env, variant, seed, merged(task.settings, settings), steps or task.steps, min(task.every, steps or task.every)
+    )
 
 
 @dataclass(frozen=True)
@@ -79,41 +99,62 @@ class Outcome:
 
     Attributes:
         steps: training steps until each evaluation.
-        train, before, after: mean returns by round, of training and of the evaluations before and after evolution.
-        steps_per_second: of training.
+        scores: mean returns of the evaluations.
+        steps_per_second: of all training and evaluation.
     """
 
     env: str
     variant: str
     seed: int
     steps: tuple[int, ...]
-    train: tuple[float, ...]
-    before: tuple[float, ...]
-    after: tuple[float, ...]
+    scores: tuple[float, ...]
     steps_per_second: float
+
+    @property
+    def result(self) -> float:
+        """The mean of the last evaluations."""
+        return statistics.mean(self.scores[-TASKS[self.env].n_last :])
 
     @property
     def first_solved(self) -> float:
         """Training steps until the first evaluation that solves the task; infinite where none does."""
         solved = TASKS[self.env].solved
-        evaluations = zip(self.steps, self.before, self.after, strict=True)
-        return next((steps for steps, *scores in evaluations if max(scores) >= solved), float("inf"))
+        found = zip(self.steps, self.scores, strict=True)
+        return next((steps for steps, score in found if score >= solved), float("inf"))
 
     @property
-    def losses(self) -> int:
-        """Rounds in which evolution lost more than 5 %."""
-        return sum(after < before - 0.05 * abs(before) for before, after in zip(self.before, self.after, strict=True))
+    def is_kept(self) -> bool:
+        """Whether the last evaluation is nearly as good as the best one: nothing was forgotten."""
+        heights = self._heights(self.scores)
+        return bool(heights[-1] >= KEPT * heights.max())
+
+    def _heights(self, scores: Sequence[float]) -> NDArray[np.float64]:
+        task = TASKS[self.env]
+        return (np.array(scores) - task.worst) / (task.best - task.worst)
 
     def area(self, until: float | None = None) -> float:
         """Return the mean score over the first training steps, as a part of the way from the task's worst to its best.
 
         Straight lines join the evaluations, from the worst score before the first step on; the last one counts on.
         """
-        task = TASKS[self.env]
-        scores = (np.array([task.worst, *self.after]) - task.worst) / (task.best - task.worst)
+        heights = self._heights((TASKS[self.env].worst, *self.scores))
         grid = np.linspace(0, self.steps[-1] if until is None else until, 1001)
-        heights = np.interp(grid, [0, *self.steps], scores)
-        return float(np.mean((heights[1:] + heights[:-1]) / 2))
+        curve = np.interp(grid, [0, *self.steps], heights)
+        return float(np.mean((curve[1:] + curve[:-1]) / 2))
+
+
+class Looks(Report):
+    """Collects the evaluations of a run, and stops it once its budget of steps is used up."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.evaluations: list[tuple[int, float]] = []
+
+    def evaluated(self, round_number: int, n_steps: int, result: Any) -> None:
+        self.evaluations.append((n_steps, result.score))
+
+    def wants_stop(self) -> bool:
+        return bool(self.evaluations) and self.evaluations[-1][0] >= self.steps
 
 
 def play(trial: Trial, out: Path | None = None) -> Outcome:
@@ -122,25 +163,27 @@ def play(trial: Trial, out: Path | None = None) -> Outcome:
     Args:
         out: run directory; without it, the swarm keeps no files.
     """
-    import torch
+    from threadpoolctl import threadpool_limits
 
-    from swarmsim.config import make_config
-    from swarmsim.experiment.experiment import Experiment
+    import swarmsim
 
-    torch.set_num_threads(1)
-    asked = {"env": trial.env, "seed": trial.seed, "rounds": trial.rounds, "episodes": trial.episodes}
-    fixed = {"eval_episodes": EVAL_EPISODES, "link": "inprocess", "out": str(out) if out else None, "progress": False}
-    rounds = list(Experiment(make_config({**asked, **fixed, **trial.settings}, trial.variant)).run())
-    return Outcome(
-        trial.env,
-        trial.variant,
-        trial.seed,
-        tuple(r.env_steps for r in rounds),
-        tuple(r.train_score for r in rounds),
-        tuple(r.eval_score for r in rounds),
-        tuple(r.eval_score_evolved for r in rounds),
-        rounds[-1].env_steps / sum(r.seconds for r in rounds),
-    )
+    looks = Looks(trial.steps)
+    settings: dict[str, Any] = {
+        "env": trial.env,
+        "seed": trial.seed,
+        "rounds": trial.steps,  # which ends before that, with its last look
+        "episodes": trial.episodes,
+        "eval_episodes": EVAL_EPISODES,
+        "eval_every": trial.every,
+        "link": "inprocess",
+        "progress": False,
+        "out": str(out) if out else None,
+        **trial.settings,
+    }
+    with threadpool_limits(1):
+        history = swarmsim.run(report=looks, **settings)
+    steps, scores = zip(*looks.evaluations, strict=True)
+    return Outcome(trial.env, trial.variant, trial.seed, steps, scores, steps[-1] / history.wall_seconds)
 
 
 def outcomes(
@@ -193,35 +236,23 @@ def by_variant(of: Sequence[Outcome]) -> dict[tuple[str, str], list[Outcome]]:
     return groups
 
 
-HEADER = [
-    "environment",
-    "variant",
-    "last evaluation of each seed",
-    "median",
-    "solved",
-    "area",
-    "steps",
-    "to the first solved",
-    "evolution lost",
-    "steps/s",
-]
+HEADER = "environment", "variant", "result of each seed", "median", "solved", "kept", "area", "first solved", "steps/s"
 
 
 def row(of: Sequence[Outcome]) -> list[str]:
     """Return what a variant's outcomes in one environment came to, as a row under `HEADER`."""
     task, median = TASKS[of[0].env], statistics.median
-    last = [outcome.after[-1] for outcome in of]
+    results = [outcome.result for outcome in of]
     first = median(outcome.first_solved for outcome in of)
     return [
         of[0].env,
         of[0].variant,
-        ", ".join(f"{score:.0f}" for score in last),
-        f"{median(last):.0f}",
-        f"{sum(score >= task.solved for score in last)} of {len(of)}",
-        f"{median(outcome.area() for outcome in of):.2f}",
-        f"{median(outcome.steps[-1] for outcome in of):,.0f}",
+        ", ".join(f"{score:.0f}" for score in results),
+        f"{median(results):.0f}",
+        f"{sum(score >= task.solved for score in results)} of {len(of)}",
+        f"{sum(outcome.is_kept for outcome in of)} of {len(of)}",
+        f"{median(outcome.area() for outcome in of):.3f}",
         "never" if first == float("inf") else f"{first:,.0f}",
-        f"{sum(outcome.losses for outcome in of)} of {sum(len(outcome.after) for outcome in of)} rounds",
         f"{median(outcome.steps_per_second for outcome in of):,.0f}",
     ]
 
@@ -260,7 +291,7 @@ def _styles(number: int) -> list[dict[str, str]]:
 
 
 def _scores(outcome: Outcome, grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.interp(grid, outcome.steps, outcome.after)
+    return np.interp(grid, outcome.steps, outcome.scores)
 
 
 def printed(of: Sequence[Outcome], picture: Path) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,8 @@ from swarmsim.learning.hyperparameters import (
 from swarmsim.learning.rules import RULES
 from swarmsim.results.run_directory import has_module, read_settings, references
 from swarmsim.settings import checked, parse_yaml, setting, user_path
+
+USUAL_ENVS = 4  # more save time, but are less often full near the end of a round
 
 DEFAULT_FILE = "swarm.yaml"
 CHANGEABLE = (  # in a resumed run, since no result depends on them
@@ -77,7 +79,9 @@ class Config:
     aggregation: str = setting(
         "sum", f"rule that combines the models' action distributions: {', '.join(RULES)}, or module:function"
     )
-    envs: int = setting(1, "training episodes side by side, ≥ 1", minimum=1)
+    envs: int | Literal["auto"] = setting(
+        "auto", f"training episodes side by side, ≥ 1; auto: {USUAL_ENVS}, or as many as can be made", minimum=1
+    )
     workers: int | Literal["auto"] = setting(
         "auto", "model processes, 1 to population; auto: by the work per step and the number of cores", minimum=1
     )
@@ -85,8 +89,10 @@ class Config:
         "queues", "how messages travel: queues, sockets (TCP), or inprocess (all components in one process)"
     )
     preset: Preset = setting("default", "settings to start from: default, or reference (the reference system's)")
-    learner: Literal["ppo", "a2c", "sac"] = setting(
-        "ppo", "learning algorithm: ppo (with experience replay), a2c, or sac (off-policy, for continuous actions)"
+    learner: Literal["auto", "ppo", "a2c", "sac"] = setting(
+        "auto",
+        "learning algorithm: ppo (with experience replay), a2c, sac (off-policy, for continuous actions), "
+        "or auto (sac for continuous actions, ppo for others)",
     )
     normalize_observations: bool = setting(
         False, "whether observations are normalized by their running mean and standard deviation"
@@ -124,9 +130,18 @@ class Config:
         return references(vars(self))
 
     @property
+    def n_envs(self) -> int:
+        """The training episodes side by side, unless fewer environments can be made."""
+        return USUAL_ENVS if self.envs == "auto" else self.envs
+
+    @property
     def learning(self) -> LearningSettings:
-        """The settings of the chosen learner."""
+        """The settings of the chosen learner; it must be chosen (`with_learner`)."""
         return {"ppo": self.ppo, "a2c": self.a2c, "sac": self.sac}[self.learner]
+
+    def with_learner(self, *, continuous: bool) -> "Config":
+        """Return the settings with a learner chosen for such actions, if it is still to be chosen."""
+        return replace(self, learner="sac" if continuous else "ppo") if self.learner == "auto" else self
 
     @property
     def led_fraction(self) -> float:
@@ -141,6 +156,7 @@ class Config:
 PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     "default": {},
     "reference": {
+        "envs": 1,
         "learner": "a2c",
         "a2c": {"credit": "own"},
         "evolution": {

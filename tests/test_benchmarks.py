@@ -4,11 +4,12 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import swarmsim
 from swarmsim.config import make_config
-from tests.conftest import ROOT, long_after
+from tests.conftest import LITTLE, ROOT, long_after
 
 FOLDER = ROOT / "benchmarks"
 
@@ -23,7 +24,7 @@ def serial(monkeypatch):
 
 @pytest.mark.parametrize(("population", "envs"), long_after(1, [(5, 1), (7, 3)]))
 def test_the_serial_learning_that_swarms_are_measured_against_is_the_same_learning(serial, population, envs):
-    settings = {"population": population, "envs": envs, "episodes": 8, "seed": 3, "out": None}
+    settings = {"population": population, "envs": envs, "episodes": 8, "seed": 3, "out": None, "ppo": LITTLE}
     config = make_config(settings, "test")
     history = swarmsim.run(**settings, rounds=1, workers=2, link="inprocess")
     returns, steps_per_second = serial.train(config)
@@ -32,10 +33,12 @@ def test_the_serial_learning_that_swarms_are_measured_against_is_the_same_learni
     assert serial.train(replace(config, seed=4))[0] != returns
 
 
-TINY = ["--seeds", "0-1", "--rounds", "2", "--episodes", "2", "--population", "3", "--out", "out"]
+TINY = ["--seeds", "0-1", "--steps", "200", "--episodes", "2", "--population", "3", "--out", "out"]
 COMMANDS = {
-    "learning.py": ["--envs", "CartPole-v1", "--presets", "reference", *TINY],
-    "ablation.py": ["--variants", "one model", "best member alone", "single A2C", "single PPO", *TINY],
+    "learning.py": [
+        *("--envs", "CartPole-v1", "--variants", "one model, rate x 3", "best member alone", "single DQN"),
+        *("single A2C", *TINY, "--seeds", "0"),
+    ],
     "chaos.py": ["--trials", "1"],
     "cycles.py": ["--cycles", "3"],
     "soak.py": ["--clients", "6", "--minutes", "0.02"],
@@ -79,7 +82,7 @@ def test_a_benchmark_prints_the_machine_and_a_table(script, tmp_path):
 @pytest.mark.long
 def test_a_benchmark_of_learning_goes_on_where_it_was_left(tmp_path):
     def printed(*arguments):
-        command = [sys.executable, FOLDER / "learning.py", *COMMANDS["learning.py"], *arguments]
+        command = [sys.executable, FOLDER / "learning.py", "--envs", "CartPole-v1", *TINY, *arguments]
         return subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True, timeout=280).stdout
 
     first = printed()
@@ -96,14 +99,29 @@ def test_an_area_under_the_curve_is_the_mean_score_from_the_worst_to_the_best(mo
     monkeypatch.syspath_prepend(FOLDER)
     from trials import Outcome
 
-    outcome = Outcome("CartPole-v1", "any", 0, (100, 200), (0, 0), (0, 500), (500, 500), 1.0)
+    outcome = Outcome("CartPole-v1", "any", 0, (100, 200), (500, 500), 1.0)
     assert outcome.area() == pytest.approx(0.75)  # half of it on the way to the first evaluation, then all
     assert outcome.area(until=100) == pytest.approx(0.5)
     assert outcome.area(until=400) == pytest.approx(0.875)
     assert outcome.first_solved == 100
-    assert outcome.losses == 0
-    assert replace(outcome, after=(500, 400)).losses == 1
-    assert replace(outcome, before=(0, 0), after=(1, 2)).first_solved == float("inf")
+    assert outcome.is_kept
+    assert not replace(outcome, scores=(500, 399)).is_kept
+    assert replace(outcome, scores=(1, 2)).first_solved == float("inf")
+    lander = Outcome("LunarLander-v3", "any", 0, (1, 2, 3, 4), (-500.0, 100.0, 200.0, 300.0), 1.0)
+    assert lander.result == 200
+
+
+def test_what_a_swarm_is_worth_has_an_interval(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    from learning import interval, iqm
+
+    assert iqm(np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 100.0])) == pytest.approx(3.5)
+    areas = np.linspace(0.4, 0.6, 10)[None]
+    assert interval(areas, areas) == (1, 1, 1)  # drawn in pairs
+    ratio, low, high = interval(2 * areas, areas[:, ::-1])
+    assert low < ratio < high
+    assert ratio == pytest.approx(2)
+    assert interval(np.full((2, 10), 0.9), np.full((2, 10), 0.3)) == pytest.approx((3, 3, 3))
 
 
 @pytest.mark.parametrize("script", long_after(1, [*COMMANDS]))

@@ -187,7 +187,7 @@ def test_an_earlier_checkpoint_plays_the_evaluation_of_its_round_again(a_run):
 
 def test_numbers_and_normalised_observations_play_to_the_last_bit_as_in_the_run_also_from_a_file(tmp_path):
     settings = {"env": "Pendulum-v1", "normalize_observations": True, "ppo": {"n_batches": 4}, "rounds": 1}
-    sizes = {"population": 3, "episodes": 2, "eval_episodes": 2}
+    sizes = {"learner": "ppo", "envs": 1, "population": 3, "episodes": 2, "eval_episodes": 2}
     out = str(tmp_path / "run")
     history = swarmsim.run(**settings, **sizes, seed=1, link="inprocess", out=out, progress=False)
     load_policy(out).save(tmp_path / "policy.pt")
@@ -201,7 +201,7 @@ def test_numbers_and_normalised_observations_play_to_the_last_bit_as_in_the_run_
 
 @pytest.mark.parametrize("env_id", ["FrozenLake-v1", "tests.test_policy:Guide"])
 def test_it_plays_an_evaluation_again_with_observations_of_the_environments_own_space(tmp_path, env_id):
-    settings = {"population": 3, "episodes": 2, "rounds": 1, "eval_episodes": 3}
+    settings = {"population": 3, "episodes": 2, "rounds": 1, "eval_episodes": 3, "envs": 1}
     out = str(tmp_path / "run")
     history = swarmsim.run(**settings, env=env_id, seed=1, link="inprocess", out=out, progress=False)
     policy, env = load_policy(out), raw_env(env_id)

@@ -59,6 +59,7 @@ class Environment:
     Args:
         source: what its environments are made from.
         n_envs: episodes side by side.
+        fewer_envs: whether there may be fewer: as many as can be made, and one among components that announce nothing.
         n_models: models that must be present before the first observation.
         seed: of the run.
         timeout: seconds to wait for the models, and for an aggregation.
@@ -84,11 +85,12 @@ class Environment:
     aggregations: MemberKind
     control_room: str
     normalize_observations: bool = False
+    fewer_envs: bool = False
     eval_env: Sharing = "auto"
     on_bad_value: Literal["fail", "drop"] = "fail"
 
     def __post_init__(self) -> None:
-        self._envs = EnvPool(self.source, self.n_envs, self.eval_env)
+        self._envs = EnvPool(self.source, self.n_envs, self.eval_env, at_least=1 if self.fewer_envs else self.n_envs)
         self._shape = shape_of_spaces(self._envs.training[0])
         self._normalizer = Normalizer(self._shape.n_inputs) if self.normalize_observations else None
         self._n_trained = 0
@@ -137,7 +139,8 @@ class Environment:
     def _restored_job(self, state: Mapping[str, Any] | None) -> Job | None:
         if state is None:
             return None
-        episodes = self._episodes((), state["first_episode"], is_evaluation=bool(state["asked"].get("DETERMINISTIC")))
+        n_envs, is_evaluation = len(state["episodes"]["running"]), bool(state["asked"].get("DETERMINISTIC"))
+        episodes = self._episodes((), state["first_episode"], n_envs, is_evaluation=is_evaluation)
         self._replay(episodes, state["episodes"])
         job = Job(state["asked"], episodes, state["step"], state["seconds"], state["attempt"], state["first_episode"])
         job.pause(state["untold"])
@@ -154,7 +157,7 @@ class Environment:
 
     def settings(self) -> dict[str, Any]:
         """Return its settings as they are now."""
-        return {"env": self.source.id, "envs": self.n_envs, "seed": self.seed, "timeout": self.timeout}
+        return {"env": self.source.id, "envs": len(self._envs.training), "seed": self.seed, "timeout": self.timeout}
 
     def load_settings(self, values: Mapping[str, Any]) -> None:
         """Change the timeout.
@@ -272,7 +275,7 @@ class Environment:
         self._await_the_swarm()
         mode, first_episode = "evaluate" if request.deterministic else "train", self._n_trained
         seeds = self._episode_seeds(mode, request.n_episodes)
-        episodes = self._episodes(seeds, first_episode, is_evaluation=request.deterministic)
+        episodes = self._episodes(seeds, first_episode, self._n_side_by_side(), is_evaluation=request.deterministic)
         self._job = Job(message, episodes, first_episode=first_episode)
         self._phase = Phase.PLAYING
         self._normalizer_update(self._job)
@@ -299,10 +302,16 @@ class Environment:
         self.aggregations.wait(self.client, 1, self.timeout)
         self.n_models = 1  # from now on, models that are lost for good are not waited for
 
-    def _episodes(self, seeds: Sequence[int], first_episode: int, *, is_evaluation: bool) -> Episodes:
+    def _n_side_by_side(self) -> int:
+        rooms = self.client.rooms()
+        others = *self.models.members(rooms), *self.aggregations.members(rooms)
+        is_one = self.fewer_envs and not all(acknowledges(member, SET) for member in others)
+        return 1 if is_one else len(self._envs.training)
+
+    def _episodes(self, seeds: Sequence[int], first_episode: int, n_envs: int, *, is_evaluation: bool) -> Episodes:
         border = self._borders[is_evaluation]
         border.first_episode = 0 if is_evaluation else first_episode
-        return Episodes(self._envs.evaluation if is_evaluation else self._envs.training, seeds, border)
+        return Episodes(self._envs.some(n_envs, is_evaluation=is_evaluation), seeds, border)
 
     def _episode_seeds(self, mode: str, n_episodes: int) -> list[int]:
         """Return the seeds of a job's episodes: training numbers its episodes from the run's start.

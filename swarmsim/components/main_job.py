@@ -47,6 +47,7 @@ ROWS_OF_A_MODEL, ROWS_FOR_A_WORKER = 5, 350
 
 def main_job(config: Config, shape: Shape, states: Mapping[str, State] | None = None) -> list[Role]:
     """Return all components but control, in the order of their start; each continues from its state, if it has one."""
+    config = config.with_learner(continuous=shape.continuous)
     models = [_models(config, shape, names) for names in packed(config.population, n_workers(config))]
     roles = [_aggregation(config, shape), *models, _evolution(config, shape), _environment(config, shape)]
     return [replace(role, state=(states or {}).get(role.name)) for role in roles]
@@ -54,6 +55,7 @@ def main_job(config: Config, shape: Shape, states: Mapping[str, State] | None = 
 
 def one_role(config: Config, shape: Shape, kind: str, models: range) -> Role:
     """Return a component that is started alone: aggregation, evolution, environment, or a process of `models`."""
+    config = config.with_learner(continuous=shape.continuous)
     if kind == "model":
         return _models(config, shape, [f"model{i}" for i in models])
     return {"aggregation": _aggregation, "evolution": _evolution, "environment": _environment}[kind](config, shape)
@@ -191,7 +193,8 @@ def _environment(config: Config, _: Shape) -> Role:
         partial(
             Environment,
             source=EnvSource.of(config),
-            n_envs=config.envs,
+            n_envs=config.n_envs,
+            fewer_envs=config.envs == "auto",
             n_models=config.population,
             seed=config.seed,
             timeout=config.timeout,
@@ -231,7 +234,7 @@ def n_workers(config: Config) -> int:
     """
     if config.workers != "auto":
         return config.workers
-    rows = config.population * (ROWS_OF_A_MODEL + config.envs + config.learning.replayed_per_step)
+    rows = config.population * (ROWS_OF_A_MODEL + config.n_envs + config.learning.replayed_per_step)
     return max(1, min(int(rows / ROWS_FOR_A_WORKER), len(os.sched_getaffinity(0)), config.population))
 
 

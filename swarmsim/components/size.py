@@ -40,12 +40,12 @@ class Size:
         observation = FLOAT * shape.n_inputs
         rows, replayed, proposals = 0, 0, 0
         if isinstance(learning, ActorCriticSettings):
-            rows = workers * learning.n_steps * config.envs
+            rows = workers * learning.n_steps * config.n_envs
         if isinstance(learning, PPOSettings):
             rows, replayed = config.population * learning.batch_size, 3 * workers * learning.replay_size
         if isinstance(learning, SACSettings):
             rows, replayed = config.population * learning.batch_size, 2 * workers * learning.replay_size
-            proposals = config.population * config.envs * max(config.population, shape.n_actions)
+            proposals = config.population * config.n_envs * max(config.population, shape.n_actions)
         genome, state = 3 * weights, 3 * weights * config.population
         return cls(
             genome=genome,
@@ -53,7 +53,7 @@ class Size:
             # the training state, the genomes given for an evolution, that evolution's two generations, the gradients
             memory=4 * state + weights * config.population + rows * observation,
             replay=replayed * observation,
-            step=max(2 * config.envs * observation, FLOAT * proposals),
+            step=max(2 * config.n_envs * observation, FLOAT * proposals),
         )
 
 

@@ -63,13 +63,13 @@ class Experiment:
             raise SettingsError("components: only Swarm(config_file) runs scripts; the main job has its own components")
         if join is None and config.link != "inprocess":
             check_may_start_processes()
-        self.config = config
         self.report = report or Report()
         self.resume = resume
         self.join = join
         with in_project(config.modules, config.references):
             self.shape, reward_threshold = properties_of(EnvSource.of(config))
             load_rule(config.aggregation)  # refuses an unknown rule before anything starts
+        self.config = config = config.with_learner(continuous=self.shape.continuous)
         Schedule.of(config)
         is_started_here = join is None and config.rounds > 0
         self._size_warning = check_size(config, self.shape, resume=resume) if is_started_here else None

@@ -28,7 +28,7 @@ def start_main_job(
     client = stack.enter_context(Client("control", *address))
     roles = list(roles)
     for role in roles:
-        n_environments = 2 * config.envs if role.name == ENVIRONMENT else 0  # for training and for evaluations
+        n_environments = 2 * config.n_envs if role.name == ENVIRONMENT else 0  # for training and for evaluations
         swarm.add_role(role, address, config.start_timeout * (1 + n_environments))
     supervision = Supervision(list(swarm.components))
     if config.link != "inprocess":

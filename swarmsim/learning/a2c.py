@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.learning.advantages import gae
-from swarmsim.learning.credit import credit_of, log_probs_of, pool_gradient, ratio, surprise
+from swarmsim.learning.credit import credit_of, log_probs_of, pool_gradient, ratio
 from swarmsim.learning.distributions import Distribution
 from swarmsim.learning.hyperparameters import A2CSettings
 from swarmsim.learning.learner import Learner, Losses, Transition, clip, require_finite
@@ -215,10 +215,7 @@ class A2C(Learner):
         )
         ent_coef = self._of_each_model("ent_coef").astype(np.float32)[:, None]
         if self.settings.is_joint:
-            swarm_log_probs = rollout.log_probs[:n_steps].ravel()
-            weights = np.ascontiguousarray(rollout.weights[:n_steps].reshape(-1, n_models).T)
-            advantages = weights * (advantages + ent_coef * surprise(swarm_log_probs, np.flatnonzero(active)))
-            ent_coef = np.zeros_like(ent_coef)
+            advantages = np.ascontiguousarray(rollout.weights[:n_steps].reshape(-1, n_models).T) * advantages
         actions = rollout.actions[:n_steps].reshape(n_steps * rollout.n_envs, *rollout.actions.shape[2:])
         row_weights = active.astype(np.float32) / np.float32(n_active)
         swarm = np.concatenate(rollout.swarm_probabilities) if rollout.swarm_probabilities else None

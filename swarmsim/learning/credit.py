@@ -77,16 +77,3 @@ def pool_gradient(actions: NDArray[np.int64], swarm_probabilities: Floats) -> Fl
         swarm_probabilities: (P, B, A), π̄ of all actions.
     """
     return (actions[..., None] == np.arange(swarm_probabilities.shape[-1])) - swarm_probabilities
-
-
-def surprise(log_probs: Floats, rows: NDArray[np.int64]) -> Floats:
-    """Return −log π̄(a) − H, (B,), where H is its mean over some `rows`: the swarm's entropy as an advantage.
-
-    ∇ H(π̄) = E[(−log π̄(a) − H) ∇ log π̄(a)]: a bonus for entropy is an advantage of actions that the swarm seldom takes.
-
-    Args:
-        log_probs: (B,), log π̄ of the actions; NaN where unknown, which is no surprise.
-    """
-    surprises = -log_probs
-    mean = np.nanmean(surprises[rows]) if not np.isnan(surprises[rows]).all() else np.float32(0)
-    return np.nan_to_num(surprises - mean).astype(np.float32)

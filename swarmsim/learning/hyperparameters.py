@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from swarmsim.settings import setting
 
-MIN_STEPS_BETWEEN_UPDATES = 8  # of PPO, however few steps there have been
+MIN_NEW_TRANSITIONS = 8  # between two updates of PPO, however few there have been
 SHORT_TRAINING = 10_000  # steps
 
 Credit = Literal["joint", "own"]
@@ -16,6 +16,7 @@ Crossover = Literal["two_point", "layer", "neuron"]
 
 HIDDEN = "units of each hidden layer, in the actor and in the critic, each"
 LEARNING_RATE = "Adam's step size α (Kingma and Ba 2014)"
+ENT_COEF = "entropy bonus coefficient β, of each model's own policy"
 GAE_LAMBDA = "GAE λ, bias (0) against variance (1) of the advantage (Schulman et al. 2015, eq. 16)"
 
 
@@ -61,7 +62,7 @@ class ActorCriticSettings(LearningSettings):
     n_steps: int = at_least_1(5, "rollout length T, steps of each environment per update")
     gae_lambda: float = fraction(1.0, f"{GAE_LAMBDA}; 1 is the n-step return")
     vf_coef: float = at_least_0(0.5, "value loss coefficient")
-    ent_coef: float = at_least_0(0.0, "entropy bonus coefficient β")
+    ent_coef: float = at_least_0(0.0, ENT_COEF)
     credit: Credit = setting(
         "joint", "whose policy a model improves: joint (the swarm's, in proportion to its contribution) or own"
     )
@@ -82,9 +83,10 @@ class PPOSettings(ActorCriticSettings):
     """Proximal policy optimisation (Schulman et al. 2017) on replayed experience, corrected by V-trace."""
 
     hidden: tuple[int, ...] = at_least_1((32, 32), HIDDEN)
-    learning_rate: float = at_least_0(2e-3, LEARNING_RATE)
+    learning_rate: float = at_least_0(1e-3, LEARNING_RATE)
     n_steps: int = at_least_1(1024, "maximum steps of each environment between two updates")
-    gae_lambda: float = fraction(0.98, GAE_LAMBDA)
+    gae_lambda: float = fraction(0.95, GAE_LAMBDA)
+    ent_coef: float = at_least_0(0.05, ENT_COEF)
     replay_size: int = at_least_1(8192, "replay buffer size, transitions of all environments together")
     new_fraction: float = at_least_0(0.008, "new steps that make an update due, as a fraction of all steps so far")
     n_batches: int = at_least_1(32, "minibatches per update, drawn anew for each model")
@@ -97,9 +99,10 @@ class PPOSettings(ActorCriticSettings):
     normalize_rewards: bool = setting(True, "whether rewards are divided by their root mean square so far")
     of_each_model: ClassVar[tuple[str, ...]] = *ActorCriticSettings.of_each_model, "clip_range"
 
-    def steps_between_updates(self, n_seen: float) -> int:
-        """Return the new steps of each environment that make an update due after `n_seen` steps in all."""
-        return min(self.n_steps, max(round(self.new_fraction * n_seen), MIN_STEPS_BETWEEN_UPDATES))
+    def steps_between_updates(self, n_seen: float, n_envs: int = 1) -> int:
+        """Return the new steps of each environment that make an update due after `n_seen` transitions of them all."""
+        n_new = max(self.new_fraction * n_seen, MIN_NEW_TRANSITIONS)
+        return min(self.n_steps, max(round(n_new / n_envs), 1))
 
     @property
     def replayed_per_step(self) -> float:

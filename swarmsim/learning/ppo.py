@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmsim.learning.advantages import vtrace
-from swarmsim.learning.credit import pool_gradient, ratio, surprise
+from swarmsim.learning.credit import pool_gradient, ratio
 from swarmsim.learning.distributions import Distribution
 from swarmsim.learning.hyperparameters import PPOSettings
 from swarmsim.learning.learner import Block, Learner, Losses, Transition, clip, require_finite
@@ -104,8 +104,8 @@ class PPO(Learner):
     @property
     def update_is_due(self) -> bool:
         """Whether the new steps are a large enough fraction of all steps so far."""
-        n_seen = self.training_state.reward_count_and_squares[0] / self._replay.n_envs
-        return self.awaits_outcome and self._replay.n_new >= self.settings.steps_between_updates(n_seen)
+        n_seen, n_envs = self.training_state.reward_count_and_squares[0], self._replay.n_envs
+        return self.awaits_outcome and self._replay.n_new >= self.settings.steps_between_updates(n_seen, n_envs)
 
     def learn(self) -> None:
         if self.update_is_due:
@@ -177,9 +177,6 @@ class PPO(Learner):
         clip_range, ent_coef = (
             self._of_each_model(name).astype(np.float32)[:, None] for name in ("clip_range", "ent_coef")
         )
-        if self.settings.is_joint:
-            advantages += ent_coef * surprise(steps.log_probs.reshape(n_rows), active)
-            ent_coef = np.zeros_like(ent_coef)
         return TrainingBatch(
             observations,
             actions,

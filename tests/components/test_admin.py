@@ -52,7 +52,7 @@ def test_every_component_tells_its_settings_to_who_asks(job):
     assert settings["models0-1"]["learning_rate"] == LITTLE["learning_rate"]
     assert settings["models0-1"]["hidden"] == [32, 32]
     assert settings["evolution"]["tournament_size"] == 3
-    assert settings["environment"] == {"env": "CartPole-v1", "envs": 1, "seed": 0, "timeout": 20.0}
+    assert settings["environment"] == {"env": "CartPole-v1", "envs": 4, "seed": 0, "timeout": 20.0}
     assert settings["aggregation"] == {
         "seed": 0,
         "aggregation": "sum",

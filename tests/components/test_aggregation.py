@@ -416,7 +416,7 @@ def test_an_environment_without_an_episode_has_no_leader():
 
 
 def led_to_the_end():
-    """Return an aggregation, both of whose models have led one episode of a job that is played, but not told as done."""
+    """Return an aggregation whose models have led one episode each, and the message that their job is done."""
     swarm = aggregation(["model0", "model1"], led_fraction=1.0)
     for name in ("model0", "model1"):
         swarm.collect(logits(name, run="job", values=[LOGITS[name]], EPISODE=[0], deterministic=False))

@@ -71,7 +71,7 @@ def is_status(status: str):
 
 @pytest.mark.long
 def test_a_step_of_20_models_in_20_processes_takes_41_deliveries():
-    with running(population=20, workers=20, link="queues") as job:
+    with running(population=20, workers=20, envs=1, link="queues") as job:
         counts, steps = [delivery_counts(job.address)], []
         for n_episodes in (1, 3):
             steps.append(job.control.play(n_episodes, deterministic=False).n_steps)
@@ -89,7 +89,7 @@ def test_a_step_of_20_models_in_20_processes_takes_41_deliveries():
 
 @pytest.mark.parametrize("link", ["inprocess", "queues"])
 def test_a_run_says_what_the_protocol_says_in_its_order(link):
-    with running(link=link, population=2, workers=2) as job, observer(job) as client:
+    with running(link=link, population=2, workers=2, envs=1) as job, observer(job) as client:
         result = job.control.play(1, deterministic=False)
         messages = heard(client, is_status("ENV_DONE"))
         rooms = [message["TO_ROOM"] for message in messages]
@@ -164,6 +164,7 @@ def test_evaluation_changes_nothing():
         assert quiet.control.evolve() == busy.control.evolve()
 
 
+@pytest.mark.long
 def test_evaluations_see_the_same_episodes_unless_training_lies_between_them():
     with running(env="Pendulum-v1", ppo={"learning_rate": 0}) as job:
         first, again = (job.control.play(2, deterministic=True).returns for _ in range(2))
@@ -196,6 +197,7 @@ def test_one_model_can_be_asked_for_its_weights_by_its_name_whichever_process_ho
 MUTATE_ALL = {"mutation_probability": 1.0, "gene_probability": 1.0, "crossover_probability": 0.0}
 
 
+@pytest.mark.long
 def test_a_second_evolution_uses_no_genome_of_the_first():
     with running(workers=4, evolution=MUTATE_ALL) as job, observer(job) as client:
         job.control.play(2, deterministic=False)
@@ -345,9 +347,8 @@ def test_auto_takes_one_worker_for_a_small_swarm_and_one_per_core_for_a_large_on
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
 
     def taken(population, envs, preset="reference", workers="auto"):
-        return n_workers(
-            make_config({"population": population, "envs": envs, "preset": preset, "workers": workers}, "")
-        )
+        config = make_config({"population": population, "envs": envs, "preset": preset, "workers": workers}, "")
+        return n_workers(config.with_learner(continuous=False))
 
     assert taken(20, 1, workers=7) == 7
     assert taken(20, 1) == 1
@@ -384,7 +385,7 @@ def test_what_is_no_look_is_left_out(lies):
 
 
 def test_a_snapshot_counts_what_was_received_since_the_one_before():
-    with running(link="inprocess") as job:
+    with running(link="inprocess", envs=1) as job:
         seen = []
         job.control.observer.component_seen = seen.append
         result = job.control.play(2, deterministic=True)

@@ -14,6 +14,7 @@ from swarmsim.policy import policy_of
 from swarmsim.results.checkpoint import Checkpoints, read_checkpoint, read_weights
 from swarmsim.results.snapshot import snapshot
 from swarmsim.views.report import EVALUATE, EVALUATE_EVOLVED, TRAIN
+from tests.conftest import long_after
 from tests.experiment.test_resume import SMALL, Interrupting, metrics
 
 BEST = Path("out/checkpoint/best.npz")
@@ -64,7 +65,7 @@ def test_the_best_checkpoint_is_the_swarm_that_was_evaluated(in_tmp_path, writte
     assert list(read_weights(BEST)) == [f"model{i}" for i in range(SMALL["population"])]
 
 
-@pytest.mark.parametrize("phase", [EVALUATE, EVALUATE_EVOLVED])
+@pytest.mark.parametrize("phase", long_after(1, [EVALUATE_EVOLVED, EVALUATE]))
 def test_an_evaluation_of_a_round_may_be_the_best_one_too(in_tmp_path, written, phase):
     for seed in range(20):
         settings = {**EVERY, "eval_every": None, "rounds": 1, "seed": seed, "out": f"out{seed}"}
@@ -100,6 +101,7 @@ def test_a_resumed_run_goes_on_with_the_best_score_so_far(in_tmp_path, written):
     assert metrics("out") == rounds
 
 
+@pytest.mark.long
 def test_it_is_neither_resumed_from_nor_removed(in_tmp_path):
     swarmsim.run(**EVERY, checkpoints=1)
     assert sorted(path.name for path in BEST.parent.iterdir()) == ["best.npz", "round-0003.npz"]

@@ -17,7 +17,7 @@ from swarmsim.views.report import Report
 from tests.conftest import long_after
 from tests.experiment.test_resume import SMALL, metrics, without_times
 
-EVERY = {**SMALL, "rounds": 2, "eval_every": 20, "max_episode_steps": 40}
+EVERY = {**SMALL, "envs": 1, "rounds": 2, "eval_every": 20, "max_episode_steps": 40}
 
 
 def rounds(**settings) -> list[dict]:
@@ -175,6 +175,7 @@ def test_a_run_can_be_stopped_again_and_again_at_any_moment(in_tmp_path, every_s
     assert metrics("out") == whole
 
 
+@pytest.mark.long
 def test_a_job_whose_end_lay_unread_counts_once(in_tmp_path, monkeypatch, whole):
     answer = Control._answer
 
@@ -218,6 +219,7 @@ def test_a_run_can_be_paused_in_such_an_evaluation(monkeypatch, every_step_is_to
     assert report.left < 0
 
 
+@pytest.mark.long
 def test_a_pause_that_falls_on_an_evaluation_does_not_hide_it(monkeypatch, every_step_is_told, whole):
     class Pausing(Report):
         times = 0
@@ -229,6 +231,7 @@ def test_a_pause_that_falls_on_an_evaluation_does_not_hide_it(monkeypatch, every
     assert rounds(report=Pausing()) == whole
 
 
+@pytest.mark.long
 def test_evaluations_on_shared_environments_replay_the_episodes_of_training(monkeypatch):
     replayed = []
     restore = Episodes.restore

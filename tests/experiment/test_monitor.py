@@ -32,7 +32,8 @@ class Collecting(Report):
 
 @pytest.mark.parametrize("link", long_after(2, ["inprocess", "queues", "sockets"]))
 def test_every_message_of_a_step_is_counted_once_on_every_link(link):
-    history = swarmsim.run(rounds=2, population=3, episodes=3, workers=3, link=link, out=None, ppo=LITTLE)
+    sizes = {"rounds": 2, "population": 3, "episodes": 3, "envs": 1}
+    history = swarmsim.run(**sizes, workers=3, link=link, out=None, ppo=LITTLE)
     n_runs = 3 * len(history)  # training, and two evaluations
     n_steps = history.env_steps + sum(round(r.eval_score + r.eval_score_evolved) for r in history)
     models = ["model0", "model1", "model2"]

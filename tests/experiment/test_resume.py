@@ -154,7 +154,8 @@ def started(*arguments: str, cwd: Path) -> subprocess.Popen:
     )
 
 
-@pytest.mark.parametrize("link", long_after(1, ["queues", "inprocess", "sockets"]))
+@pytest.mark.long  # tests/results/test_run_directory.py kills small ones
+@pytest.mark.parametrize("link", ["queues", "inprocess", "sockets"])
 def test_a_launcher_that_is_killed_in_the_middle_of_round_3_has_its_run_gone_on_with(in_tmp_path, link):
     process = started(*ARGUMENTS, "--rounds", "1000", "--link", link, cwd=in_tmp_path)
     for line in process.stdout:
@@ -240,6 +241,7 @@ def test_a_run_that_is_done_says_so(in_tmp_path):
     assert report.notes == ["1 rounds are done already, and rounds is 1"]
 
 
+@pytest.mark.long
 def test_as_many_checkpoints_are_kept_as_asked_for(in_tmp_path):
     swarmsim.run(**SMALL, rounds=4, out="out", link="inprocess", checkpoints=2)
     names = sorted(path.name for path in Path("out/checkpoint").iterdir())

@@ -145,7 +145,7 @@ def test_discrete_actions_are_refused_before_anything_starts():
 
 def test_it_plays_its_last_evaluation_again_to_the_last_bit_also_from_a_file(tmp_path):
     out = str(tmp_path / "run")
-    settings = {**SMALL, "out": out, "rounds": 1, "normalize_observations": True}
+    settings = {**SMALL, "out": out, "rounds": 1, "envs": 1, "normalize_observations": True}
     history = swarmsim.run(**settings, link="inprocess", progress=False)
     load_policy(out).save(tmp_path / "policy.pt")
     env = gymnasium.make("Pendulum-v1", max_episode_steps=30)

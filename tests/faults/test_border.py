@@ -20,7 +20,7 @@ from tests.conftest import LITTLE, long_after
 from tests.faults import border_environments as environments
 
 HERE = "tests.faults.border_environments"
-SMALL = {"rounds": 2, "population": 2, "episodes": 3, "ppo": LITTLE, "progress": False}
+SMALL = {"envs": 1, "rounds": 2, "population": 2, "episodes": 3, "ppo": LITTLE, "progress": False}
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from tests.conftest import LITTLE, ROOT, environ, is_ours, long_after
 from tests.faults import border_environments as environments
 
 HERE = "tests.faults.border_environments"
-SMALL = {"rounds": 1, "population": 2, "episodes": 2, "ppo": LITTLE, "progress": False, "out": None}
+SMALL = {"envs": 1, "rounds": 1, "population": 2, "episodes": 2, "ppo": LITTLE, "progress": False, "out": None}
 LINKS = ["queues", "sockets", "inprocess"]
 
 

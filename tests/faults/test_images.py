@@ -157,7 +157,8 @@ def test_models_in_a_long_update_are_not_silent(in_tmp_path, monkeypatch):
 
 
 def config_of(**settings):
-    return make_config({"population": 20, "workers": 1, "out": None, **settings}, "test")
+    values = {"population": 20, "workers": 1, "envs": 1, "out": None, **settings}
+    return make_config(values, "test").with_learner(continuous=False)
 
 
 def test_what_fits_is_let_start(monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from swarmsim.learning.aggregate import contributions
-from swarmsim.learning.credit import behaviour_log_probs, credit_of, log_probs_of, pool_gradient, surprise
+from swarmsim.learning.credit import behaviour_log_probs, credit_of, log_probs_of, pool_gradient
 from swarmsim.learning.decision import NO_LEADER, decide
 from swarmsim.learning.distributions import Categorical, Gaussian, softmax
 from swarmsim.learning.learner import Transition
@@ -122,24 +122,8 @@ def test_a_model_on_its_own_is_compared_to_the_policy_that_acted():
     np.testing.assert_allclose(joint, own)
 
 
-def test_an_unknown_probability_is_neither_a_credit_nor_a_surprise():
+def test_an_unknown_probability_is_no_credit():
     unknown = np.array([np.nan, np.nan], np.float32)
     none = np.zeros(2, np.bool_)
     silent = Transition(np.zeros(2, int), np.zeros(2, np.float32), none, none, None, ~none)
     assert (credit_of(silent, np.zeros((P, 2), np.float32), unknown) == 1).all()
-    assert (surprise(unknown, np.arange(2)) == 0).all()
-
-
-def test_surprise_is_what_raises_the_entropy():
-    """Its mean times the gradient of log π̄ is that of the entropy, over all actions."""
-    logits = torch.tensor([0.3, -1.0, 0.5, 0.0], requires_grad=True, dtype=torch.float64)
-    policy = torch.distributions.Categorical(logits=logits)
-    policy.entropy().backward()
-    probabilities, log_probs = policy.probs.detach().numpy(), policy.logits.detach().numpy()
-    entropy = -(probabilities * log_probs).sum()
-    gradient_of_log_prob = np.eye(4) - probabilities
-    expected = (probabilities[:, None] * (-log_probs - entropy)[:, None] * gradient_of_log_prob).sum(axis=0)
-    np.testing.assert_allclose(expected, logits.grad.numpy(), atol=1e-12)
-    drawn = np.random.default_rng(0).choice(4, 200_000, p=probabilities)
-    surprises = surprise(log_probs[drawn].astype(np.float32), np.arange(len(drawn)))
-    np.testing.assert_allclose((surprises[:, None] * gradient_of_log_prob[drawn]).mean(axis=0), expected, atol=5e-3)

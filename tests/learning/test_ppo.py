@@ -7,7 +7,7 @@ import torch
 from swarmsim.learning import ppo
 from swarmsim.learning.advantages import gae, vtrace
 from swarmsim.learning.distributions import LOG_STD_BOUNDS
-from swarmsim.learning.hyperparameters import MIN_STEPS_BETWEEN_UPDATES, PPOSettings
+from swarmsim.learning.hyperparameters import MIN_NEW_TRANSITIONS, PPOSettings
 from swarmsim.learning.learner import Transition
 from swarmsim.learning.networks import ACTORS, CRITICS, Activations, Architecture, Networks, forward
 from swarmsim.learning.ppo import DUAL_CLIP, PPO, Minibatch, loss_gradient, losses
@@ -85,12 +85,15 @@ def test_updates_become_rarer_the_more_has_been_seen():
     models = learner(n_steps=40, new_fraction=0.1, n_batches=1)
     steps = [step for step in range(1, 800) if counts_an_update(models)]
     gaps = np.diff(steps)
-    assert gaps[0] == MIN_STEPS_BETWEEN_UPDATES
+    assert gaps[0] == MIN_NEW_TRANSITIONS
     assert (np.diff(gaps) >= 0).all()
-    assert all(
-        gap <= max(MIN_STEPS_BETWEEN_UPDATES, round(0.1 * step)) for gap, step in zip(gaps, steps[1:], strict=True)
-    )
+    assert all(gap <= max(MIN_NEW_TRANSITIONS, round(0.1 * step)) for gap, step in zip(gaps, steps[1:], strict=True))
     assert gaps[-1] == 40
+
+
+@pytest.mark.parametrize(("n_seen", "n_envs", "due"), [(0, 1, 8), (0, 4, 2), (0, 16, 1), (4000, 1, 40), (4000, 8, 5)])
+def test_environments_side_by_side_make_an_update_due_after_as_many_transitions_as_one(n_seen, n_envs, due):
+    assert PPOSettings(new_fraction=0.01).steps_between_updates(n_seen, n_envs) == due
 
 
 def test_each_update_is_measured_once_and_reading_the_statistics_changes_nothing():
