@@ -92,7 +92,7 @@ class Config:
     learner: Literal["auto", "ppo", "a2c", "sac"] = setting(
         "auto",
         "learning algorithm: ppo (with experience replay), a2c, sac (off-policy, for continuous actions), "
-        "or auto (sac for continuous actions, ppo for others)",
+        "or auto (sac for continuous actions under the rule sum, else ppo)",
     )
     normalize_observations: bool = setting(
         False, "whether observations are normalized by their running mean and standard deviation"
@@ -140,8 +140,13 @@ class Config:
         return {"ppo": self.ppo, "a2c": self.a2c, "sac": self.sac}[self.learner]
 
     def with_learner(self, *, continuous: bool) -> "Config":
-        """Return the settings with a learner chosen for such actions, if it is still to be chosen."""
-        return replace(self, learner="sac" if continuous else "ppo") if self.learner == "auto" else self
+        """Return the settings with a learner chosen for such actions, if it is still to be chosen.
+
+        sac has no use for another rule than the default: its swarm takes the action that all critics rate highest.
+        """
+        if self.learner != "auto":
+            return self
+        return replace(self, learner="sac" if continuous and self.aggregation == "sum" else "ppo")
 
     @property
     def led_fraction(self) -> float:

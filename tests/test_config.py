@@ -173,3 +173,12 @@ def test_a_wrong_key_or_value_is_refused_in_one_sentence(values, sentence):
     with pytest.raises(SettingsError, match=sentence) as caught:
         make_config(values, "here")
     assert "\n" not in str(caught.value)
+
+
+def test_the_learner_follows_from_the_actions_unless_it_is_given():
+    def learner(continuous, **given):
+        return make_config(given, "here").with_learner(continuous=continuous).learner
+
+    assert [learner(False), learner(True)] == ["ppo", "sac"]
+    assert learner(True, aggregation="rank") == "ppo"
+    assert [learner(True, learner="a2c"), learner(True, preset="reference")] == ["a2c", "a2c"]

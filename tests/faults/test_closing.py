@@ -87,9 +87,9 @@ def test_a_close_that_hangs_is_stopped(monkeypatch, caplog):
 # --- simulators that run only once
 
 
-@pytest.mark.parametrize("link", LINKS)
-def test_evaluations_use_the_only_environment_that_can_be_made(log, link, capfd):
-    history = swarmsim.run(**SMALL, env=f"{HERE}:Single", link=link)
+@pytest.mark.parametrize(("envs", "link"), [("auto", "queues"), *((1, link) for link in LINKS)])
+def test_evaluations_use_the_only_environment_that_can_be_made(log, link, envs):
+    history = swarmsim.run(**SMALL | {"envs": envs}, env=f"{HERE}:Single", link=link)
     assert history[-1].eval_score == 10
     assert len(helpers(log, "opened")) == 2  # one after the other
     assert all_closed(log)
@@ -105,6 +105,13 @@ def test_auto_says_that_it_shares_and_own_and_shared_do_as_they_say(log, caplog)
         EnvPool(source, 1, "own")
     with pytest.raises(SettingsError, match="FileExistsError.*beside 1 that could be made: 'envs: 1' needs no more"):
         EnvPool(source, 2)
+    pool = EnvPool(source, 3, at_least=1)
+    assert pool.training == pool.evaluation
+    assert "it plays 1 at a time, also in evaluations (envs: 1)" in caplog.text
+    assert pool.some(1, is_evaluation=False) == pool.training
+    with pytest.raises(SettingsError, match="2 were played side by side, and only 1 can be made here"):
+        pool.some(2, is_evaluation=False)
+    pool.close()
     assert all_closed(log)
     for sharing, number in (("own", 4), ("auto", 4), ("shared", 2)):
         pool = EnvPool(EnvSource("CartPole-v1"), 2, sharing)
