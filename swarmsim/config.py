@@ -79,9 +79,7 @@ class Config:
     aggregation: str = setting(
         "sum", f"rule that combines the models' action distributions: {', '.join(RULES)}, or module:function"
     )
-    envs: int | Literal["auto"] = setting(
-        "auto", f"training episodes side by side, ≥ 1; auto: {USUAL_ENVS}, or as many as can be made", minimum=1
-    )
+    envs: int | Literal["auto"] = setting("auto", f"training episodes at once, ≥ 1; auto: {USUAL_ENVS}", minimum=1)
     workers: int | Literal["auto"] = setting(
         "auto", "model processes, 1 to population; auto: by the work per step and the number of cores", minimum=1
     )

@@ -88,7 +88,7 @@ class PPOSettings(ActorCriticSettings):
     gae_lambda: float = fraction(0.95, GAE_LAMBDA)
     ent_coef: float = at_least_0(0.05, ENT_COEF)
     replay_size: int = at_least_1(8192, "replay buffer size, transitions of all environments together")
-    new_fraction: float = at_least_0(0.008, "new steps that make an update due, as a fraction of all steps so far")
+    new_fraction: float = at_least_0(0.016, "new steps that make an update due, as a fraction of all steps so far")
     n_batches: int = at_least_1(32, "minibatches per update, drawn anew for each model")
     batch_size: int = at_least_1(128, "minibatch size, transitions drawn with replacement")
     clip_range: float = at_least_0(0.2, "clip range ε of the probability ratio (Schulman et al. 2017, eq. 7)")
