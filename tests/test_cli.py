@@ -279,7 +279,7 @@ def test_the_last_lines_say_after_how_many_steps_a_run_was_solved_if_it_was(tmp_
 def test_a_failing_component_ends_the_run_with_status_1_its_name_its_traceback_and_what_was_done(tmp_path):
     (tmp_path / "swarm.yaml").write_text("restart: never")
     done = run("--env", "tests.environments:Breaking-v0", "--population", "2", "--episodes", "2",
-               "--rounds", "3", "--out", "out", cwd=tmp_path)  # fmt: skip
+               "--envs", "1", "--rounds", "3", "--out", "out", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.rstrip().endswith("swarmsim: component 'environment' failed: RuntimeError: the pole is broken")
     assert 'raise RuntimeError("the pole is broken")' in done.stderr

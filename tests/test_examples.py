@@ -175,7 +175,7 @@ def test_what_is_not_there_is_told_before_anything_starts(monkeypatch, settings,
 def test_a_rule_that_returns_no_preferences_ends_the_run_by_its_name(tmp_path, result, sentence):
     (tmp_path / "wrong.py").write_text(f"import numpy as np\ndef rule(p):\n    return {result}\n")
     (tmp_path / "harbour.py").write_text((CUSTOM / "harbour.py").read_text())
-    (tmp_path / "swarm.yaml").write_text("aggregation: wrong:rule\nenv: harbour:Harbour\nmax_restarts: 0\n")
+    (tmp_path / "swarm.yaml").write_text("aggregation: wrong:rule\nenv: harbour:Harbour\nmax_restarts: 0\nenvs: 1\n")
     done = subprocess.run(
         [sys.executable, ROOT / "run.py"],
         cwd=tmp_path,

@@ -65,8 +65,7 @@ class Environment:
         timeout: seconds to wait for the models, and for an aggregation.
         models, aggregations: which members get observations, and which must be present too.
         control_room: where the end of a job is reported.
-        normalize_observations: whether observations are sent in standard deviations from their mean, both as seen in
-            training so far.
+        normalize_observations: whether they are sent in standard deviations from their mean in training so far.
         eval_env, on_bad_value: as the settings of these names.
 
     Raises:
@@ -303,9 +302,8 @@ class Environment:
         self.n_models = 1  # from now on, models that are lost for good are not waited for
 
     def _n_side_by_side(self) -> int:
-        rooms = self.client.rooms()
-        others = *self.models.members(rooms), *self.aggregations.members(rooms)
-        is_one = self.fewer_envs and not all(acknowledges(member, SET) for member in others)
+        rooms, kinds = self.client.rooms(), (self.models, self.aggregations)
+        is_one = self.fewer_envs and not all(kind.all_acknowledge(rooms, SET) for kind in kinds)
         return 1 if is_one else len(self._envs.training)
 
     def _episodes(self, seeds: Sequence[int], first_episode: int, n_envs: int, *, is_evaluation: bool) -> Episodes:

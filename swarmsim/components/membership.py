@@ -32,6 +32,10 @@ class MemberKind:
     def has(self, rooms: Rooms, name: object) -> bool:
         return any(name == member.name for member in self.members(rooms))
 
+    def all_acknowledge(self, rooms: Rooms, command: str) -> bool:
+        """Return whether all members of this kind have announced that they acknowledge `command`."""
+        return all(acknowledges(member, command) for member in self.members(rooms))
+
     def wait(self, client: Client, number: int, timeout: float) -> None:
         """Wait until at least `number` components of this kind are present.
 

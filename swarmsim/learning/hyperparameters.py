@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 from swarmsim.settings import setting
 
 MIN_NEW_TRANSITIONS = 8  # between two updates of PPO, however few there have been
-SHORT_TRAINING = 10_000  # steps
+SHORT_TRAINING = 5_000  # steps, in which most of the learning is done
 
 Credit = Literal["joint", "own"]
 EvolutionKind = Literal["pbt", "genetic", "none"]

@@ -173,7 +173,7 @@ def test_a_replaced_process_has_the_weights_that_the_one_before_had_learned():
 
 
 def test_the_others_are_told_at_once_and_the_step_goes_on_without_the_dead_models():
-    with running(workers=4, restart="never") as job, observer(job) as client:
+    with running(workers=4, envs=1, restart="never") as job, observer(job) as client:
         striking = Striking(job, "model2", signal.SIGKILL, step=10)
         result = job.control.play(3, deterministic=False, on_progress=striking)
         ((_, fate),) = striking.failures
@@ -280,7 +280,7 @@ def test_learning_that_has_diverged_ends_the_run_and_names_the_models(in_tmp_pat
 
 def test_what_was_learned_until_a_failure_that_cannot_be_healed_is_kept(in_tmp_path, monkeypatch):
     report = Interrupting("never", 0)
-    settings = {"env": "tests.environments:Breaking-v0", "population": 3, "episodes": 5, "rounds": 1}
+    settings = {"env": "tests.environments:Breaking-v0", "population": 3, "episodes": 5, "rounds": 1, "envs": 1}
     with pytest.raises(ComponentFailed, match="the pole is broken"):
         swarmsim.run(**settings, out="out", restart="never", report=report)
     assert report.notes == []
