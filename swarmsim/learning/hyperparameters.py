@@ -87,6 +87,7 @@ class PPOSettings(ActorCriticSettings):
     n_steps: int = at_least_1(1024, "maximum steps of each environment between two updates")
     gae_lambda: float = fraction(0.95, GAE_LAMBDA)
     ent_coef: float = at_least_0(0.05, ENT_COEF)
+    ent_decay_start: int = at_least_1(5000, "steps after which the entropy bonus falls, with the root of all steps")
     replay_size: int = at_least_1(8192, "replay buffer size, transitions of all environments together")
     new_fraction: float = at_least_0(0.016, "new steps that make an update due, as a fraction of all steps so far")
     n_batches: int = at_least_1(32, "minibatches per update, drawn anew for each model")
@@ -103,6 +104,10 @@ class PPOSettings(ActorCriticSettings):
         """Return the new steps of each environment that make an update due after `n_seen` transitions of them all."""
         n_new = max(self.new_fraction * n_seen, MIN_NEW_TRANSITIONS)
         return min(self.n_steps, max(round(n_new / n_envs), 1))
+
+    def entropy_decay(self, n_seen: float) -> float:
+        """Return the part of `ent_coef` that counts after `n_seen` transitions in all."""
+        return min(1.0, self.ent_decay_start / max(n_seen, 1)) ** 0.5
 
     @property
     def replayed_per_step(self) -> float:

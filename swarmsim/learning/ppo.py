@@ -177,6 +177,7 @@ class PPO(Learner):
         clip_range, ent_coef = (
             self._of_each_model(name).astype(np.float32)[:, None] for name in ("clip_range", "ent_coef")
         )
+        ent_coef *= np.float32(self.settings.entropy_decay(self.training_state.reward_count_and_squares[0]))
         return TrainingBatch(
             observations,
             actions,

@@ -96,6 +96,11 @@ def test_environments_side_by_side_make_an_update_due_after_as_many_transitions_
     assert PPOSettings(new_fraction=0.01).steps_between_updates(n_seen, n_envs) == due
 
 
+def test_the_entropy_bonus_is_whole_at_first_and_falls_with_the_root_of_the_steps():
+    settings = PPOSettings(ent_decay_start=100)
+    assert [settings.entropy_decay(n) for n in (0, 1, 100, 400, 10_000)] == pytest.approx([1, 1, 1, 0.5, 0.1])
+
+
 def test_each_update_is_measured_once_and_reading_the_statistics_changes_nothing():
     models, unseen = learner(), learner()
     models.stats.pop_sums()
