@@ -18,7 +18,7 @@ from swarmsim.config import merged, read_file
 from swarmsim.views.report import Report
 
 EVAL_EPISODES = 20
-KEPT = 0.8  # of the way from the worst to its best evaluation, which a trial's last one has kept
+LOSS = 0.2  # of a trial's best evaluation, beyond which its last one shows that something was forgotten
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ class Outcome:
     @property
     def is_kept(self) -> bool:
         """Whether the last evaluation is nearly as good as the best one: nothing was forgotten."""
-        heights = self._heights(self.scores)
-        return bool(heights[-1] >= KEPT * heights.max())
+        best = max(self.scores)
+        return self.scores[-1] >= best - LOSS * abs(best)
 
     def _heights(self, scores: Sequence[float]) -> NDArray[np.float64]:
         task = TASKS[self.env]
