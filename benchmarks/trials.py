@@ -236,7 +236,10 @@ def by_variant(of: Sequence[Outcome]) -> dict[tuple[str, str], list[Outcome]]:
     return groups
 
 
-HEADER = "environment", "variant", "result of each seed", "median", "solved", "kept", "area", "first solved", "steps/s"
+HEADER = (
+    "environment", "variant", "result of each seed", "median", "all looks", "solved", "kept", "area", "first solved",
+    "steps/s",
+)  # fmt: skip
 
 
 def row(of: Sequence[Outcome]) -> list[str]:
@@ -249,6 +252,7 @@ def row(of: Sequence[Outcome]) -> list[str]:
         of[0].variant,
         ", ".join(f"{score:.0f}" for score in results),
         f"{median(results):.0f}",
+        f"{median(statistics.mean(outcome.scores) for outcome in of):.0f}",
         f"{sum(score >= task.solved for score in results)} of {len(of)}",
         f"{sum(outcome.is_kept for outcome in of)} of {len(of)}",
         f"{median(outcome.area() for outcome in of):.3f}",
