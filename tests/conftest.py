@@ -39,6 +39,13 @@ def addresses_of_their_own(tmp_path_factory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def pictures_only_where_they_are_looked_at(request, monkeypatch) -> None:
+    """Runs of this process draw their pictures only for tests with the mark `pictures`: a small run takes less time."""
+    if "pictures" not in request.keywords:
+        monkeypatch.setattr("swarmsim.experiment.experiment._write_pictures", lambda *_: None)
+
+
 @pytest.fixture(params=["inprocess", "queues", "sockets"])
 def address(request) -> Iterator[Address]:
     """An address that this process serves, once on each link."""

@@ -330,7 +330,8 @@ def test_a_reader_that_goes_ends_the_run_without_a_traceback(tmp_path):
     assert process.wait(100) == 1
 
 
-@pytest.mark.parametrize("name", long_after(1, ["SIGINT", "SIGTERM"]))
+@pytest.mark.long  # tests/experiment/test_resume.py interrupts one
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_an_interrupt_ends_with_status_130_and_the_table_so_far(tmp_path, name):
     arguments = ["--rounds", "1000", "--population", "2", "--episodes", "1", "--out", "out"]
     program = [sys.executable, str(ROOT / "run.py"), *arguments]

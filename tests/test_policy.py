@@ -434,6 +434,7 @@ def test_a_copy_keeps_the_users_rule_from_its_folder(ruled, copied):
     assert "rules_of_copies" not in sys.modules
 
 
+@pytest.mark.long
 def test_a_pickle_acts_the_same_in_another_process_and_tells_of_a_missing_rule(ruled, tmp_path):
     pickled = pickle.dumps(ruled)
     observations = np.random.default_rng(0).normal(size=(20, 4))

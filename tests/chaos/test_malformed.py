@@ -41,7 +41,7 @@ def intrude(address, malformed, n_written) -> None:
 
 
 @TIMED
-@pytest.mark.parametrize(("number", "n_episodes"), long_after(1, [(200, 20), (10_000, 250)]))
+@pytest.mark.parametrize(("number", "n_episodes"), long_after(1, [(100, 10), (10_000, 250)]))
 def test_malformed_messages_and_fragments_change_nothing(caplog, number, n_episodes):
     settings = {"population": 4, "workers": 2, "timeout": 30, "preset": "reference"}  # it learns fast, though poorly
     with running(**settings) as job:

@@ -43,6 +43,7 @@ def test_a_gif_shows_each_frame_of_the_last_evaluation_at_its_own_speed(a_run, t
         assert picture.convert("RGB").getcolors(1 << 20)[0][0] < 600 * 400  # something is drawn
 
 
+@pytest.mark.long
 def test_the_swarm_of_the_best_evaluation_plays_its_episodes_again(tmp_path, capsys):
     settings = {"rounds": 2, "population": 3, "episodes": 5, "preset": "reference", "link": "inprocess"}
     history = swarmsim.run(**settings, eval_every=10, out=str(tmp_path / "run"))

@@ -196,7 +196,8 @@ def test_a_job_whose_end_lay_unread_counts_once(in_tmp_path, monkeypatch, whole)
     assert whole[-1]["parents"]  # what the members are worth decides
 
 
-@pytest.mark.parametrize("name", long_after(1, ["environment", "models0-2", "aggregation"]))
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["environment", "models0-2", "aggregation"])
 def test_a_component_that_dies_in_such_an_evaluation_is_replaced(monkeypatch, every_step_is_told, name):
     report = Pressing(monkeypatch, 1, lambda: os.kill(report.components[name].process_id, signal.SIGKILL))
     history = swarmsim.run(**EVERY | {"workers": 2, "population": 6}, link="queues", out=None, report=report)

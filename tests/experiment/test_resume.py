@@ -99,7 +99,7 @@ ONCE = [*zip(PHASES, INTERRUPTED, strict=False)]
 
 @pytest.mark.parametrize(
     ("phase", "settings"),
-    long_after(2, [*ONCE, *(pair for pair in product(PHASES, INTERRUPTED) if pair not in ONCE)]),
+    long_after(1, [*ONCE, *(pair for pair in product(PHASES, INTERRUPTED) if pair not in ONCE)]),
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else value,
 )
 def test_an_interrupt_within_a_round_loses_nothing(in_tmp_path, every_step_is_told, phase, settings):

@@ -91,7 +91,7 @@ def test_one_round_and_another_one_are_two_rounds(in_tmp_path, once, first, then
     assert rounds == [json.loads(line) for line in once]
 
 
-@pytest.mark.parametrize("phase", [TRAIN, EVALUATE])
+@pytest.mark.parametrize("phase", long_after(1, [TRAIN, EVALUATE]))
 def test_an_interrupt_within_a_round_loses_nothing(in_tmp_path, once, every_step_is_told, phase):
     with pytest.raises(KeyboardInterrupt):
         swarmsim.run(**{**SMALL, "out": "out", "workers": 2}, report=Interrupting(phase, 40))

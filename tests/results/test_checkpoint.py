@@ -13,6 +13,7 @@ import pytest
 from swarmsim.errors import SettingsError
 from swarmsim.results import checkpoint
 from swarmsim.results.checkpoint import CheckpointDamaged, Checkpoints, read_weights
+from tests.conftest import long_after
 from tests.results.rounds import output_of_child
 
 SMALL = {"round": 3, "models": {"weights": np.arange(6, dtype=np.float32).reshape(2, 3)}, "rng": [2**127, "x"]}
@@ -147,12 +148,13 @@ def test_the_same_state_is_the_same_file(tmp_path):
 # --- damage
 
 
-def test_every_flipped_bit_and_every_cut_is_found(tmp_path):
+@pytest.mark.parametrize("bits", long_after(1, [[5], [*range(8)]]), ids=str)
+def test_every_flipped_bit_and_every_cut_is_found(tmp_path, bits):
     path = tmp_path / "file.npz"
     checkpoint.write_checkpoint(path, SMALL)
     content = path.read_bytes()
     flipped = (
-        content[:i] + bytes([content[i] ^ 1 << bit]) + content[i + 1 :] for i in range(len(content)) for bit in range(8)
+        content[:i] + bytes([content[i] ^ 1 << bit]) + content[i + 1 :] for i in range(len(content)) for bit in bits
     )
     longer = (content + more for more in (b"\0", b"\n", content))
     for damaged in (*flipped, *(content[:end] for end in range(len(content))), *longer):
