@@ -33,7 +33,7 @@ from swarmsim.views.page import PAUSE, RESUME, STOP, serve_page
 from swarmsim.views.report import ComponentStatus, Report, Result
 
 LOOPBACK = "127.0.0.1"
-SNAPSHOT_SECONDS, WRITE_SECONDS, RATE_SECONDS, STOP_SECONDS = 1.0, 0.25, 0.5, 3.0
+SNAPSHOT_SECONDS, WRITE_SECONDS, RATE_SECONDS, STOP_SECONDS = 1.0, 0.25, 0.5, 6.0
 MOST_NOTES = 50
 JAVASCRIPT_BITS = 53
 

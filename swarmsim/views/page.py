@@ -16,7 +16,7 @@ from swarmsim.messaging.process_context import PROCESS
 
 PAUSE, RESUME, STOP = REQUESTS = "pause", "resume", "stop"
 PRESENT_SECONDS = 2.0  # a viewer is present for this long after asking for the state
-LAST_STATE_SECONDS = 1.5  # the server waits this long for a present viewer to get the last state
+LAST_STATE_SECONDS = 5.0  # the server waits this long for a present viewer to get the last state
 
 # Any web page can make a browser send requests here, but not with a custom header, nor with this host's name.
 HEADER = "X-Swarmsim"
