@@ -111,7 +111,7 @@ def test_an_interrupt_within_a_round_loses_nothing(in_tmp_path, every_step_is_to
     assert checkpoint.name == "round-0001-begun.npz"
     if settings["link"] == "inprocess":  # between processes the run may be further by then, or over
         run = read_checkpoint(checkpoint)["components"]["environment"]["run"]
-        assert run is None if phase == EVOLVE else 5 <= sum(run["episodes"]["lengths"]) <= 10
+        assert run is None if phase == EVOLVE else 5 <= sum(run["episodes"]["lengths"]) <= 12  # steps of four
     assert metrics("out") == []
     swarmsim.run(resume="out")
     assert metrics("out") == whole(**settings | {"link": "inprocess"}, rounds=2)
